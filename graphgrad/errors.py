@@ -1,0 +1,61 @@
+"""Errors that say what was asked, what was found and what would fit, at the user's own line."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+Line: TypeAlias = tuple[str, int]  # file name, line number
+
+
+class GraphgradError(ValueError):
+    """The one family of errors that graphgrad raises for what it was given; `line` is the user's line, once known."""
+
+    line: Line | None = None
+
+    def at(self, line: Line | None) -> GraphgradError:
+        """The same error with the user's line below its message (the first line that is told stays)."""
+        if line is None or self.line is not None:
+            return self
+        located = type(self)(f"{self}\n  at {show_line(line)}")
+        located.line = line
+        return located
+
+
+class ShapeError(GraphgradError):
+    """Shapes that do not fit."""
+
+
+class DTypeError(GraphgradError):
+    """A dtype that an operator does not take."""
+
+
+class NameClashError(GraphgradError):
+    """A name that is taken by something else, or that nothing carries."""
+
+
+class DerivativeError(GraphgradError):
+    """A derivative that does not exist, or is not of a scalar."""
+
+
+class CallError(GraphgradError):
+    """Arrays that a compiled function, or `evaluate`, cannot take."""
+
+
+def user_line() -> Line | None:
+    """The line of the innermost frame outside graphgrad: the one that asked."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if not (module.startswith("graphgrad") and (len(module) == 9 or module[9] == ".")):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def show_line(line: Line) -> str:
+    """A line as "file.py:12: its text"."""
+    text = linecache.getline(*line).strip()
+    return f"{Path(line[0]).name}:{line[1]}" + (f": {text}" if text else "")

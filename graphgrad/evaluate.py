@@ -1,0 +1,106 @@
+"""The reference evaluator: a graph, node by node, by the operators' `reference`. The oracle for every target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from graphgrad.errors import CallError, GraphgradError
+from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.types import Array, Sizes, bind, show, size_of, solve_sizes
+
+
+@overload
+def evaluate(outputs: Tensor, /, **values: Any) -> Array: ...
+@overload
+def evaluate(outputs: Sequence[Tensor], /, **values: Any) -> list[Array]: ...
+def evaluate(outputs: Tensor | Sequence[Tensor], /, **values: Any) -> Array | list[Array]:
+    """The values of tensors for given inputs and parameters, by name; states that are not given are zero.
+
+    Float leaves also take complex128, for the complex step. Raises CallError for a missing or unknown name, a wrong
+    shape or dtype.
+
+    >>> import graphgrad as gg
+    >>> g = gg.Graph()
+    >>> x = g.input("x", ("N",))
+    >>> gg.evaluate(gg.sum(x * x), x=[1.0, 2.0])
+    array(5.)
+    """
+    single = isinstance(outputs, Tensor)
+    wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    if not wanted:
+        return []
+    graph = wanted[0].graph
+    found = evaluate_nodes(graph, [t.id for t in wanted], values)
+    results = [np.array(found[t.id]) for t in wanted]
+    return results[0] if single else results
+
+
+def evaluate_nodes(graph: Graph, ids: Sequence[int], values: Mapping[str, Any]) -> dict[int, Any]:
+    """The value of every node that `ids` need, by id."""
+    order = graph.ancestors(ids)
+    needed = [graph.nodes[i] for i in order]
+    arrays = _leaves(graph, needed, values)
+    sizes = solve_sizes(
+        (n["name"], n.shape, arrays[n.id].shape) for n in graph.nodes if n.id in arrays and n.operator.name != "constant"
+    )
+    results: dict[int, Any] = {}
+    for node in needed:
+        if node.operator.kind == "leaf":
+            results[node.id] = node["value"].array if node.operator.name == "constant" else _default(node, arrays, sizes)
+        else:
+            results[node.id] = apply_reference(node, [results[i] for i in node.inputs], graph, sizes)
+    return results
+
+
+def apply_reference(node: Node, operands: Sequence[Any], graph: Graph, sizes: Sizes) -> Array:
+    """One operator on arrays, in the dtype that the graph inferred."""
+    # A weak operand enters as a Python number: NumPy then lets it widen nothing.
+    given = [np.asarray(v).item() if graph.nodes[i].weak else v for v, i in zip(operands, node.inputs, strict=True)]
+    attributes = {k: bind(v, sizes) for k, v in node.attributes}
+    try:
+        result = np.asarray(node.operator.reference(*given, **attributes))
+    except GraphgradError as error:
+        lines = graph.lines.get(node.id, ())
+        raise error.at(lines[0] if lines else None) from None
+    if result.dtype.kind == "c":
+        return result
+    expected = tuple(size_of(d, sizes) for d in node.shape)
+    if result.shape != expected:
+        raise CallError(f"{graph.where(node.id)} gave shape {show(result.shape)} where {show(expected)} was inferred")
+    return result if result.dtype.name == node.dtype else result.astype(node.dtype)
+
+
+def _leaves(graph: Graph, needed: Sequence[Node], values: Mapping[str, Any]) -> dict[int, Array]:
+    leaves = {n["name"]: n for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant"}
+    if unknown := values.keys() - leaves.keys():
+        raise CallError(f"no leaf is named {', '.join(sorted(unknown))}; there are: {', '.join(sorted(leaves)) or 'none'}")
+    arrays = {leaves[name].id: convert(name, value, leaves[name].dtype, complex_too=True) for name, value in values.items()}
+    missing = [n["name"] for n in needed if n.operator.name in ("input", "parameter") and n.id not in arrays]
+    if missing:
+        raise CallError(f"no value was given for {', '.join(missing)}")
+    return arrays
+
+
+def _default(node: Node, arrays: Mapping[int, Array], sizes: Sizes) -> Array:
+    if node.id in arrays:
+        return arrays[node.id]
+    return np.zeros(tuple(size_of(d, sizes) for d in node.shape), node.dtype)
+
+
+def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> Array:
+    """An argument as an array of a leaf's dtype, where that loses nothing. Raises CallError where it would."""
+    if isinstance(value, Tensor):
+        raise CallError(f"{name} was given a Tensor; a call takes arrays of numbers")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise CallError(f"{name} is no array: its rows have different lengths") from None
+    if array.dtype.name == dtype or (complex_too and array.dtype.kind == "c" and dtype == "float64"):
+        return array
+    python_numbers = not isinstance(value, (np.ndarray, np.generic)) and array.dtype.kind in "bif"
+    if python_numbers and array.dtype.kind <= np.dtype(dtype).kind or np.can_cast(array.dtype, dtype, "safe"):
+        return array.astype(dtype)
+    raise CallError(f"{name} is {array.dtype.name}, but {dtype} was declared; {name}.astype({dtype!r}) would fit")

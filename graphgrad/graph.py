@@ -1,0 +1,479 @@
+"""The explicit computation graph: Graph owns it, Node is a frozen record in it, Tensor is a handle that builds more.
+
+A graph only grows and a node never changes. Ids are given in insertion order, so ids are a topological order.
+Equal nodes are one node: insertion looks (operator, inputs, attributes) up. Names, lines, scopes and the records of
+derivations stand beside the node and are no part of it.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol, TypeAlias
+
+import networkx as nx
+import numpy as np
+
+from graphgrad.errors import GraphgradError, Line, NameClashError, ShapeError, show_line, user_line
+from graphgrad.operator import OPERATORS, SYNTAX, Inferred, Operator
+from graphgrad.types import Array, Dimension, Shape, Value, dimension, dtype_name, show
+
+Operand: TypeAlias = "Tensor | Array | float | int | bool"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One value of the computation: what it is made by and of, and what is known of it before there are numbers."""
+
+    id: int
+    operator: Operator
+    inputs: tuple[int, ...]
+    attributes: tuple[tuple[str, Any], ...]
+    shape: Shape
+    dtype: str
+    weak: bool  # a Python number, in effect: rank 0, depends on no data, never widens a float array
+
+    def __getitem__(self, name: str) -> Any:
+        """An attribute."""
+        return dict(self.attributes)[name]
+
+
+class Record(Protocol):
+    """What a derivation tells of a node that it made: shown in generated code and pictures."""
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def formula(self) -> str: ...
+    @property
+    def symbol(self) -> str: ...
+
+
+class Graph:
+    """An explicit computation graph.
+
+    >>> import graphgrad as gg
+    >>> g = gg.Graph()
+    >>> x, w = g.input("x", ("N", 3)), g.parameter("w", (3,))
+    >>> (x @ w).shape
+    (N,)
+    >>> len(g.nodes), g.nx.number_of_edges()
+    (3, 2)
+    """
+
+    def __init__(self) -> None:
+        self.nx: nx.MultiDiGraph[int] = nx.MultiDiGraph()  # node attribute "node"; edge key = operand position
+        self.nodes: list[Node] = []  # the same records by id
+        self.names: dict[int, tuple[str, ...]] = {}  # the first is shown, all are found
+        self.lines: dict[int, tuple[Line, ...]] = {}  # the user's lines that asked for a node
+        self.scopes: dict[int, str] = {}
+        self.records: dict[int, Record] = {}  # the first derivation step that made a node
+        self._ids: dict[Any, int] = {}
+        self._named: dict[str, int] = {}
+        self._numbers: dict[tuple[type, str] | None, int] = {}  # Python's numbers that are constants already
+        self._tensors: list[Tensor] = []
+        self._scope = ""
+        self._asking: tuple[Line, ...] | None = None  # set while a pass builds in a user's stead
+
+    # -- leaves -------------------------------------------------------------------------------------------------------
+
+    def input(self, name: str, shape: Sequence[int | str | Dimension] = (), dtype: str = "float64", *, weak: bool = False) -> Tensor:
+        """A value that each call gives. `shape` holds ints and names such as "N"; `weak` is a Python number (rank 0)."""
+        return self._leaf("input", name, shape, dtype, weak)
+
+    def parameter(self, name: str, shape: Sequence[int | str | Dimension] = (), dtype: str = "float64") -> Tensor:
+        """A value that training finds: `derive` differentiates by all of them unless told otherwise."""
+        return self._leaf("parameter", name, shape, dtype, False)
+
+    def state(
+        self, name: str, shape: Sequence[int | str | Dimension] = (), dtype: str = "float64", *, weak: bool = False
+    ) -> Tensor:
+        """Like a parameter, but no gradient is asked for. It starts at zero."""
+        return self._leaf("state", name, shape, dtype, weak)
+
+    def constant(self, value: Any) -> Tensor:
+        """A constant. Python's numbers are weak: they never widen a float array."""
+        weak = type(value) in (bool, int, float)
+        number = (type(value), repr(value)) if weak else None
+        if number in self._numbers:
+            return self._tensors[self._numbers[number]]
+        try:
+            held = Value.of(value)
+        except OverflowError:
+            raise GraphgradError(f"the constant {value} does not fit int64").at(self._line()) from None
+        except GraphgradError as error:
+            raise error.at(self._line()) from None
+        made = self.insert(OPERATORS["constant"], (), {"value": held, "weak": weak})
+        if number is not None:
+            self._numbers[number] = made.id
+        return made
+
+    def _leaf(self, kind: str, name: str, shape: Sequence[Any], dtype: str, weak: bool) -> Tensor:
+        try:
+            if not isinstance(name, str) or not name:
+                raise NameClashError(f"the name of an {kind} is text, but {name!r} was given")
+            if isinstance(shape, (int, str)):
+                raise ShapeError(f"the shape of {name} is a tuple such as ({shape!r},), but {shape!r} was given")
+            dims = tuple(dimension(d) for d in shape)
+            dtype = dtype_name(dtype)
+            if weak and dims:
+                raise ShapeError(f"{name} is weak, so its shape is (), but {show(dims)} was given")
+            if name in self._named:
+                found = self.nodes[self._named[name]]
+                asked = (kind, dims, dtype, weak)
+                if (found.operator.name, found.shape, found.dtype, found.weak) != asked:
+                    raise NameClashError(
+                        f"{kind} {name} {show(dims)} {dtype} was asked for, but {name} names a node already: "
+                        f"{found.operator.name} {show(found.shape)} {found.dtype}{self._made(found.id)}"
+                    )
+            attributes = {"name": name, "shape": dims, "dtype": dtype, "weak": weak}
+            leaf = self.insert(OPERATORS[kind], (), attributes)
+        except GraphgradError as error:
+            raise error.at(self._line()) from None
+        if name not in self._named:
+            self.set_name(leaf.id, name)
+        return leaf
+
+    # -- insertion ----------------------------------------------------------------------------------------------------
+
+    def apply(self, operator: Operator, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> Tensor:
+        """A node from operands of any kind: numbers and arrays become constants. What operators and `+` call."""
+        ids = []
+        for operand in operands:
+            if isinstance(operand, Tensor):
+                if operand.graph is not self:
+                    raise GraphgradError(
+                        f"{operator.name} was given tensors of two graphs; a node has all of its inputs in one"
+                    ).at(self._line())
+                ids.append(operand.id)
+            else:
+                ids.append(self.constant(operand).id)
+        return self.insert(operator, tuple(ids), attributes)
+
+    def insert(self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any]) -> Tensor:
+        """The node (operator, inputs, attributes), found or made. Infers shape and dtype, folds constants."""
+        nodes = self.nodes
+        try:
+            shape, dtype, attributes, weak = operator.infer(*[nodes[i] for i in inputs], **attributes)
+            key = (operator, inputs, tuple(attributes.items()))
+            found = self._ids.get(key)
+            if found is None:
+                if weak is None:
+                    weak = not shape and all([nodes[i].weak for i in inputs])
+                node = Node(len(nodes), operator, inputs, key[2], shape, dtype, weak)
+                folded = self._fold(node)
+                if folded is None:
+                    found = self._append(key, node)
+                else:
+                    self._ids[key] = found = folded.id
+        except GraphgradError as error:
+            raise error.at(self._line()) from None
+        if self._asking is not None:
+            self.lines.setdefault(found, self._asking)
+        elif (line := user_line()) is not None:
+            asked = self.lines.get(found, ())
+            if line not in asked:
+                self.lines[found] = (*asked, line)
+        return self._tensors[found]
+
+    def _append(self, key: Any, node: Node) -> int:
+        self.nodes.append(node)
+        self._ids[key] = node.id
+        self._tensors.append(Tensor(self, node.id))
+        if self._scope:
+            self.scopes[node.id] = self._scope
+        self.nx.add_node(node.id, node=node)
+        for position, source in enumerate(node.inputs):
+            self.nx.add_edge(source, node.id, key=position)
+        return node.id
+
+    def _fold(self, node: Node) -> Tensor | None:
+        """A constant where all operands are, unless that would hold more numbers than the operands do."""
+        for i in node.inputs:
+            if self.nodes[i].operator.name != "constant":
+                return None
+        if not node.inputs:
+            return None
+        values = [self.nodes[i]["value"].array for i in node.inputs]
+        sizes = [d for d in node.shape if isinstance(d, int)]
+        if len(sizes) < len(node.shape) or int(np.prod(sizes)) > max(v.size for v in values):
+            return None
+        # Weak operands enter as Python's numbers, so that NumPy's own promotion is the one that SEMANTICS asks for.
+        arrays = [v.item() if self.nodes[i].weak else v for v, i in zip(values, node.inputs, strict=True)]
+        with np.errstate(all="ignore"):
+            result = np.asarray(node.operator.reference(*arrays, **dict(node.attributes))).astype(node.dtype)
+        return self.insert(OPERATORS["constant"], (), {"value": Value.of(result), "weak": node.weak})
+
+    def tensor(self, id: int) -> Tensor:
+        """The handle of a node: always the same object, so that tensors serve as keys."""
+        return self._tensors[id]
+
+    # -- names, lines, scopes -----------------------------------------------------------------------------------------
+
+    def set_name(self, id: int, name: str) -> None:
+        """Give a node a (further) name. A name leads to one node."""
+        taken = self._named.setdefault(name, id)
+        if taken != id:
+            raise NameClashError(f"{name} names another node already{self._made(taken)}").at(self._line())
+        if name not in self.names.get(id, ()):
+            self.names[id] = (*self.names.get(id, ()), name)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._named:
+            raise NameClashError(f"no node is named {name!r}; there are: {', '.join(sorted(self._named)) or 'none'}")
+        return self._tensors[self._named[name]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._named
+
+    def label(self, id: int) -> str:
+        """A node's first name, or v and its id."""
+        names = self.names.get(id)
+        if names:
+            return names[0]
+        node = self.nodes[id]
+        return repr(node["value"]) if node.operator.name == "constant" else f"v{id}"
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Nodes made inside belong to the scope, for folding in pictures. Scopes nest: "encoder/layer1"."""
+        outer = self._scope
+        self._scope = f"{outer}/{name}" if outer else name
+        try:
+            yield
+        finally:
+            self._scope = outer
+
+    @contextmanager
+    def asked_by(self, lines: tuple[Line, ...]) -> Iterator[None]:
+        """Nodes made inside were asked for by these lines: a pass builds in the user's stead."""
+        outer, self._asking = self._asking, lines
+        try:
+            yield
+        finally:
+            self._asking = outer
+
+    def _line(self) -> Line | None:
+        return self._asking[0] if self._asking else user_line()
+
+    def _made(self, id: int) -> str:
+        lines = self.lines.get(id)
+        return f" (made at {show_line(lines[0])})" if lines else ""
+
+    def where(self, id: int) -> str:
+        """A node as an error tells of it: its name, operator and the user's line."""
+        return f"{self.label(id)} = {self.nodes[id].operator.name}{self._made(id)}"
+
+    # -- what is in it ------------------------------------------------------------------------------------------------
+
+    def leaves(self, kind: str) -> list[Tensor]:
+        """All leaves of one kind ("input", "parameter", "state", "constant"), in insertion order."""
+        return [self._tensors[n.id] for n in self.nodes if n.operator.name == kind]
+
+    def ancestors(self, ids: Sequence[int]) -> list[int]:
+        """The ids that the given ones are computed from, themselves included, in topological order."""
+        needed, stack = set(ids), list(ids)
+        while stack:
+            for i in self.nodes[stack.pop()].inputs:
+                if i not in needed:
+                    needed.add(i)
+                    stack.append(i)
+        return sorted(needed)
+
+    def to_networkx(self) -> nx.MultiDiGraph[int]:
+        """A copy whose attributes are plain strings, for GraphML, GEXF and the like."""
+        plain: nx.MultiDiGraph[int] = nx.MultiDiGraph()
+        for node in self.nodes:
+            plain.add_node(
+                node.id,
+                operator=node.operator.name,
+                name=self.label(node.id),
+                shape=show(node.shape),
+                dtype=node.dtype,
+                attributes=", ".join(f"{k}={v!r}" for k, v in node.attributes),
+            )
+        plain.add_edges_from((s, t, k, {"operand": str(k)}) for s, t, k in self.nx.edges(keys=True))
+        return plain
+
+    def __repr__(self) -> str:
+        return f"<graph of {len(self.nodes)} nodes: {', '.join(self._named) or 'nothing named'}>"
+
+
+class Tensor:
+    """A light handle (graph, id) that carries Python's operators. Building expressions is all it does; it holds no numbers."""
+
+    __slots__ = ("graph", "id")
+    __array_ufunc__ = None  # NumPy arrays on the left defer to the reflected operators below
+
+    def __init__(self, graph: Graph, id: int) -> None:
+        self.graph = graph
+        self.id = id
+
+    @property
+    def node(self) -> Node:
+        return self.graph.nodes[self.id]
+
+    @property
+    def shape(self) -> Shape:
+        return self.graph.nodes[self.id].shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> str:
+        return self.graph.nodes[self.id].dtype
+
+    @property
+    def name(self) -> str:
+        return self.graph.label(self.id)
+
+    @property
+    def value(self) -> float | int | bool | None:
+        """The number that a constant of rank 0 stands for, else None."""
+        node = self.node
+        if node.operator.name != "constant" or node.shape:
+            return None
+        return node["value"].array.item()  # type: ignore[no-any-return]
+
+    def named(self, name: str) -> Tensor:
+        """The same tensor, which from now on carries this name too: z = (x @ W.T + b).named("z")."""
+        self.graph.set_name(self.id, name)
+        return self
+
+    @property
+    def T(self) -> Tensor:
+        return SYNTAX["T"](self)  # type: ignore[no-any-return]
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return SYNTAX["getitem"](self, key)  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape or not isinstance(self.shape[0], int):
+            raise ShapeError(f"{self.name} of shape {show(self.shape)} cannot be iterated over")
+        return iter([self[i] for i in range(self.shape[0])])
+
+    def __bool__(self) -> NoReturn:
+        raise GraphgradError(
+            f"{self.name} is a node of a graph and holds no number, so it is neither true nor false; gg.where chooses inside the graph"
+        ).at(self.graph._line())
+
+    __float__ = __int__ = __len__ = None  # a Tensor is no number and no container
+
+    def _apply(self, name: str, *operands: Operand) -> Tensor:
+        for operand in operands:
+            if not isinstance(operand, (Tensor, np.ndarray, np.generic, float, int, list)):
+                return NotImplemented  # type: ignore[no-any-return]
+        return self.graph.apply(OPERATORS[name], operands, {})
+
+    def __add__(self, other: Operand) -> Tensor:
+        return self._apply("add", self, other)
+
+    def __radd__(self, other: Operand) -> Tensor:
+        return self._apply("add", other, self)
+
+    def __sub__(self, other: Operand) -> Tensor:
+        return self._apply("subtract", self, other)
+
+    def __rsub__(self, other: Operand) -> Tensor:
+        return self._apply("subtract", other, self)
+
+    def __mul__(self, other: Operand) -> Tensor:
+        return self._apply("multiply", self, other)
+
+    def __rmul__(self, other: Operand) -> Tensor:
+        return self._apply("multiply", other, self)
+
+    def __truediv__(self, other: Operand) -> Tensor:
+        return self._apply("divide", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Tensor:
+        return self._apply("divide", other, self)
+
+    def __pow__(self, other: Operand) -> Tensor:
+        # x**2 is the lecture's square: its derivative reads 2x, and NumPy's square beats its power.
+        return self._apply("square", self) if type(other) is int and other == 2 else self._apply("power", self, other)
+
+    def __rpow__(self, other: Operand) -> Tensor:
+        return self._apply("power", other, self)
+
+    def __matmul__(self, other: Operand) -> Tensor:
+        return self._apply("matmul", self, other)
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        return self._apply("matmul", other, self)
+
+    def __neg__(self) -> Tensor:
+        return self._apply("negative", self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return self._apply("abs", self)
+
+    def __lt__(self, other: Operand) -> Tensor:
+        return self._apply("less", self, other)
+
+    def __le__(self, other: Operand) -> Tensor:
+        return self._apply("less_equal", self, other)
+
+    def __gt__(self, other: Operand) -> Tensor:
+        return self._apply("greater", self, other)
+
+    def __ge__(self, other: Operand) -> Tensor:
+        return self._apply("greater_equal", self, other)
+
+    def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        return self._apply("equal", self, other)
+
+    def __ne__(self, other: Operand) -> Tensor:  # type: ignore[override]
+        return self._apply("not_equal", self, other)
+
+    def __and__(self, other: Operand) -> Tensor:
+        return self._apply("logical_and", self, other)
+
+    def __or__(self, other: Operand) -> Tensor:
+        return self._apply("logical_or", self, other)
+
+    def __invert__(self) -> Tensor:
+        return self._apply("logical_not", self)
+
+    __hash__ = object.__hash__  # by identity: a node has one handle
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.node.operator.name} {show(self.shape)} {self.dtype}>"
+
+
+@contextmanager
+def paused_gc() -> Iterator[None]:
+    """Python's cyclic collector off inside: it walks every node again and again while a large graph grows."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _leaf_row(kind: str) -> Operator:
+    def infer(name: str, shape: Shape, dtype: str, weak: bool) -> Inferred:
+        return Inferred(shape, dtype, {"name": name, "shape": shape, "dtype": dtype, "weak": weak}, weak)
+
+    defaults = {"name": "", "shape": (), "dtype": "float64", "weak": False}
+    return Operator(kind, (), infer, reference=lambda: None, defaults=defaults, kind="leaf")
+
+
+def _constant(value: Value, weak: bool) -> Inferred:
+    return Inferred(value.array.shape, value.array.dtype.name, {"value": value, "weak": weak}, weak)
+
+
+#: A graph's leaves are operators without operands.
+LEAVES = tuple(_leaf_row(kind) for kind in ("input", "parameter", "state")) + (
+    Operator("constant", (), _constant, reference=lambda: None, defaults={"value": None, "weak": False}, kind="leaf"),
+)
+OPERATORS.update({leaf.name: leaf for leaf in LEAVES})

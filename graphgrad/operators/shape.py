@@ -1,0 +1,140 @@
+"""Shape operators: views, joining and picking. None of them computes; each pullback is its adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphgrad.errors import ShapeError
+from graphgrad.graph import Graph
+from graphgrad.operator import OPERATORS, SYNTAX
+from graphgrad.operators.rows import Inferred, Node, Tensor, axis_of, operator
+from graphgrad.types import Dim, Shape, broadcast, count, dimension, divide_exactly, show
+
+
+def _dims(name: str, shape: Any) -> tuple[Any, ...]:
+    if isinstance(shape, (int, str, Dim)):
+        shape = (shape,)
+    return tuple(-1 if isinstance(d, int) and d == -1 else dimension(d) for d in shape)
+
+
+@operator(
+    reference=lambda x, shape: np.reshape(x, shape),
+    pullback=lambda g, x, y, shape: reshape(g, x.shape),
+    kind="view",
+    numpy="{x}.reshape({shape})",
+    latex=r"\operatorname{{reshape}}({x:0}, {shape})",
+    analytic=True,
+)
+def reshape(x: Node, shape: Shape) -> Inferred:
+    """The same elements in row-major order under another shape. One dimension may be -1: it takes what is left.
+
+    `shape` holds ints and dimensions such as "N" or "2*N".
+    """
+    wanted, total = _dims("reshape", shape), count(x.shape)
+    if wanted.count(-1) > 1:
+        raise ShapeError(f"reshape to {show(wanted)}: only one dimension can be -1")
+    if -1 in wanted:
+        known = count(tuple(d for d in wanted if d != -1))
+        rest = divide_exactly(total, known)
+        if rest is None:
+            raise ShapeError(
+                f"reshape of {show(x.shape)} to {show(wanted)}: {total} elements cannot be divided by {known} without a rest"
+            )
+        wanted = tuple(rest if d == -1 else d for d in wanted)
+    if count(wanted) != total:
+        raise ShapeError(f"reshape of {show(x.shape)} to {show(wanted)}: {total} elements are not {count(wanted)}")
+    return Inferred(wanted, x.dtype, {"shape": wanted})
+
+
+@operator(
+    reference=lambda x, axes: np.transpose(x, axes),
+    pullback=lambda g, x, y, axes: transpose(g, tuple(int(i) for i in np.argsort(axes))),
+    kind="view",
+    numpy="{x}.transpose({axes})",
+    text="{x:>}ᵀ",
+    latex="{x:>}^\\top",
+    binding=90,
+    analytic=True,
+)
+def transpose(x: Node, axes: Sequence[int] | None = None) -> Inferred:
+    """The axes in another order; without `axes`, reversed."""
+    rank = len(x.shape)
+    order = tuple(reversed(range(rank))) if axes is None else tuple(axis_of("transpose", x, a) for a in axes)
+    if sorted(order) != list(range(rank)):
+        raise ShapeError(f"transpose of {show(x.shape)} by axes {axes!r}: each of its {rank} axes is wanted once")
+    return Inferred(tuple(x.shape[a] for a in order), x.dtype, {"axes": order})
+
+
+@operator(
+    reference=lambda x, shape: np.broadcast_to(x, shape),
+    pullback=lambda g, x, y, shape: sum_to(g, x.shape),
+    kind="view",
+    numpy="np.broadcast_to({x}, {shape})",
+    latex=r"\operatorname{{broadcast}}({x:0}, {shape})",
+    analytic=True,
+)
+def broadcast_to(x: Node, shape: Shape) -> Inferred:
+    """x repeated along new and unit dimensions until it has `shape`."""
+    wanted = _dims("broadcast_to", shape)
+    if broadcast(x.shape, wanted) != wanted:
+        raise ShapeError(f"broadcast_to of {show(x.shape)} to {show(wanted)}: dimensions fit where they are equal or 1 becomes more")
+    return Inferred(wanted, x.dtype, {"shape": wanted})
+
+
+def _sum_to(x: Any, shape: tuple[int, ...]) -> Any:
+    extra = np.ndim(x) - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, d in enumerate(shape) if d == 1 and np.shape(x)[i + extra] != 1)
+    return np.reshape(np.sum(x, axis=axes), shape)
+
+
+def sum_to_axes(x: Shape, shape: Shape) -> tuple[int, ...]:
+    """The axes that undoing a broadcast sums over."""
+    extra = len(x) - len(shape)
+    return tuple(range(extra)) + tuple(i + extra for i, d in enumerate(shape) if d == 1 and x[i + extra] != 1)
+
+
+@operator(
+    reference=_sum_to,
+    pullback=lambda g, x, y, shape: broadcast_to(g, x.shape),
+    definition=lambda x, shape: reshape(OPERATORS["sum"](x, axis=sum_to_axes(x.shape, shape)), shape),
+    kind="linear",
+    latex=r"\textstyle\sum_{{\to {shape}}} {x}",
+    analytic=True,
+)
+def sum_to(x: Node, shape: Shape) -> Inferred:
+    """The sum over the axes along which `shape` was broadcast to x's: the adjoint of broadcast_to."""
+    wanted = _dims("sum_to", shape)
+    if broadcast(x.shape, wanted) != x.shape:
+        raise ShapeError(f"sum_to of {show(x.shape)} to {show(wanted)}: {show(wanted)} does not broadcast to {show(x.shape)}")
+    return Inferred(wanted, x.dtype, {"shape": wanted})
+
+
+@operator(reference=lambda dim: np.int64(dim), kind="size", name="dimension_size", text="{dim}", latex="{dim}", numpy="{dim}")
+def dimension_size(dim: Any) -> Inferred:
+    """A dimension as a value: rank 0, int64. `gg.size` makes it."""
+    return Inferred((), "int64", {"dim": dim}, weak=True)
+
+
+def size(x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor:
+    """The number of elements of x, or its extent along an axis (or several), as a value: rank 0, int64.
+
+    >>> import graphgrad as gg
+    >>> x = gg.Graph().input("x", ("N", 3))
+    >>> gg.size(x), gg.size(x, axis=1)
+    (<v1: dimension_size () int64>, <3: constant () int64>)
+    """
+    axes = range(len(x.shape)) if axis is None else [axis_of("size", x.node, a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    extent = count(tuple(x.shape[a] for a in axes))
+    return x.graph.constant(extent) if isinstance(extent, int) else extent_of(x.graph, extent)
+
+
+def extent_of(graph: Graph, dim: Dim) -> Tensor:
+    return graph.insert(dimension_size, (), {"dim": dim})
+
+
+SYNTAX["T"] = transpose
+
+__all__ = ["broadcast_to", "dimension_size", "reshape", "size", "sum_to", "transpose"]
