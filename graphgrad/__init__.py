@@ -1,5 +1,6 @@
 """graphgrad: a compiler for derivation graphs."""
 
+from graphgrad.codegen.loader import Function, compile
 from graphgrad.derive import Derivation, Step, derive
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate

@@ -64,8 +64,7 @@ class Graph:
     """
 
     def __init__(self) -> None:
-        self.nx: nx.MultiDiGraph[int] = nx.MultiDiGraph()  # node attribute "node"; edge key = operand position
-        self.nodes: list[Node] = []  # the same records by id
+        self.nodes: list[Node] = []  # by id
         self.names: dict[int, tuple[str, ...]] = {}  # the first is shown, all are found
         self.lines: dict[int, tuple[Line, ...]] = {}  # the user's lines that asked for a node
         self.scopes: dict[int, str] = {}
@@ -74,6 +73,7 @@ class Graph:
         self._named: dict[str, int] = {}
         self._numbers: dict[tuple[type, str] | None, int] = {}  # Python's numbers that are constants already
         self._tensors: list[Tensor] = []
+        self._nx: nx.MultiDiGraph[int] = nx.MultiDiGraph()
         self._scope = ""
         self._asking: tuple[Line, ...] | None = None  # set while a pass builds in a user's stead
 
@@ -184,10 +184,18 @@ class Graph:
         self._tensors.append(Tensor(self, node.id))
         if self._scope:
             self.scopes[node.id] = self._scope
-        self.nx.add_node(node.id, node=node)
-        for position, source in enumerate(node.inputs):
-            self.nx.add_edge(source, node.id, key=position)
         return node.id
+
+    @property
+    def nx(self) -> nx.MultiDiGraph[int]:
+        """The graph for networkx: node attribute "node" is the Node, edge key = operand position (x * x has two edges).
+
+        It grows when it is asked for: most graphs that passes make are never looked at this way.
+        """
+        for node in self.nodes[len(self._nx) :]:
+            self._nx.add_node(node.id, node=node)
+            self._nx.add_edges_from((source, node.id, k) for k, source in enumerate(node.inputs))
+        return self._nx
 
     def _fold(self, node: Node) -> Tensor | None:
         """A constant where all operands are, unless that would hold more numbers than the operands do."""

@@ -1,0 +1,366 @@
+"""Compile, load and call: `gg.compile` and the function that it returns."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphgrad.errors import CallError, GraphgradError
+from graphgrad.evaluate import convert
+from graphgrad.graph import Node, Tensor, paused_gc
+from graphgrad.operator import OPERATORS
+from graphgrad.rewrite import compose, lower
+from graphgrad.simplify import simplify
+from graphgrad.types import Array, Dimension, Sizes, show, size_of, solve_sizes
+
+from . import numpy_support
+from .memory import Plan, assign, plan
+from .numpy_target import Printed, frame, print_numpy
+from .program import Program, build, flops
+from .schedule import schedule
+
+WORKSPACES = 8  # how many sets of sizes keep a workspace; the least recently used goes
+
+Prepared: TypeAlias = "tuple[Program, dict[int, Tensor]]"
+
+
+def compile(
+    outputs: Tensor | Sequence[Tensor],
+    updates: Mapping[Tensor, Tensor] | None = None,
+    *,
+    target: str = "numpy",
+    exact: bool = False,
+    copy: bool = True,
+) -> Function:
+    """Compile tensors of one graph into a function of its inputs, and of the parameters that `updates` does not hold.
+
+    `updates` maps parameters and states to what they become after each call; the function keeps their values (see
+    `Function.state`). All new values are computed from the old ones. `exact=True` leaves out rewrites that move
+    rounding. With `copy=False` the returned arrays are the function's own memory: the next call overwrites them.
+
+    >>> import graphgrad as gg
+    >>> g = gg.Graph()
+    >>> x, w = g.input("x", ("N",)), g.parameter("w")
+    >>> f = gg.compile([gg.sum(w * x)])
+    >>> f(x=[1.0, 2.0], w=10.0)
+    [array(30.)]
+    """
+    if target != "numpy":
+        raise GraphgradError(f"target {target!r} does not exist; there is: numpy")
+    wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    replaced = dict(updates or {})
+    _check(wanted, replaced)
+    with paused_gc():
+        program, where = prepare(wanted, replaced, exact=exact)
+        program = assign(schedule(program))
+        return Function(program, print_numpy(program), where, copy=copy)
+
+
+def prepare(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exact: bool) -> Prepared:
+    """Graph to graph (simplified, lowered, simplified again), then to an unscheduled program."""
+    tensors = [*outputs, *updates.values()]
+    leaves = list(updates)
+
+    def spelled(node: Node) -> bool:
+        return node.operator.numpy is not None
+
+    simple, where = simplify(tensors, keep=leaves, exact=exact)
+    now = lambda ts: [where[t.id] for t in ts]  # noqa: E731
+    if any(n.operator.definition is not None and not spelled(n) for n in simple.nodes):
+        _, lowered = lower(now(tensors), spelled, now(leaves))
+        where = compose(where, lowered)
+        _, simplified = simplify(now(tensors), keep=now(leaves), exact=exact)
+        where = compose(where, simplified)
+    final = {where[leaf.id]: _own_value(where[leaf.id], where[value.id]) for leaf, value in updates.items()}
+    return build(now(tensors)[0].graph, now(outputs), final), where
+
+
+def _own_value(leaf: Tensor, value: Tensor) -> Tensor:
+    """A new value that is computed by a statement of its own: a leaf or a view of one is copied first."""
+    node = value.node
+    if value.node.weak and leaf.node.weak:
+        return value if node.operator.kind != "leaf" or node.operator.name == "constant" else value + 0
+    if node.operator.kind in ("leaf", "view") or node.weak or node.dtype != leaf.dtype:
+        return OPERATORS["cast"](value, dtype=leaf.dtype)
+    return value
+
+
+def _check(outputs: list[Tensor], updates: dict[Tensor, Tensor]) -> None:
+    tensors = [*outputs, *updates, *updates.values()]
+    if not tensors:
+        raise GraphgradError("compile was given nothing to compute: no outputs and no updates")
+    for t in tensors:
+        if not isinstance(t, Tensor):
+            raise GraphgradError(f"compile takes tensors, but {type(t).__name__} was given")
+        if t.graph is not tensors[0].graph:
+            raise GraphgradError("compile was given tensors of two graphs; outputs and updates are of one")
+    for leaf, value in updates.items():
+        if leaf.node.operator.name not in ("parameter", "state"):
+            raise GraphgradError(f"updates replace parameters and states, but {leaf.name} is {leaf.node.operator.name}")
+        if leaf.shape != value.shape:
+            raise GraphgradError(
+                f"the update of {leaf.name} of shape {show(leaf.shape)} has shape {show(value.shape)}"
+            ).at(leaf.graph._line())
+
+
+class Function:
+    """A compiled function. Call it with arrays by name; it returns a list of arrays, one for each output.
+
+    Several threads may call it. `source` is the generated code, `program` the statements behind it, `state` what it
+    keeps between calls.
+    """
+
+    def __init__(self, program: Program, printed: Printed, where: Mapping[int, Tensor], *, copy: bool) -> None:
+        self.program = program
+        self._printed = printed
+        self._where = where
+        self._copy = copy
+        lines, self._line_nodes = frame(printed)
+        self.source = "\n".join(lines) + "\n"
+        self._file = f"<graphgrad {hashlib.sha256(self.source.encode()).hexdigest()[:12]}>"
+        linecache.cache[self._file] = (len(self.source), None, self.source.splitlines(keepends=True), self._file)
+        self._code = builtin_compile(self.source, self._file, "exec")
+        self._inputs = program.inputs
+        self._names = tuple(n["name"] for n in self._inputs)
+        self._dtypes = tuple(np.dtype(n.dtype) for n in self._inputs)
+        self._held = {n["name"]: n for n in program.held}
+        self._values: dict[str, Array] = {}
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[Any, list[Workspace]] = OrderedDict()
+        self._given: set[str] = set()
+        self.state = State(self)
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def lines(self) -> Lines:
+        """The lines of `source` (from 1) that compute a tensor: `f.lines[W]`; empty where none was needed."""
+        return Lines(self)
+
+    @property
+    def memory(self) -> dict[str, Dimension]:
+        """Planned bytes of the workspace, by the buffer that each storage was made for; named sizes stay symbolic."""
+        return {self._printed.names[owner]: s.size for owner, s in self.program.storages.items()}
+
+    def workspace_bytes(self, **sizes: int) -> int:
+        """The size of the arena for given sizes, after packing."""
+        return plan(self.program, sizes).size
+
+    @property
+    def flops(self) -> Dimension:
+        """Floating-point operations of one call; named sizes stay symbolic."""
+        return flops(self.program)
+
+    def __repr__(self) -> str:
+        return f"<compiled function of {', '.join(self._names) or 'nothing'}: {len(self.program.step)} statements>"
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def __call__(self, /, **arrays: Any) -> list[Array]:
+        names = self._names
+        try:
+            values = [arrays[name] for name in names]
+        except KeyError:
+            raise self._missing(arrays) from None
+        if len(arrays) != len(names):
+            self._set_held(arrays)
+        return self.call(values)
+
+    def call(self, values: Sequence[Any]) -> list[Array]:
+        """The same with the inputs in order: what a training loop calls."""
+        key = []
+        for value, dtype in zip(values, self._dtypes, strict=True):
+            if type(value) is not np.ndarray or value.dtype is not dtype:
+                return self.call(self._converted(values))
+            key.append(value.shape)
+        shapes = tuple(key)
+        if self._held:
+            with self._lock:
+                return self._run(shapes, values)
+        return self._run(shapes, values)
+
+    def _run(self, shapes: tuple[tuple[int, ...], ...], values: Sequence[Array]) -> list[Array]:
+        idle = self._idle.get(shapes)
+        try:
+            workspace = idle.pop()  # type: ignore[union-attr]
+        except (AttributeError, IndexError):
+            workspace = self._workspace(shapes, values)
+        try:
+            results = workspace.step(*workspace.arguments(values))
+            if self._copy:
+                return [np.array(r) for r in results]
+            return list(results)
+        except Exception as error:
+            raise self._told(error) from error
+        finally:
+            self._idle.setdefault(shapes, []).append(workspace)
+
+    def _workspace(self, shapes: tuple[tuple[int, ...], ...], values: Sequence[Array]) -> Workspace:
+        """A workspace for sizes that were not met yet, or that other threads are using. Checks the shapes."""
+        sizes = self._sizes(values)
+        if missing := [name for name, node in self._held.items() if name not in self._given and node.operator.name == "parameter"]:
+            raise CallError(f"no value was given yet for {', '.join(missing)}: pass {missing[0]}=... once, or set state[{missing[0]!r}]")
+        for name, node in self._held.items():
+            self._hold(name, node, sizes)
+        while len(self._idle) >= WORKSPACES and shapes not in self._idle:
+            self._idle.popitem(last=False)
+        self._idle.setdefault(shapes, [])
+        self._idle.move_to_end(shapes)
+        return Workspace(self, sizes)
+
+    def _sizes(self, values: Sequence[Array]) -> dict[str, int]:
+        leaves = [(n["name"], n.shape, v.shape) for n, v in zip(self._inputs, values, strict=True)]
+        held = [(name, node.shape, self._values[name].shape) for name, node in self._held.items() if name in self._values]
+        return solve_sizes(leaves + held)
+
+    def _hold(self, name: str, node: Node, sizes: Sizes) -> Array:
+        if name not in self._values:
+            self._values[name] = np.zeros(tuple(size_of(d, sizes) for d in node.shape), node.dtype)
+        return self._values[name]
+
+    def _converted(self, values: Sequence[Any]) -> list[Array]:
+        converted = [convert(n["name"], v, n.dtype) for n, v in zip(self._inputs, values, strict=True)]
+        return [c if c.dtype is d else c.view(d) for c, d in zip(converted, self._dtypes, strict=True)]
+
+    def _missing(self, arrays: Mapping[str, Any]) -> CallError:
+        unknown = sorted(arrays.keys() - set(self._names) - self._held.keys())
+        missing = [n for n in self._names if n not in arrays]
+        told = f"; {', '.join(unknown)} is not one of its arguments" if unknown else ""
+        return CallError(f"no value was given for {', '.join(missing)}; the function takes {', '.join(self._names)}{told}")
+
+    def _set_held(self, arrays: Mapping[str, Any]) -> None:
+        for name in arrays.keys() - set(self._names):
+            if name not in self._held:
+                takes = ", ".join((*self._names, *self._held)) or "no arguments"
+                raise CallError(f"{name} is not an argument of the function; it takes {takes}")
+            self.state[name] = arrays[name]
+
+    def _told(self, error: Exception) -> Exception:
+        """An error inside generated code, with the node that it came from and the user's line."""
+        trace, line = error.__traceback__, None
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == self._file:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        node = self._line_nodes.get(line) if line is not None else None
+        if node is None:
+            return error
+        graph = self.program.graph
+        lines = graph.lines.get(node, ())
+        return CallError(f"{graph.label(node)} = {graph.nodes[node].operator.name}: {error}").at(lines[0] if lines else None)
+
+
+builtin_compile: Callable[..., Any] = __builtins__["compile"] if isinstance(__builtins__, dict) else __builtins__.compile
+
+
+class Workspace:
+    """One set of buffers, for one set of sizes and one call at a time."""
+
+    def __init__(self, function: Function, sizes: Sizes) -> None:
+        program, printed = function.program, function._printed
+        self.plan: Plan = plan(program, sizes)
+        raw = np.empty(self.plan.size + 64, np.uint8)
+        start = -raw.ctypes.data % 64
+        arena = raw[start : start + self.plan.size]
+        held = {n.id: function._values[n["name"]] for n in program.held}
+        space: dict[str, Any] = {"np": np, "__name__": "graphgrad.generated"}
+        space |= {name: np.int64(size) for name, size in sizes.items()}
+        space |= {name: getattr(numpy_support, name) for name in printed.support}
+        space |= dict(printed.constants)
+        space |= {printed.names[id]: array for id, array in held.items()}
+        for name, id in printed.kept:
+            space[name] = np.empty(_shape(program.node(id), sizes), program.node(id).dtype)
+        for name, id in printed.buffers:
+            space[name] = self._buffer(program, id, arena, held, sizes)
+        exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
+        self.step: Callable[..., Any] = space["step"]
+        self._weak = [n.weak for n in function._inputs]
+
+    def _buffer(self, program: Program, id: int, arena: Array, held: Mapping[int, Array], sizes: Sizes) -> Array:
+        node = program.node(id)
+        owner = program.storage_of[id]
+        if owner in held:
+            return held[owner]
+        shape = _shape(node, sizes)
+        dtype = np.dtype(node.dtype)
+        start = self.plan.offsets[owner]
+        if id in program.placed:
+            start += size_of(program.placed[id][1], sizes) * dtype.itemsize
+        stop = start + int(np.prod(shape)) * dtype.itemsize
+        return arena[start:stop].view(dtype).reshape(shape)
+
+    def arguments(self, values: Sequence[Array]) -> Sequence[Any]:
+        """Weak inputs as NumPy scalars, so that their arithmetic is IEEE's; arrays as they are."""
+        if True not in self._weak:
+            return values
+        return [v[()] if weak else v for v, weak in zip(values, self._weak, strict=True)]
+
+
+def _shape(node: Node, sizes: Sizes) -> tuple[int, ...]:
+    return tuple(size_of(d, sizes) for d in node.shape)
+
+
+class State(Mapping[str, Array]):
+    """What a function keeps between calls, by name. Reading copies; assigning checks shape and dtype, and copies."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._function._held:
+            raise CallError(f"the function holds no {name}; it holds {', '.join(self._function._held) or 'nothing'}")
+        if name not in self._function._values:
+            raise CallError(f"{name} has no value yet")
+        with self._function._lock:
+            return self._function._values[name].copy()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        function = self._function
+        if name not in function._held:
+            raise CallError(f"the function holds no {name}; it holds {', '.join(function._held) or 'nothing'}")
+        node = function._held[name]
+        array = convert(name, value, node.dtype)
+        sizes = solve_sizes([(name, node.shape, array.shape)])
+        with function._lock:
+            held = function._values.get(name)
+            if held is not None and held.shape == array.shape:
+                held[...] = array
+            else:
+                function._values[name] = np.array(array, order="C")
+                function._idle.clear()  # their views show the old array
+            function._given.add(name)
+        del sizes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._function._held)
+
+    def __len__(self) -> int:
+        return len(self._function._held)
+
+
+class Lines(Mapping[Tensor, tuple[int, ...]]):
+    """Which lines of the source compute a tensor."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+
+    def __getitem__(self, tensor: Tensor | int) -> tuple[int, ...]:
+        moved = self._function._where.get(tensor if isinstance(tensor, int) else tensor.id)
+        if moved is None:
+            return ()
+        return tuple(line for line, node in self._function._line_nodes.items() if node == moved.id)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self._function._where.values())
+
+    def __len__(self) -> int:
+        return len(self._function._where)
+
+
+__all__ = ["Function", "compile", "prepare"]

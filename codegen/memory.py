@@ -1,0 +1,229 @@
+"""Memory: which buffers share storage, and where each storage lies in one arena.
+
+`assign` works with symbolic sizes, once: lifetimes, results in place of operands that die, new values in place of old
+ones, the operands of a pack in place inside it. `plan` works with numbers, once for each workspace: offsets.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from graphgrad.graph import Node
+from graphgrad.types import Dimension, Sizes, count, size_of
+
+from .program import Program, Storage, nbytes
+
+ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
+
+
+def assign(program: Program) -> Program:
+    """The program with a storage for every call of the step. Views share their base's; held values keep their own."""
+    order = {id: position for position, id in enumerate(program.step)}
+    end = len(program.step)
+    last = last_uses(program, order, end)
+    placed = place_in_packs(program, order)
+    in_place, copies = updates_in_place(program, order, last)
+    for _, value in copies:
+        last[program.base(value)] = end
+    storage_of: dict[int, int] = dict(in_place)
+    born: dict[int, int] = {}
+    dies: dict[int, int] = {}
+    for position, id in enumerate(program.step):
+        if program.roles[id] != "call" or id in in_place:
+            continue
+        if id in placed:
+            owner = placed[id][0]
+        else:
+            owner = storage_of.get(id, id) if program.node(id).operator.kind == "pack" else _overwritten(program, id, position, last, storage_of, placed, dies)
+        storage_of[id] = owner
+        born.setdefault(owner, position)
+        dies[owner] = max(dies.get(owner, position), last.get(id, position))
+    storages = {owner: Storage(nbytes(program.node(owner)), born[owner], dies[owner]) for owner in born}
+    return replace(program, storages=storages, storage_of=storage_of, placed=placed, copies=copies)
+
+
+def last_uses(program: Program, order: Mapping[int, int], end: int) -> dict[int, int]:
+    """The position of the last statement that reads each buffer; outputs are read at the end."""
+    last: dict[int, int] = {}
+    for id, position in order.items():
+        for source in program.reads(id):
+            last[source] = position
+    for id in program.outputs:
+        last[program.base(id)] = end
+    return last
+
+
+def place_in_packs(program: Program, order: Mapping[int, int]) -> dict[int, tuple[int, Dimension]]:
+    """Operands of packs that are computed straight into their place: {id: (pack, first element)}."""
+    placed: dict[int, tuple[int, Dimension]] = {}
+    for id in order:
+        node = program.node(id)
+        if node.operator.kind != "pack":
+            continue
+        start: Dimension = 0
+        for operand in node.inputs:
+            base = _whole_base(program, operand)
+            made = base is not None and base in order and program.roles[base] == "call"
+            if made and base is not None and base not in placed and _may_be_placed(program, base, node):
+                placed[base] = (id, start)
+            start = start + count(program.node(operand).shape)
+    return placed
+
+
+def _whole_base(program: Program, id: int) -> int | None:
+    """The buffer that an operand shows whole and in order (itself, or under reshapes), else None."""
+    while program.roles[id] == "view":
+        if program.node(id).operator.name != "reshape":
+            return None
+        id = program.node(id).inputs[0]
+    return id
+
+
+def _may_be_placed(program: Program, id: int, pack: Node) -> bool:
+    node = program.node(id)
+    is_new_value = any(value == id for _, value in program.updates)
+    return node.dtype == pack.dtype and node.operator.kind != "pack" and not is_new_value
+
+
+def updates_in_place(
+    program: Program, order: Mapping[int, int], last: Mapping[int, int]
+) -> tuple[dict[int, int], tuple[tuple[int, int], ...]]:
+    """New values that are written over the old ones ({value: held leaf}), and those that are copied at the end."""
+    in_place: dict[int, int] = {}
+    copies: list[tuple[int, int]] = []
+    for leaf, value in program.updates:
+        node, position = program.node(value), order.get(value, -1)
+        free = last.get(leaf, -1) <= position
+        if last.get(leaf, -1) == position:
+            free = may_overwrite(program, value, leaf)
+        fits = program.roles.get(value) == "call" and position >= 0 and node.dtype == program.node(leaf).dtype
+        if free and fits and value not in in_place and not program.node(leaf).weak and node.operator.kind != "pack":
+            in_place[value] = leaf
+        else:
+            copies.append((leaf, value))
+    return in_place, tuple(copies)
+
+
+def may_overwrite(program: Program, id: int, operand: int) -> bool:
+    """Whether a statement may write its result over an operand that it reads: element by element, nothing else aliased."""
+    node, source = program.node(id), program.node(operand)
+    if node.operator.kind != "elementwise" or not isinstance(node.operator.numpy, str):
+        return False
+    if node.shape != source.shape or node.dtype != source.dtype:
+        return False
+    return all(i == operand or program.base(i) != operand for i in node.inputs)
+
+
+def _overwritten(
+    program: Program,
+    id: int,
+    position: int,
+    last: Mapping[int, int],
+    storage_of: Mapping[int, int],
+    placed: Mapping[int, tuple[int, Dimension]],
+    dies: Mapping[int, int],
+) -> int:
+    """The storage of an operand that dies here and fits, else the statement's own id."""
+    node = program.node(id)
+    for operand in node.inputs:
+        if program.roles[operand] != "call" or operand in placed or last.get(operand) != position:
+            continue
+        storage = storage_of.get(operand)
+        if storage is None or dies.get(storage) != position or not may_overwrite(program, id, operand):
+            continue  # made in the prologue, or read later under another name
+        sharing = [i for i in node.inputs if i != operand and storage_of.get(program.base(i)) == storage]
+        if not sharing:
+            return storage
+    return id
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Offsets
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where each storage lies in the arena, in bytes, for one set of sizes."""
+
+    offsets: Mapping[int, int]
+    size: int
+
+
+def plan(program: Program, sizes: Sizes) -> Plan:
+    """Offsets such that storages whose lifetimes meet do not overlap; the better of two packings where both are cheap."""
+    spans = [
+        (owner, -(-size_of(s.size, sizes) // ALIGNMENT) * ALIGNMENT, s.born, s.dies) for owner, s in program.storages.items()
+    ]
+    plans = [by_time(spans)]
+    if len(spans) <= 400:
+        plans.append(by_size(spans))
+    return min(plans, key=lambda p: p.size)
+
+
+Span = tuple[int, int, int, int]  # storage, bytes, born, dies
+
+
+def by_time(spans: list[Span]) -> Plan:
+    """Best fit in the order of births, with a list of free gaps: n log n."""
+    offsets: dict[int, int] = {}
+    gaps: list[tuple[int, int]] = []  # (size, start), sorted
+    starts: dict[int, int] = {}  # start -> size, of the gaps
+    ends: dict[int, int] = {}  # end -> start, of the gaps
+    top = 0
+    events = sorted([(born, 1, owner, size) for owner, size, born, _ in spans] + [(dies, 2, owner, size) for owner, size, _, dies in spans])
+
+    def add(start: int, size: int) -> None:
+        if start in ends:  # a gap ends where this one begins
+            left = ends.pop(start)
+            left_size = starts.pop(left)
+            gaps.remove((left_size, left))
+            start, size = left, left_size + size
+        if start + size in starts:
+            right_size = starts.pop(start + size)
+            gaps.remove((right_size, start + size))
+            del ends[start + size + right_size]
+            size += right_size
+        insort(gaps, (size, start))
+        starts[start] = size
+        ends[start + size] = start
+
+    for _, kind, owner, size in events:
+        if size == 0:
+            offsets[owner] = 0
+        elif kind == 2:
+            add(offsets[owner], size)
+        else:
+            k = bisect_left(gaps, (size, 0))
+            if k < len(gaps):
+                gap, start = gaps.pop(k)
+                del starts[start], ends[start + gap]
+                offsets[owner] = start
+                if gap > size:
+                    add(start + size, gap - size)
+            else:
+                start = ends.get(top, top)  # the gap at the end grows, if there is one
+                if start < top:
+                    gaps.remove((top - start, start))
+                    del starts[start], ends[top]
+                offsets[owner] = start
+                top = start + size
+    return Plan(offsets, top)
+
+
+def by_size(spans: list[Span]) -> Plan:
+    """First fit, the largest first: n², close to the optimum."""
+    offsets: dict[int, int] = {}
+    laid: list[tuple[int, int, int, int]] = []  # (start, end, born, dies)
+    for owner, size, born, dies in sorted(spans, key=lambda s: (-s[1], s[2], s[0])):
+        start = 0
+        for begin, end, b, d in laid:  # sorted by start
+            if b <= dies and born <= d and size:
+                if begin - start >= size:
+                    break
+                start = max(start, end)
+        offsets[owner] = start
+        insort(laid, (start, start + size, born, dies))
+    return Plan(offsets, max((end for _, end, _, _ in laid), default=0))

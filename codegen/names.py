@@ -1,0 +1,46 @@
+"""The one function by which names reach generated source."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+
+RESERVED = frozenset(("np", "step", "prepare", "workspace", "N_", "True", "False", "None", "print", "float", "int", "len", "range", "tuple"))
+
+#: Greek letters by their names, as a program writes them.
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξπρστυφχψω",
+        "alpha beta gamma delta eps zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega".split(),
+        strict=True,
+    )
+)
+
+
+class Names:
+    """Identifiers for one generated module: each wish gives a name that is legal, plain ASCII and not taken."""
+
+    def __init__(self, reserved: frozenset[str] = RESERVED) -> None:
+        self._taken = set(reserved)
+
+    def take(self, wish: str) -> str:
+        """An identifier as close to the wish as can be. Any text is safe: nothing of it but letters and digits survives."""
+        name = base = identifier(wish)
+        k = 2
+        while name in self._taken:
+            name, k = f"{base}_{k}", k + 1
+        self._taken.add(name)
+        return name
+
+
+def identifier(text: str) -> str:
+    """Text as an ASCII identifier that is no keyword: "x̄" is x_bar, "layer1/W" is layer1_W."""
+    text = "".join(_GREEK.get(c, c) for c in text)
+    if "\u0304" in text:  # the adjoint's bar
+        text = text.replace("\u0304", "") + "_bar"
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
+    name = re.sub(r"\W+", "_", plain).strip("_") or "t"
+    if name[0].isdigit():
+        name = f"t{name}"
+    return f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) else name

@@ -1,0 +1,408 @@
+"""The NumPy target: a Program printed as straight-line code that a person can read.
+
+Two blocks: what is made once for each workspace (views, constants, numbers that only sizes enter), and the step.
+Buffers are bare names; every function of NumPy is bound to a bare name too, so that the step looks nothing up.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphgrad.errors import GraphgradError
+from graphgrad.graph import Graph, Node
+from graphgrad.notation import Piece, FORMATTER, formula
+from graphgrad.types import Dim, Dimension, Shape, count, show, size_names
+
+from . import numpy_support
+from .names import Names
+from .program import Program, operand_dtype, per_call_views
+
+PIECE = 1000  # statements in one function: CPython's compiler is slow and hungry on longer ones
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a row's spelling may look at when it is a function: the statement's shapes, dtypes and attributes."""
+
+    shape: Shape
+    shapes: tuple[Shape, ...]
+    dtype: str
+    dtypes: tuple[str, ...]
+    attributes: dict[str, Any]
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        return tuple(map(len, self.shapes))
+
+
+@dataclass(slots=True)
+class Printed:
+    """Generated text, with what a loader or a module writer needs to frame it."""
+
+    program: Program
+    names: dict[int, str] = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)  # bare name -> NumPy's: "add_reduce": "np.add.reduce"
+    support: dict[str, str] = field(default_factory=dict)  # functions of our own: name -> source
+    constants: list[tuple[str, Any]] = field(default_factory=list)  # name, array
+    buffers: list[tuple[str, int]] = field(default_factory=list)  # name, node id: arrays in the arena
+    kept: list[tuple[str, int]] = field(default_factory=list)  # arrays written in the prologue: not in the arena
+    sizes: list[str] = field(default_factory=list)
+    prologue: list[tuple[str, int | None]] = field(default_factory=list)  # line, node
+    pieces: list[list[tuple[str, int | None]]] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    locals: list[str] = field(default_factory=list)  # what the step assigns
+    result: str = "()"
+
+
+def print_numpy(program: Program) -> Printed:
+    """The text of a program in Python with NumPy."""
+    return _Printer(program).run()
+
+
+class _Printer:
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.graph: Graph = program.graph
+        self.out = Printed(program)
+        self.taken = Names()
+        self.scalars: dict[int, Piece] = {}  # weak nodes as expressions
+        self.zero_d: dict[tuple[int, str], str] = {}  # (weak node, dtype) -> the 0-d array that ufuncs take
+        self.symbols: dict[int, str] = {}
+        self.lines = self.out.prologue
+        self.in_step = False
+
+    def run(self) -> Printed:
+        program, out = self.program, self.out
+        out.sizes = sorted({name for n in self.graph.nodes for d in n.shape for name in size_names(d)})
+        for size in out.sizes:
+            if self.taken.take(size) != size:
+                raise GraphgradError(f"{size!r} cannot name a size: it is not an identifier, or a word that generated code uses")
+        self._name_leaves()
+        self._name_calls()
+        for id in program.prologue:
+            self._statement(id)
+        views = per_call_views(program)
+        for id in program.step:
+            if program.roles[id] == "view" and id not in views:
+                self._view(id)
+        self._places()
+        self.in_step = True
+        step: list[list[tuple[str, int | None]]] = [[]]
+        for id in program.step:
+            if program.roles[id] == "view" and id not in views:
+                continue
+            self.lines = step[-1]
+            self._statement(id)
+            if len(step[-1]) > PIECE:
+                step.append([])
+        self.lines = step[-1]
+        self._finish()
+        out.pieces = step
+        return out
+
+    # -- names --------------------------------------------------------------------------------------------------------
+
+    def _name(self, id: int, wish: str | None = None) -> str:
+        name = self.taken.take(wish or self._wish(id))
+        self.out.names[id] = name
+        return name
+
+    def _wish(self, id: int) -> str:
+        names = self.graph.names.get(id)
+        if names:
+            return names[0]
+        record = self.graph.records.get(id)
+        if record is not None and record.symbol:
+            return record.symbol
+        node = self.graph.nodes[id]
+        if node.operator.name == "transpose" and node.inputs[0] in self.out.names:
+            return self.out.names[node.inputs[0]] + "_T"
+        return f"t{id}"
+
+    def _name_leaves(self) -> None:
+        for node in self.graph.nodes:
+            role = self.program.roles.get(node.id)
+            if role == "input":
+                self.out.inputs.append(self._name(node.id))
+                if node.weak:
+                    self.scalars[node.id] = Piece(self.out.names[node.id], 100)
+            elif role == "held":
+                name = self._name(node.id)
+                if node.weak:
+                    self.scalars[node.id] = Piece(f"{name}[()]", 100)
+            elif role == "constant":
+                self.out.constants.append((self._name(node.id, self._wish(node.id)), node["value"].array))
+
+    def _name_calls(self) -> None:
+        program = self.program
+        for ids, list_ in ((program.prologue, self.out.kept), (program.step, self.out.buffers)):
+            for id in ids:
+                if program.roles[id] == "call":
+                    list_.append((self._name(id), id))
+
+    # -- statements ---------------------------------------------------------------------------------------------------
+
+    def _emit(self, line: str, id: int | None) -> None:
+        self.lines.append((line, id))
+
+    def _statement(self, id: int) -> None:
+        role = self.program.roles[id]
+        if role == "scalar":
+            self._scalar(id)
+        elif role == "view":
+            self._view(id)
+        else:
+            self._call(id)
+
+    def _comment(self, id: int) -> None:
+        """The formula of a statement, in the names that the code uses."""
+        record = self.graph.records.get(id)
+        if record is not None:
+            self._emit(f"# {record.symbol} = {record.formula}".replace("\n", " "), None)
+            return
+        names = {i: self.out.names.get(i) or self.graph.label(i) for i in self.graph.nodes[id].inputs if i in self.out.names or self.graph.nodes[i].operator.kind == "leaf"}
+        self._emit(f"# {self.out.names[id]} = {formula(self.graph, id, names)}".replace("\n", " "), None)
+
+    def _view(self, id: int) -> None:
+        node = self.program.node(id)
+        name = self._name(id)
+        if self.in_step:
+            self.out.locals.append(name)
+        self._emit(f"{name} = {self._format(node, self._template(node)[0])}", id)
+
+    def _call(self, id: int) -> None:
+        node = self.program.node(id)
+        if node.operator.kind == "pack":
+            self._pack(id)
+            return
+        lines = [self._format(node, t) for t in self._template(node)]
+        self._comment(id)
+        for line in lines:
+            self._emit(line, id)
+
+    def _template(self, node: Node) -> tuple[str, ...]:
+        spelling = node.operator.numpy
+        if callable(spelling):
+            inputs = [self.graph.nodes[i] for i in node.inputs]
+            spelling = spelling(
+                Call(node.shape, tuple(n.shape for n in inputs), node.dtype, tuple(n.dtype for n in inputs), dict(node.attributes))
+            )
+        if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
+            spelling = "np.copyto({out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + "), {x})"
+        return (spelling,) if isinstance(spelling, str) else tuple(spelling)
+
+    def _format(self, node: Node, template: str) -> str:
+        """A spelling with names and attributes in it, every function of NumPy's a bare name."""
+        values: dict[str, Any] = {k: code(v) for k, v in node.attributes}
+        dtype = operand_dtype(self.graph, node) if node.inputs else node.dtype
+        operands = [self._operand(i, dtype) for i in node.inputs]
+        if node.operator.variadic:
+            values[node.operator.operands[0][1:]] = f"({', '.join(operands)},)"
+        else:
+            values |= dict(zip(node.operator.operands, operands, strict=True))
+        values["out"] = self.out.names.get(node.id, "")
+        return self._bare(FORMATTER.vformat(template, (), values))
+
+    def _operand(self, id: int, dtype: str) -> str:
+        node = self.graph.nodes[id]
+        if not node.weak:
+            return self.out.names[id]
+        own = "bool" if node.dtype == "bool" and dtype == "bool" else dtype
+        key = (id, own)
+        if key not in self.zero_d:
+            value = node["value"].array.item() if node.operator.name == "constant" else None
+            name = self.taken.take(_number_name(value) if value is not None else self._scalar_name(id))
+            self.zero_d[key] = name
+            text = self.scalars[id].text if id in self.scalars else literal(value)
+            if self.program.stages[id] == 0:
+                self.out.prologue.append((f"{name} = np.array({text}, np.{_np_dtype(own)})", id))
+            else:
+                self.out.prologue.append((f"{name} = np.zeros((), np.{_np_dtype(own)})", id))
+                self._emit(f"{name}[()] = {text}", id)
+        return self.zero_d[key]
+
+    def _scalar_name(self, id: int) -> str:
+        text = self.scalars[id].text
+        return f"{text}_" if text.isidentifier() else f"c{id}"
+
+    def _scalar(self, id: int) -> None:
+        """A weak value as a Python expression; named if it is more than a name or a number."""
+        node = self.program.node(id)
+        if node.operator.name == "constant":
+            value = node["value"].array.item()
+            self.scalars[id] = Piece(literal(value), 100 if not isinstance(value, (int, float)) or value >= 0 else 15)
+            return
+        if node.operator.kind == "size":
+            dim = node["dim"]
+            self.scalars[id] = Piece(code(dim), 10 if isinstance(dim, Dim) and (len(dim.terms) > 1 or dim.terms[0][1] != 1) else 100)
+            return
+        op = node.operator
+        pieces = {n: self._as_scalar(i, op.binding) for n, i in zip(op.operands, node.inputs, strict=True)}
+        if op.scalar:
+            text = FORMATTER.format(op.scalar, **pieces)
+        elif isinstance(op.numpy, str) and ", out={out}" in op.numpy:
+            plain = {n: p.text for n, p in pieces.items()} | {k: code(v) for k, v in node.attributes}
+            text = FORMATTER.vformat(op.numpy.replace(", out={out}", ""), (), plain)
+        else:
+            raise GraphgradError(f"{op.name} of Python's numbers has no spelling: {self.graph.where(id)}")
+        name = self._name(id)
+        if self.in_step:
+            self.out.locals.append(name)
+        self._emit(f"{name} = {self._bare(text)}", id)
+        self.scalars[id] = Piece(name, 100)
+
+    def _as_scalar(self, id: int, around: int) -> Piece:
+        if id not in self.scalars:
+            self._scalar(id)
+        piece = self.scalars[id]
+        return Piece(piece.text, piece.binding, around)
+
+    def _pack(self, id: int) -> None:
+        """Copy into the vector what was not computed in its place."""
+        node, start = self.program.node(id), 0
+        position: Dimension = start
+        lines = []
+        for i in node.inputs:
+            base = self.program.base(i)
+            size = count(self.graph.nodes[i].shape)
+            if self.program.placed.get(base) != (id, position) or self.program.roles[i] == "view" and not self._whole(i):
+                where = f"{self.out.names[id]}[{code(position)}:{code(position + size)}].reshape({code(self.graph.nodes[i].shape)})"
+                lines.append(self._bare(f"np.copyto({where}, {self._operand(i, node.dtype)})"))
+            position = position + size
+        if lines:
+            self._comment(id)
+        for line in lines:
+            self._emit(line, id)
+
+    def _whole(self, id: int) -> bool:
+        while self.program.roles[id] == "view":
+            if self.graph.nodes[id].operator.name != "reshape":
+                return False
+            id = self.graph.nodes[id].inputs[0]
+        return True
+
+    def _places(self) -> None:
+        """Nothing is printed for buffers inside a pack: the loader hands them out as parts of its storage."""
+
+    def _finish(self) -> None:
+        program = self.program
+        outputs = [self._output(i) for i in program.outputs]
+        for leaf, value in program.copies:
+            name = self.out.names[leaf]
+            node = self.graph.nodes[leaf]
+            if self.graph.nodes[value].weak:
+                self._emit(f"{name}[()] = {self._as_scalar(value, 0).text}", value)
+            else:
+                self._emit(self._bare(f"np.copyto({name}, {self.out.names[value]})"), value)
+            assert node.id == leaf
+        self.out.result = f"({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"
+
+    def _output(self, id: int) -> str:
+        node = self.graph.nodes[id]
+        if node.weak:
+            return f"np.array({self._as_scalar(id, 0).text}, np.{_np_dtype(node.dtype)})"
+        return self.out.names[id]
+
+    # -- functions ----------------------------------------------------------------------------------------------------
+
+    def _bare(self, text: str) -> str:
+        """np.add.reduce(...) as add_reduce(...), bound once; support functions are noted."""
+
+        def bind(match: re.Match[str]) -> str:
+            path = match.group(1)
+            for bare, known in self.out.functions.items():
+                if known == f"np.{path}":
+                    return bare + "("
+            bare = self.taken.take(path.replace(".", "_"))
+            self.out.functions[bare] = f"np.{path}"
+            return bare + "("
+
+        for name in re.findall(r"(?<![\w.])([a-z_]\w*)\(", text):
+            function: Callable[..., Any] | None = getattr(numpy_support, name, None)
+            if function is not None and name not in self.out.support:
+                self.out.support[name] = inspect.getsource(function)
+        return re.sub(r"(?<![\w.])np\.([a-z_][\w.]*)\(", bind, text)
+
+
+def code(value: Any) -> str:
+    """An attribute as Python source: dimensions by their names, floats exactly."""
+    if isinstance(value, Dim):
+        return str(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(code, value))}{',' if len(value) == 1 else ''})"
+    return literal(value)
+
+
+def literal(value: Any) -> str:
+    """A Python number as source."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
+    return repr(value)
+
+
+def _np_dtype(dtype: str) -> str:
+    return "bool_" if dtype == "bool" else dtype
+
+
+def _number_name(value: Any) -> str:
+    """one, half, c_0_25: what a constant is called."""
+    words = {0: "zero", 1: "one", 2: "two", 0.5: "half", -1: "minus_one"}
+    if not isinstance(value, bool) and value in words:
+        return words[value]
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return "c_" + text.replace("-", "minus_").replace(".", "_").replace("+", "")
+
+
+def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, int]]:
+    """The whole generated text and the node of each of its lines (numbered from 1)."""
+    lines: list[str] = []
+    nodes: dict[int, int] = {}
+
+    def put(block: Sequence[tuple[str, int | None]], indent: str = "") -> None:
+        for text, id in block:
+            for part in text.split("\n"):
+                lines.append(indent + part)
+                if id is not None:
+                    nodes[len(lines)] = id
+
+    put([("# The functions that the step calls, by their bare names.", None)] if printed.functions else [])
+    put([(f"{bare} = {path}", None) for bare, path in printed.functions.items()])
+    for source in printed.support.values():
+        put([("", None), (source.rstrip(), None)])
+    if printed.prologue:
+        put([("", None), ("# Once for each workspace: constants, and views of buffers.", None)])
+        put(printed.prologue)
+    whole = len(printed.pieces) == 1
+    shared = [*printed.inputs, *printed.locals]
+    for k, piece in enumerate(printed.pieces, 1):
+        if whole:
+            break
+        put([("", None), ("", None), (f"def {name}_{k}():", None)])
+        if used := _assigned(piece, shared):
+            put([(f"global {', '.join(used)}", None)], "    ")
+        put(piece or [("pass", None)], "    ")
+    put([("", None), ("", None)])
+    if whole:
+        put([(f"def {name}({', '.join(printed.inputs)}):", None)])
+        put(printed.pieces[0], "    ")
+    else:
+        arguments = ", ".join(f"{n}_" for n in printed.inputs)
+        put([(f"def {name}({arguments}):", None)])
+        if printed.inputs:
+            put([(f"global {', '.join(printed.inputs)}", None)], "    ")
+            put([(f"{n} = {n}_", None) for n in printed.inputs], "    ")
+        put([(f"{name}_{k}()", None) for k in range(1, len(printed.pieces) + 1)], "    ")
+    put([(f"return {printed.result}", None)], "    ")
+    return lines, nodes
+
+
+def _assigned(piece: Sequence[tuple[str, int | None]], shared: Sequence[str]) -> list[str]:
+    assigned = {text.split(" = ", 1)[0] for text, _ in piece if " = " in text and not text.startswith("#")}
+    return [name for name in shared if name in assigned]
+
+
+__all__ = ["Call", "Printed", "code", "frame", "print_numpy", "show"]

@@ -1,0 +1,158 @@
+"""A Program: the statements of a compiled function, over named buffers. The only thing that code printers see.
+
+A node of the graph becomes one of these:
+
+    input       an array that each call gives
+    held        a parameter or state that the function keeps between calls (it has an update)
+    constant    an array that is known now
+    scalar      a weak value: a Python number, computed once a step, or once a workspace if only sizes enter
+    view        memory of another buffer under another shape
+    call        a statement that writes its own buffer
+
+What depends on no argument and nothing held is computed once for each workspace, in the prologue; all else each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from graphgrad.errors import GraphgradError
+from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.types import Dimension, Shape, count, promote
+
+ITEM_SIZE = {"bool": 1, "int64": 8, "float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Memory that one or several buffers share. `born` and `dies` are positions in the step's statements."""
+
+    size: Dimension  # bytes
+    born: int
+    dies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A scheduled list of statements with the buffers that they read and write.
+
+    `prologue` and `step` hold node ids in the order in which they are computed. `passes` fill in the rest: `schedule`
+    orders the step, `assign` gives buffers their memory.
+    """
+
+    graph: Graph
+    roles: Mapping[int, str]  # of each node, see above
+    prologue: tuple[int, ...]
+    step: tuple[int, ...]
+    outputs: tuple[int, ...]
+    updates: tuple[tuple[int, int], ...]  # (held leaf, its new value)
+    bases: Mapping[int, int]  # a view's id -> the id of the buffer whose memory it shows
+    stages: Mapping[int, int]  # 0: computed in the prologue, 1: each step
+    storages: Mapping[int, Storage] = field(default_factory=dict)  # of the arena
+    storage_of: Mapping[int, int] = field(default_factory=dict)  # a call's id -> its storage (or the held leaf's id)
+    placed: Mapping[int, tuple[int, Dimension]] = field(default_factory=dict)  # id -> (its pack, first element in it)
+    copies: tuple[tuple[int, int], ...] = ()  # updates that are copied at the end: (held leaf, value)
+
+    def node(self, id: int) -> Node:
+        return self.graph.nodes[id]
+
+    def base(self, id: int) -> int:
+        """The buffer in whose memory a node's value lies."""
+        return self.bases.get(id, id)
+
+    @property
+    def inputs(self) -> list[Node]:
+        return [n for n in self.graph.nodes if self.roles.get(n.id) == "input"]
+
+    @property
+    def held(self) -> list[Node]:
+        return [n for n in self.graph.nodes if self.roles.get(n.id) == "held"]
+
+    def reads(self, id: int) -> list[int]:
+        """The buffers (no views, no scalars) whose memory a statement reads."""
+        return [b for i in self.node(id).inputs if self.roles[b := self.base(i)] in ("call", "held", "input", "constant")]
+
+
+def nbytes(node: Node) -> Dimension:
+    return count(node.shape) * ITEM_SIZE[node.dtype]
+
+
+def operand_dtype(graph: Graph, node: Node) -> str:
+    """The dtype in which a weak operand enters a statement: the one that all operands are promoted to."""
+    inputs = node.inputs[1:] if node.operator.operands[:1] == ("condition",) else node.inputs
+    return promote([(graph.nodes[i].dtype, graph.nodes[i].weak) for i in inputs])[0]
+
+
+def build(graph: Graph, outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Program:
+    """The program of a lowered graph, in the order of ids, without memory. Raises for an operator without a spelling."""
+    replaced = {t.id for t in updates}
+    needed = graph.ancestors([t.id for t in (*outputs, *updates.values(), *updates)])
+    roles: dict[int, str] = {}
+    stages: dict[int, int] = {}
+    bases: dict[int, int] = {}
+    layout: dict[int, str] = {}  # "whole": all of its memory in row-major order; "part": anything else
+    for id in needed:
+        node = graph.nodes[id]
+        name = node.operator.name
+        stages[id] = max((stages[i] for i in node.inputs), default=0)
+        layout[id] = "whole"
+        if node.operator.kind == "leaf":
+            if name == "constant":
+                roles[id] = "scalar" if node.weak else "constant"
+            else:
+                roles[id] = "held" if id in replaced else "input"
+                stages[id] = 1
+        elif node.weak:
+            roles[id] = "scalar"
+        elif node.operator.numpy is None:
+            raise GraphgradError(f"the numpy target has no spelling of {graph.where(id)}")
+        elif node.operator.kind == "view" and _is_view(graph, node, roles, layout):
+            roles[id] = "view"
+            source = node.inputs[0]
+            bases[id] = bases.get(source, source)
+            layout[id] = "whole" if name == "reshape" else "part"
+        else:
+            roles[id] = "call"
+    prologue = tuple(i for i in needed if stages[i] == 0 and roles[i] in ("scalar", "view", "call"))
+    step = tuple(i for i in needed if stages[i] == 1 and roles[i] in ("scalar", "view", "call"))
+    pairs = tuple((leaf.id, value.id) for leaf, value in updates.items())
+    return Program(graph, roles, prologue, step, tuple(t.id for t in outputs), pairs, bases, stages)
+
+
+def _is_view(graph: Graph, node: Node, roles: Mapping[int, str], layout: Mapping[int, str]) -> bool:
+    """False where the memory at hand cannot show the value: a reshape of what is not in row-major order."""
+    source = node.inputs[0]
+    if roles[source] == "scalar":
+        return False
+    if node.operator.name != "reshape":
+        return True
+    base = source
+    while roles[base] == "view":
+        base = graph.nodes[base].inputs[0]
+    return layout[source] == "whole" or roles[base] == "input"
+
+
+def per_call_views(program: Program) -> set[int]:
+    """Views of what the caller gives: made anew each call. All others are made once, with the workspace."""
+    return {i for i in program.step if program.roles[i] == "view" and program.roles[program.base(i)] == "input"}
+
+
+def flops(program: Program) -> Dimension:
+    """Floating-point operations of one step: 2·m·n·k for a product, one for each element written or reduced otherwise."""
+    total: Dimension = 0
+    for id in program.step:
+        node = program.node(id)
+        if program.roles[id] != "call" or node.operator.kind == "pack":
+            continue
+        shapes: list[Shape] = [program.node(i).shape for i in node.inputs]
+        if node.operator.name == "matmul":
+            total = total + count(node.shape) * shapes[0][-1] * 2
+        else:
+            reduces = node.operator.kind != "elementwise" and shapes
+            total = total + (count(shapes[0]) if reduces else count(node.shape))
+    return total
+
+
+def scheduled(program: Program, order: Sequence[int]) -> Program:
+    return replace(program, step=tuple(order))

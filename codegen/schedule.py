@@ -1,0 +1,120 @@
+"""The order of statements: one with a small peak of memory, in which nothing is overwritten before its last reader."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+
+from graphgrad.types import size_names, size_of
+
+from .program import Program, nbytes, per_call_views, scheduled
+
+NOMINAL = 64  # what a named size is taken for while two orders are compared: only their ratio matters
+
+
+def schedule(program: Program) -> Program:
+    """The program with its step in the better of two orders: as derived, or greedy by memory."""
+    views = per_call_views(program)
+    first = [i for i in program.step if i in views]
+    units = [i for i in program.step if i not in views and program.roles[i] != "view"]
+    before = dependencies(program, units)
+    weights = {i: _bytes(program, i) for i in units}
+    orders = [units, greedy(program, units, before, weights)]
+    best = min(orders, key=lambda order: peak(program, order, weights))  # the first where they are equal
+    made_once = [i for i in program.step if program.roles[i] == "view" and i not in views]
+    return scheduled(program, [*made_once, *first, *best])
+
+
+def _bytes(program: Program, id: int) -> int:
+    if program.roles[id] != "call":
+        return 0
+    size = nbytes(program.node(id))
+    return size_of(size, {name: NOMINAL for name in size_names(size)})
+
+
+def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:
+    """What must come before each statement: the producers of its operands, and for the new value of something held,
+    all other readers of the old one, so that it can be written in place.
+
+    Such an edge goes from a lower id to a higher one, like every other, so no cycle can arise; a reader that comes
+    later anyway makes the new value go through memory of its own instead.
+    """
+    known = set(units)
+    before: dict[int, set[int]] = {}
+    readers: dict[int, list[int]] = {leaf: [] for leaf, _ in program.updates}
+    for id in units:
+        sources = [program.base(i) for i in program.node(id).inputs]
+        before[id] = {s for s in sources if s in known}
+        for s in sources:
+            if s in readers:
+                readers[s].append(id)
+    for leaf, value in program.updates:
+        if value in known:
+            before[value] |= {r for r in readers[leaf] if r < value}
+    return before
+
+
+def greedy(program: Program, units: Sequence[int], before: Mapping[int, set[int]], weights: Mapping[int, int]) -> list[int]:
+    """Of the statements that can run, always the one after which the least memory is live; the lowest id among equals."""
+    known = set(units)
+    uses: dict[int, int] = {}
+    after: dict[int, list[int]] = {i: [] for i in units}
+    read: dict[int, list[int]] = {}
+    for id in units:
+        for b in before[id]:
+            after[b].append(id)
+        read[id] = [s for s in dict.fromkeys(program.reads(id)) if s in known]
+        for s in read[id]:
+            uses[s] = uses.get(s, 0) + 1
+    kept = {program.base(i) for i in program.outputs} | {value for _, value in program.updates}
+    last_reader: dict[int, set[int]] = {}
+    for id in units:
+        for s in read[id]:
+            last_reader.setdefault(s, set()).add(id)
+
+    def cost(id: int) -> int:
+        freed = sum(weights[s] for s in read[id] if uses[s] == 1 and s not in kept)
+        return weights[id] - freed
+
+    waiting = {i: len(before[i]) for i in units}
+    ready = [(cost(i), i) for i in units if not waiting[i]]
+    heapq.heapify(ready)
+    order: list[int] = []
+    done: set[int] = set()
+    while ready:
+        _, id = heapq.heappop(ready)
+        if id in done:
+            continue
+        done.add(id)
+        order.append(id)
+        for s in read[id]:
+            uses[s] -= 1
+            last_reader[s].discard(id)
+            if uses[s] == 1:  # its last reader now frees it
+                (reader,) = last_reader[s]
+                if not waiting[reader]:
+                    heapq.heappush(ready, (cost(reader), reader))
+        for i in after[id]:
+            waiting[i] -= 1
+            if not waiting[i]:
+                heapq.heappush(ready, (cost(i), i))
+    return order
+
+
+def peak(program: Program, order: Sequence[int], weights: Mapping[int, int]) -> int:
+    """The largest sum of live bytes over an order, without reuse in place."""
+    last: dict[int, int] = {}
+    for position, id in enumerate(order):
+        for s in program.reads(id):
+            last[s] = position
+    for i in (*program.outputs, *(value for _, value in program.updates)):
+        last[program.base(i)] = len(order)
+    dying: dict[int, list[int]] = {}
+    for s, position in last.items():
+        dying.setdefault(position, []).append(s)
+    live = top = 0
+    for position, id in enumerate(order):
+        live += weights[id]
+        top = max(top, live)
+        live -= sum(weights.get(s, 0) for s in dying.get(position, ()))
+    return top

@@ -1,0 +1,85 @@
+"""The mechanism under all graph-to-graph passes: rebuild what some outputs need, node by node, in a new graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from graphgrad.graph import Graph, Node, Tensor, paused_gc
+
+#: Given a node and its inputs in the new graph, what stands there instead; None copies the node.
+Visit: TypeAlias = "Callable[[Node, tuple[Tensor, ...], Graph], Tensor | None]"
+
+
+def rebuild(outputs: Sequence[Tensor], visit: Visit | None = None, keep: Sequence[Tensor] = ()) -> tuple[Graph, dict[int, Tensor]]:
+    """A new graph of what `outputs` need, and where each old node went. Names, lines, scopes and records move along.
+
+    `keep` are further tensors (leaves whose value is replaced) that come along although nothing may need them.
+    """
+    new = Graph()
+    moved: dict[int, Tensor] = {}
+    if not outputs and not keep:
+        return new, moved
+    old = (outputs or keep)[0].graph
+    with paused_gc():
+        for id in old.ancestors([t.id for t in (*outputs, *keep)]):
+            node = old.nodes[id]
+            lines = old.lines.get(id, ())
+            with new.asked_by(lines):
+                inputs = tuple(moved[i] for i in node.inputs)
+                made = visit(node, inputs, new) if visit is not None else None
+                moved[id] = made if made is not None else copy_node(node, inputs, new)
+            carry(old, id, moved[id])
+    return new, moved
+
+
+def copy_node(node: Node, inputs: Sequence[Tensor], new: Graph) -> Tensor:
+    """The node itself, on other inputs."""
+    return new.insert(node.operator, tuple(t.id for t in inputs), dict(node.attributes))
+
+
+def carry(old: Graph, id: int, moved: Tensor) -> None:
+    """What is known beside an old node, told of the new one; what the new one has already stays."""
+    new = moved.graph
+    for name in old.names.get(id, ()):
+        if name not in new:
+            new.set_name(moved.id, name)
+    if id in old.scopes:
+        new.scopes.setdefault(moved.id, old.scopes[id])
+    if id in old.records:
+        new.records.setdefault(moved.id, old.records[id])
+
+
+def compose(first: Mapping[int, Tensor], second: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    """Where old nodes are after two passes; those that the second found no use for are gone."""
+    return {id: second[t.id] for id, t in first.items() if t.id in second}
+
+
+def with_dtype(outputs: Sequence[Tensor], dtype: str) -> tuple[Graph, dict[int, Tensor]]:
+    """The same computation with every float leaf, array constant and cast in another float dtype."""
+
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        attributes: dict[str, Any] = dict(node.attributes)
+        if node.weak or not node.dtype.startswith("float"):
+            return None
+        if node.operator.name == "constant":
+            return new.constant(attributes["value"].array.astype(dtype))
+        if "dtype" in attributes:
+            return new.insert(node.operator, tuple(t.id for t in inputs), {**attributes, "dtype": dtype})
+        return None
+
+    return rebuild(outputs, visit)
+
+
+def lower(outputs: Sequence[Tensor], spelled: Callable[[Node], bool], keep: Sequence[Tensor] = ()) -> tuple[Graph, dict[int, Tensor]]:
+    """Composites that a target cannot spell, written out by their definitions, until none is left."""
+
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        definition = node.operator.definition
+        return None if definition is None or spelled(node) else definition(*inputs, **dict(node.attributes))
+
+    graph, moved = rebuild(outputs, visit, keep)
+    while any(n.operator.definition is not None and not spelled(n) for n in graph.nodes):
+        graph, again = rebuild([moved[t.id] for t in outputs], visit, [moved[t.id] for t in keep])
+        moved = compose(moved, again)
+    return graph, moved
