@@ -227,7 +227,7 @@ class _Printer:
 
     def _scalar_name(self, id: int) -> str:
         text = self.scalars[id].text
-        return f"{text}_" if text.isidentifier() else f"c{id}"
+        return f"{text}_0d" if text.isidentifier() else f"c{id}"
 
     def _scalar(self, id: int) -> None:
         """A weak value as a Python expression; named if it is more than a name or a number."""

@@ -53,6 +53,7 @@ class Operator:
     domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # where a random test may go, by operand
     kinks: tuple[float, ...] = ()  # points where the derivative is decided by convention
     doc: str = ""
+    operand_defaults: Mapping[str, float] = field(default_factory=dict)  # operands that a call may leave out
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__name__", self.name)
@@ -96,10 +97,12 @@ class Operator:
             n = len(self.operands)
             operands, args = tuple(args[:n]), args[n:]
             if len(operands) < n:
-                missing = [name for name in self.operands[len(operands) :] if name not in attributes]
-                if missing:
+                given = {**self.operand_defaults, **attributes}
+                names = self.operands[len(operands) :]
+                if missing := [name for name in names if name not in given]:
                     raise GraphgradError(f"{self.signature} lacks {', '.join(missing)}")
-                operands += tuple(attributes.pop(name) for name in self.operands[len(operands) :])
+                operands += tuple(given[name] for name in names)
+                attributes = {name: value for name, value in attributes.items() if name not in names}
         if args or attributes or self.defaults:
             if len(args) > len(self.defaults):
                 raise GraphgradError(f"{self.signature} was given {len(args) - len(self.defaults)} arguments too many")
@@ -114,7 +117,8 @@ class Operator:
     @cached_property
     def signature(self) -> str:
         """As a user calls it: leaky_relu(x, negative_slope=0.01)."""
-        names = [self.operands[0][1:]] if self.variadic else list(self.operands)
+        defaults = self.operand_defaults
+        names = [self.operands[0][1:]] if self.variadic else [f"{n}={defaults[n]!r}" if n in defaults else n for n in self.operands]
         names += [name if value is REQUIRED else f"{name}={value!r}" for name, value in self.defaults.items()]
         return f"{self.name}({', '.join(names)})"
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The house from the ground up, without the leading "graphgrad."; a package's own name is its __init__.py.
 # Modules on one line are neighbours and don't import each other; only the rooms of a package (operators.*) do.
 FLOORS = """
-errors
+errors files
 types
 operator
 graph
@@ -25,8 +25,9 @@ operators
 rewrite
 evaluate derive
 simplify
+lowering custom
 symbolic
-transforms scalarize check
+storage transforms scalarize check
 codegen.names codegen.numpy_support
 codegen.program
 codegen.lower
@@ -49,7 +50,7 @@ HEIGHT = {pattern: height for height, line in enumerate(FLOORS.split("\n")) for 
 
 # Never, though it stands below: (who, what).
 APART = [
-    ("codegen*", "derive symbolic transforms scalarize check"),
+    ("codegen*", "derive lowering custom symbolic storage transforms scalarize check"),
     ("training", "render*"),
 ]
 

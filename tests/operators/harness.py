@@ -3,7 +3,7 @@
     @given(st.data())
     def test_maximum(data):
         a, b = data.draw(shapes_that_broadcast(2))
-        x, y = data.draw(values(a)), data.draw(values(b))
+        x, y = data.draw(values(a, lane=(0, 2))), data.draw(values(b, lane=(1, 2)))  # no ties
         check_gradient(lambda x, y: gg.maximum(x, y), x, y)
 
 `check_gradient` makes a graph whose parameters are the float arrays (other arrays become inputs, which have no
@@ -72,9 +72,13 @@ def values(
     high: float = 2.0,
     avoid: Sequence[float] = (),
     distinct: bool = False,
+    lane: tuple[int, int] = (0, 1),
     dtype: str = "float64",
 ) -> np.ndarray[Any, Any]:
-    """Uniform values between bounds, at least 0.02 away from the points in `avoid`; with `distinct`, from each other too."""
+    """Uniform values between bounds, at least 0.02 away from the points in `avoid`; with `distinct`, from each other too.
+
+    Arrays of different lanes, (0, 2) and (1, 2), have no values nearer than 0.02: no ties between two operands.
+    """
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     number = int(np.prod(shape, dtype=int))
     if distinct:
@@ -82,6 +86,8 @@ def values(
         found = low + (high - low) * generator.permutation(steps)
     else:
         found = generator.uniform(low, high, number)
+    if lane[1] > 1:
+        found = (np.floor(found * 10) + (lane[0] + 0.2 + 0.6 * generator.random(number)) / lane[1]) / 10
     for point in avoid:
         near = np.abs(found - point) < 0.02
         inward = np.where(found >= point, 1.0, -1.0) if low < point < high else (1.0 if point <= low else -1.0)

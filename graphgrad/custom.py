@@ -1,0 +1,170 @@
+"""A user's own elementwise operator: one node whose definition is a short list of steps in the operators that there are.
+
+The list is plain data, so it can be stored, compared and read back without evaluating any text:
+
+    (("operand", "X"), ("number", 2.0), ("multiply", 1, 0), ("sigmoid", 2), ("multiply", 0, 3))
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphgrad.errors import GraphgradError
+from graphgrad.graph import Node
+from graphgrad.operator import OPERATORS, Inferred, Operator
+from graphgrad.operators.rows import broadcast_nodes
+
+#: ("operand", name), ("number", value) or (operator's name, *positions of earlier steps).
+Step: TypeAlias = "tuple[str | int | float, ...]"
+Steps: TypeAlias = "tuple[Step, ...]"
+
+
+class CustomOperator(Operator):
+    """An operator that stands in no table. Two are equal where all that they say is: a graph read back equals its source."""
+
+    steps: Steps
+
+    def identity(self) -> tuple[Any, ...]:
+        # repr, since 1, 1.0 and True are equal numbers but different constants
+        return (self.name, self.operands, repr(sorted(self.operand_defaults.items())), repr(self.steps), self.notation())
+
+    def notation(self) -> tuple[str, str, str, int]:
+        return (self.formula, self.text, self.latex, self.binding)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CustomOperator) and (self is other or self.identity() == other.identity())
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.operands))
+
+    def symbolic(self, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
+        """The definition on sympy expressions: a formula's text, which a file may have brought, is never evaluated."""
+        import sympy
+
+        return self.definition(*map(sympy.sympify, operands))  # type: ignore[misc]
+
+
+def custom(
+    name: str,
+    operands: tuple[str, ...],
+    steps: Steps,
+    operand_defaults: Mapping[str, float],
+    *,
+    formula: str = "",
+    text: str = "",
+    latex: str = "",
+    binding: int = 100,
+) -> CustomOperator:
+    """The operator of that name and definition. Raises GraphgradError for a name or a step that cannot be."""
+    _check_names(name, operands, operand_defaults)
+    _check_steps(name, operands, steps)
+    arguments = ", ".join(f"{{{o}:0}}" for o in operands)
+    made = CustomOperator(
+        name=name,
+        operands=operands,
+        infer=lambda *nodes: _infer(name, operands, steps, nodes),
+        reference=lambda *arrays: _reference(operands, steps, arrays),
+        definition=lambda *tensors: run(steps, dict(zip(operands, tensors, strict=True)), _apply)[-1],
+        formula=formula,
+        text=text or f"{name}({arguments})",
+        latex=latex or rf"\operatorname{{{{{name.replace('_', ' ')}}}}}({arguments})",
+        binding=binding,
+        kind="elementwise",
+        analytic=all(OPERATORS[str(s[0])].analytic for s in steps if s[0] not in ("operand", "number")),
+        doc=f"{name}({', '.join(operands)}) for each element: {formula}.",
+        operand_defaults=dict(operand_defaults),
+    )
+    object.__setattr__(made, "steps", steps)
+    return made
+
+
+def run(steps: Steps, operands: Mapping[str, Any], apply: Callable[[Operator, list[Any]], Any]) -> list[Any]:
+    """The result of every step."""
+    results: list[Any] = []
+    for head, *rest in steps:
+        if head == "operand":
+            results.append(operands[str(rest[0])])
+        elif head == "number":
+            results.append(rest[0])
+        else:
+            results.append(apply(OPERATORS[str(head)], [results[int(i)] for i in rest]))
+    return results
+
+
+def _apply(operator: Operator, values: list[Any]) -> Any:
+    return operator(*values)
+
+
+def _reference(operands: tuple[str, ...], steps: Steps, arrays: Sequence[Any]) -> Any:
+    with np.errstate(all="ignore"):  # a branch that is not taken may overflow
+        result = run(steps, dict(zip(operands, arrays, strict=True)), lambda op, values: op.reference(*values))[-1]
+    return result
+
+
+def _infer(name: str, operands: tuple[str, ...], steps: Steps, nodes: Sequence[Node]) -> Inferred:
+    """Shape and dtype as the definition has them, without building it."""
+    broadcast_nodes(name, *nodes)
+
+    def node(operator: Operator, inputs: list[Any]) -> Node:
+        known = [n if isinstance(n, Node) else _number(n) for n in inputs]
+        shape, dtype, _, weak = operator.infer(*known)
+        weak = not shape and all(n.weak for n in known) if weak is None else weak
+        return Node(-1, operator, (), (), shape, dtype, weak)
+
+    result = run(steps, dict(zip(operands, nodes, strict=True)), node)[-1]
+    return Inferred(result.shape, result.dtype, {}, result.weak)
+
+
+def _number(value: float) -> Node:
+    return Node(-1, OPERATORS["constant"], (), (), (), np.asarray(value).dtype.name, True)
+
+
+def _check_names(name: str, operands: tuple[str, ...], operand_defaults: Mapping[str, float]) -> None:
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        raise GraphgradError(f"the name of an operator is a Python name, as swish is, but {name!r} was given")
+    if name in OPERATORS or name in ("operand", "number"):
+        raise GraphgradError(f"an operator named {name} exists already: {OPERATORS[name].signature}; choose another name"
+                             if name in OPERATORS else f"{name} cannot name an operator; choose another name")
+    if not operands:
+        raise GraphgradError(f"{name} has no variable: an elementwise operator is a function of at least one")
+    for operand in operands:
+        if not isinstance(operand, str) or not operand.isidentifier() or keyword.iskeyword(operand):
+            raise GraphgradError(f"{name}: an operand is called as a Python name is, but {operand!r} was given")
+    if len(set(operands)) < len(operands):
+        raise GraphgradError(f"{name}: its operands are {', '.join(operands)}; each is wanted once")
+    for operand, value in operand_defaults.items():
+        if operand not in operands:
+            raise GraphgradError(f"{name}: {operand} has a default but is none of its operands {', '.join(operands)}")
+        if type(value) not in (int, float):
+            raise GraphgradError(f"{name}: the default of {operand} is a number, but {value!r} was given")
+    optional = [operand in operand_defaults for operand in operands]
+    if optional != sorted(optional):
+        raise GraphgradError(f"{name}: operands with defaults come last, but their order is {', '.join(operands)}")
+
+
+def _check_steps(name: str, operands: tuple[str, ...], steps: Steps) -> None:
+    used, dependent = set(), []
+    for position, step in enumerate(steps):
+        head, *rest = step
+        if head == "operand" and len(rest) == 1 and rest[0] in operands:
+            used.add(rest[0])
+            dependent.append(True)
+        elif head == "number" and len(rest) == 1 and type(rest[0]) in (int, float, bool):
+            dependent.append(False)
+        else:
+            operator = OPERATORS.get(head) if isinstance(head, str) else None
+            if operator is None or operator.kind != "elementwise" or operator.defaults or len(rest) != len(operator.operands):
+                raise GraphgradError(f"{name}: step {position} of its definition, {step!r}, is no elementwise operator of its operands")
+            if any(type(i) is not int or not 0 <= i < position for i in rest):
+                raise GraphgradError(f"{name}: step {position} of its definition, {step!r}, takes a step that is not before it")
+            if not any(dependent[int(i)] for i in rest):
+                raise GraphgradError(f"{name}: step {position} of its definition, {step!r}, takes numbers only")
+            dependent.append(True)
+    if not dependent or not dependent[-1]:
+        raise GraphgradError(f"{name} is the same for all operands: it has no definition in them")
+    if missing := [o for o in operands if o not in used]:
+        raise GraphgradError(f"{name}: its definition does not use {', '.join(missing)}")

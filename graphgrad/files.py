@@ -1,0 +1,37 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write a file so that a reader, or a crash on the way, finds the old content or the new, never a part.
+
+    The content goes to a temporary file beside `path`, which then takes its place. A link is followed: what it leads
+    to is replaced. Text is written as UTF-8 with "\\n" line ends. Raises OSError as `open` does.
+    """
+    target = Path(os.path.realpath(path))
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        mode = target.stat().st_mode & 0o777
+    except FileNotFoundError:
+        # The umask cannot be read without being set; it is set to the strictest for a moment, never to a looser one.
+        umask = os.umask(0o077)
+        os.umask(umask)
+        mode = 0o666 & ~umask
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
