@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import linecache
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import count
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from graphgrad.errors import CallError, GraphgradError
-from graphgrad.evaluate import convert
+from graphgrad.evaluate import check_sizes, convert
 from graphgrad.graph import Node, Tensor, paused_gc
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import compose, lower
 from graphgrad.simplify import simplify
-from graphgrad.types import Array, Dimension, Sizes, show, size_of, solve_sizes
+from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, solve_sizes
 
 from . import numpy_support
 from .memory import Plan, assign, plan
-from .numpy_target import Printed, frame, print_numpy
+from .numpy_target import Printed, comment, frame, print_numpy
 from .program import Program, build, flops
 from .schedule import schedule
 
 WORKSPACES = 8  # how many sets of sizes keep a workspace; the least recently used goes
+
+_numbers = count(1)  # of the generated files, so that each has a name of its own in tracebacks
 
 Prepared: TypeAlias = "tuple[Program, dict[int, Tensor]]"
 
@@ -65,7 +69,8 @@ def compile(
 def prepare(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exact: bool) -> Prepared:
     """Graph to graph (simplified, lowered, simplified again), then to an unscheduled program."""
     tensors = [*outputs, *updates.values()]
-    leaves = list(updates)
+    arguments = _arguments([*tensors, *updates])
+    leaves = [*updates, *arguments]
 
     def spelled(node: Node) -> bool:
         return node.operator.numpy is not None
@@ -77,8 +82,36 @@ def prepare(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exac
         where = compose(where, lowered)
         _, simplified = simplify(now(tensors), keep=now(leaves), exact=exact)
         where = compose(where, simplified)
+    held = {where[leaf.id].id for leaf in updates}
     final = {where[leaf.id]: _own_value(where[leaf.id], where[value.id]) for leaf, value in updates.items()}
-    return build(now(tensors)[0].graph, now(outputs), final), where
+    results = [_old_value(t, held) for t in now(outputs)]
+    return build(results[0].graph if results else next(iter(final)).graph, results, final, now(arguments)), where
+
+
+def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """What a call gives: the leaves that the written graph needs, whatever simplification makes of it, and where a
+    named size would not be known from those, the first leaves that have it in their shape."""
+    graph = tensors[0].graph
+    needed = [graph.nodes[i] for i in graph.ancestors([t.id for t in tensors])]
+    leaves = {n.id for n in needed if n.operator.name in ("input", "parameter", "state")}
+
+    def names(nodes: Iterable[Node]) -> set[str]:
+        return {name for n in nodes for d in (*n.shape, dict(n.attributes).get("dim", 0)) for name in size_names(d)}
+
+    unknown = names(needed) - names(graph.nodes[i] for i in leaves)
+    for leaf in (*graph.leaves("input"), *graph.leaves("parameter")) if unknown else ():
+        if found := names([leaf.node]) & unknown:
+            unknown -= found
+            leaves.add(leaf.id)
+    return [graph.tensor(i) for i in sorted(leaves)]
+
+
+def _old_value(output: Tensor, held: set[int]) -> Tensor:
+    """An output that shows the memory of something held is copied: it is told as it was before the update."""
+    base = output
+    while base.node.operator.kind == "view":
+        base = base.graph.tensor(base.node.inputs[0])
+    return OPERATORS["cast"](output, dtype=output.dtype) if base.id in held and not output.node.weak else output
 
 
 def _own_value(leaf: Tensor, value: Tensor) -> Tensor:
@@ -121,11 +154,13 @@ class Function:
         self._printed = printed
         self._where = where
         self._copy = copy
-        lines, self._line_nodes = frame(printed)
-        self.source = "\n".join(lines) + "\n"
-        self._file = f"<graphgrad {hashlib.sha256(self.source.encode()).hexdigest()[:12]}>"
-        linecache.cache[self._file] = (len(self.source), None, self.source.splitlines(keepends=True), self._file)
-        self._code = builtin_compile(self.source, self._file, "exec")
+        self._text, self._line_nodes, self._comments = frame(printed)
+        self._file = f"<graphgrad {next(_numbers)}>"
+        self._code = builtin_compile("\n".join(self._text), self._file, "exec")
+        # Tracebacks and debuggers ask linecache for the lines; only then are they written out with their comments.
+        this = weakref.ref(self)
+        linecache.cache[self._file] = (lambda: getattr(this(), "source", ""),)  # type: ignore[assignment]
+        weakref.finalize(self, linecache.cache.pop, self._file, None)
         self._inputs = program.inputs
         self._names = tuple(n["name"] for n in self._inputs)
         self._dtypes = tuple(np.dtype(n.dtype) for n in self._inputs)
@@ -137,6 +172,14 @@ class Function:
         self.state = State(self)
 
     # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def source(self) -> str:
+        """The generated code, with the formula of each statement above it."""
+        lines = list(self._text)
+        for number, node in self._comments.items():
+            lines[number - 1] = lines[number - 1].replace("#", comment(self._printed, node), 1)
+        return "\n".join(lines) + "\n"
 
     @property
     def lines(self) -> Lines:
@@ -186,11 +229,7 @@ class Function:
         return self._run(shapes, values)
 
     def _run(self, shapes: tuple[tuple[int, ...], ...], values: Sequence[Array]) -> list[Array]:
-        idle = self._idle.get(shapes)
-        try:
-            workspace = idle.pop()  # type: ignore[union-attr]
-        except (AttributeError, IndexError):
-            workspace = self._workspace(shapes, values)
+        workspace = self._take_idle(shapes) or self._workspace(shapes, values)
         try:
             results = workspace.step(*workspace.arguments(values))
             if self._copy:
@@ -200,6 +239,15 @@ class Function:
             raise self._told(error) from error
         finally:
             self._idle.setdefault(shapes, []).append(workspace)
+
+    def _take_idle(self, shapes: tuple[tuple[int, ...], ...]) -> Workspace | None:
+        """A workspace that no other thread uses, its sizes marked as the latest met."""
+        try:
+            idle = self._idle[shapes]
+            self._idle.move_to_end(shapes)
+            return idle.pop()
+        except (KeyError, IndexError):  # not met yet, just put out by another thread, or all in use
+            return None
 
     def _workspace(self, shapes: tuple[tuple[int, ...], ...], values: Sequence[Array]) -> Workspace:
         """A workspace for sizes that were not met yet, or that other threads are using. Checks the shapes."""
@@ -217,7 +265,13 @@ class Function:
     def _sizes(self, values: Sequence[Array]) -> dict[str, int]:
         leaves = [(n["name"], n.shape, v.shape) for n, v in zip(self._inputs, values, strict=True)]
         held = [(name, node.shape, self._values[name].shape) for name, node in self._held.items() if name in self._values]
-        return solve_sizes(leaves + held)
+        sizes = solve_sizes(leaves + held)
+        program = self.program
+        if unknown := [name for name in self._printed.sizes if name not in sizes]:
+            whose = next(node["name"] for node in self._held.values() if any(unknown[0] in size_names(d) for d in node.shape))
+            raise CallError(f"the size {unknown[0]} is not known: no argument has it; set state[{whose!r}] to an array once")
+        check_sizes(program.graph, [*program.prologue, *program.step], sizes)
+        return sizes
 
     def _hold(self, name: str, node: Node, sizes: Sizes) -> Array:
         if name not in self._values:
@@ -226,7 +280,8 @@ class Function:
 
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         converted = [convert(n["name"], v, n.dtype) for n, v in zip(self._inputs, values, strict=True)]
-        return [c if c.dtype is d else c.view(d) for c, d in zip(converted, self._dtypes, strict=True)]
+        # Equal dtypes may be two objects, which a view mends; one of another byte order has the same name.
+        return [c.view(d) if c.dtype == d else c.astype(d) for c, d in zip(converted, self._dtypes, strict=True)]
 
     def _missing(self, arrays: Mapping[str, Any]) -> CallError:
         unknown = sorted(arrays.keys() - set(self._names) - self._held.keys())
@@ -235,10 +290,11 @@ class Function:
         return CallError(f"no value was given for {', '.join(missing)}; the function takes {', '.join(self._names)}{told}")
 
     def _set_held(self, arrays: Mapping[str, Any]) -> None:
-        for name in arrays.keys() - set(self._names):
-            if name not in self._held:
-                takes = ", ".join((*self._names, *self._held)) or "no arguments"
-                raise CallError(f"{name} is not an argument of the function; it takes {takes}")
+        extra = sorted(arrays.keys() - set(self._names))
+        if unknown := [name for name in extra if name not in self._held]:
+            takes = ", ".join((*self._names, *self._held)) or "no arguments"
+            raise CallError(f"{unknown[0]} is not an argument of the function; it takes {takes}")
+        for name in extra:
             self.state[name] = arrays[name]
 
     def _told(self, error: Exception) -> Exception:

@@ -6,7 +6,7 @@ import keyword
 import re
 import unicodedata
 
-RESERVED = frozenset(("np", "step", "prepare", "workspace", "N_", "True", "False", "None", "print", "float", "int", "len", "range", "tuple"))
+RESERVED = frozenset(("np", "step", "arguments", "prepare", "workspace", "N_", "True", "False", "None", "print", "float", "int", "len", "range", "tuple"))
 
 #: Greek letters by their names, as a program writes them.
 _GREEK = dict(
@@ -16,6 +16,10 @@ _GREEK = dict(
         strict=True,
     )
 )
+
+
+_PIECE = re.compile(r"step_\d+")  # the functions that a long step is printed in
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class Names:
@@ -28,7 +32,7 @@ class Names:
         """An identifier as close to the wish as can be. Any text is safe: nothing of it but letters and digits survives."""
         name = base = identifier(wish)
         k = 2
-        while name in self._taken:
+        while name in self._taken or _PIECE.fullmatch(name):
             name, k = f"{base}_{k}", k + 1
         self._taken.add(name)
         return name
@@ -36,6 +40,8 @@ class Names:
 
 def identifier(text: str) -> str:
     """Text as an ASCII identifier that is no keyword: "x̄" is x_bar, "layer1/W" is layer1_W."""
+    if _PLAIN.fullmatch(text) and not keyword.iskeyword(text) and not keyword.issoftkeyword(text):
+        return text
     text = "".join(_GREEK.get(c, c) for c in text)
     if "\u0304" in text:  # the adjoint's bar
         text = text.replace("\u0304", "") + "_bar"

@@ -14,8 +14,8 @@ from typing import Any
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
-from graphgrad.notation import Piece, FORMATTER, formula
-from graphgrad.types import Dim, Dimension, Shape, count, show, size_names
+from graphgrad.notation import Piece, fill, fill_plain, formula
+from graphgrad.types import FLOATS, Dim, Dimension, Shape, count, show, size_names
 
 from . import numpy_support
 from .names import Names
@@ -71,7 +71,7 @@ class _Printer:
         self.taken = Names()
         self.scalars: dict[int, Piece] = {}  # weak nodes as expressions
         self.zero_d: dict[tuple[int, str], str] = {}  # (weak node, dtype) -> the 0-d array that ufuncs take
-        self.symbols: dict[int, str] = {}
+        self.bare: dict[str, str] = {}  # spellings with NumPy's functions as bare names
         self.lines = self.out.prologue
         self.in_step = False
 
@@ -159,13 +159,8 @@ class _Printer:
             self._call(id)
 
     def _comment(self, id: int) -> None:
-        """The formula of a statement, in the names that the code uses."""
-        record = self.graph.records.get(id)
-        if record is not None:
-            self._emit(f"# {record.symbol} = {record.formula}".replace("\n", " "), None)
-            return
-        names = {i: self.out.names.get(i) or self.graph.label(i) for i in self.graph.nodes[id].inputs if i in self.out.names or self.graph.nodes[i].operator.kind == "leaf"}
-        self._emit(f"# {self.out.names[id]} = {formula(self.graph, id, names)}".replace("\n", " "), None)
+        """A line for the formula of the next statement. `comment` writes it when the source is read."""
+        self._emit("#", id)
 
     def _view(self, id: int) -> None:
         node = self.program.node(id)
@@ -197,15 +192,26 @@ class _Printer:
 
     def _format(self, node: Node, template: str) -> str:
         """A spelling with names and attributes in it, every function of NumPy's a bare name."""
-        values: dict[str, Any] = {k: code(v) for k, v in node.attributes}
+        values = {k: code(v) for k, v in node.attributes}
         dtype = operand_dtype(self.graph, node) if node.inputs else node.dtype
-        operands = [self._operand(i, dtype) for i in node.inputs]
+        # Conditions and indices are not promoted with the others.
+        own = node.operator.kind not in ("elementwise", "pack") and not node.operator.variadic
+        operands = [
+            self._operand(i, self.graph.nodes[i].dtype if name == "condition" or (own and dtype in FLOATS) else dtype)
+            for i, name in zip(node.inputs, self._operand_names(node), strict=True)
+        ]
         if node.operator.variadic:
             values[node.operator.operands[0][1:]] = f"({', '.join(operands)},)"
         else:
             values |= dict(zip(node.operator.operands, operands, strict=True))
         values["out"] = self.out.names.get(node.id, "")
-        return self._bare(FORMATTER.vformat(template, (), values))
+        bare = self.bare.get(template)
+        if bare is None:
+            bare = self.bare[template] = self._bare(template)
+        return fill_plain(bare, values)
+
+    def _operand_names(self, node: Node) -> Sequence[str]:
+        return node.operator.operands * len(node.inputs) if node.operator.variadic else node.operator.operands
 
     def _operand(self, id: int, dtype: str) -> str:
         node = self.graph.nodes[id]
@@ -241,12 +247,12 @@ class _Printer:
             self.scalars[id] = Piece(code(dim), 10 if isinstance(dim, Dim) and (len(dim.terms) > 1 or dim.terms[0][1] != 1) else 100)
             return
         op = node.operator
-        pieces = {n: self._as_scalar(i, op.binding) for n, i in zip(op.operands, node.inputs, strict=True)}
+        pieces = {n: self._as_scalar(i) for n, i in zip(op.operands, node.inputs, strict=True)}
         if op.scalar:
-            text = FORMATTER.format(op.scalar, **pieces)
+            text = fill(op.scalar, pieces, op.binding)
         elif isinstance(op.numpy, str) and ", out={out}" in op.numpy:
             plain = {n: p.text for n, p in pieces.items()} | {k: code(v) for k, v in node.attributes}
-            text = FORMATTER.vformat(op.numpy.replace(", out={out}", ""), (), plain)
+            text = fill_plain(op.numpy.replace(", out={out}", ""), plain)
         else:
             raise GraphgradError(f"{op.name} of Python's numbers has no spelling: {self.graph.where(id)}")
         name = self._name(id)
@@ -255,11 +261,10 @@ class _Printer:
         self._emit(f"{name} = {self._bare(text)}", id)
         self.scalars[id] = Piece(name, 100)
 
-    def _as_scalar(self, id: int, around: int) -> Piece:
+    def _as_scalar(self, id: int) -> Piece:
         if id not in self.scalars:
             self._scalar(id)
-        piece = self.scalars[id]
-        return Piece(piece.text, piece.binding, around)
+        return self.scalars[id]
 
     def _pack(self, id: int) -> None:
         """Copy into the vector what was not computed in its place."""
@@ -293,18 +298,22 @@ class _Printer:
         outputs = [self._output(i) for i in program.outputs]
         for leaf, value in program.copies:
             name = self.out.names[leaf]
-            node = self.graph.nodes[leaf]
             if self.graph.nodes[value].weak:
-                self._emit(f"{name}[()] = {self._as_scalar(value, 0).text}", value)
+                self._emit(f"{name}[()] = {self._as_scalar(value).text}", value)
             else:
                 self._emit(self._bare(f"np.copyto({name}, {self.out.names[value]})"), value)
-            assert node.id == leaf
         self.out.result = f"({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"
 
     def _output(self, id: int) -> str:
         node = self.graph.nodes[id]
         if node.weak:
-            return f"np.array({self._as_scalar(id, 0).text}, np.{_np_dtype(node.dtype)})"
+            made = f"np.array({self._as_scalar(id).text}, np.{_np_dtype(node.dtype)})"
+            if self.program.roles[id] != "held":
+                return made
+            name = self.taken.take(f"old_{self.out.names[id]}")  # before the copies that follow
+            self.out.locals.append(name)
+            self._emit(f"{name} = {made}", id)
+            return name
         return self.out.names[id]
 
     # -- functions ----------------------------------------------------------------------------------------------------
@@ -326,6 +335,19 @@ class _Printer:
             if function is not None and name not in self.out.support:
                 self.out.support[name] = inspect.getsource(function)
         return re.sub(r"(?<![\w.])np\.([a-z_][\w.]*)\(", bind, text)
+
+
+def comment(printed: Printed, id: int) -> str:
+    """The formula of a statement: its step of the derivation, or its node in the names that the code uses."""
+    graph = printed.program.graph
+    record = graph.records.get(id)
+    if record is not None:
+        text = f"{record.symbol} = {record.formula}"
+    else:
+        names = {i: printed.names.get(i) or graph.label(i) for i in graph.nodes[id].inputs if i in printed.names}
+        text = f"{printed.names[id]} = {formula(graph, id, names)}"
+    # A name may hold any character: none that is not seen gets into the source.
+    return "# " + "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
 def code(value: Any) -> str:
@@ -357,17 +379,18 @@ def _number_name(value: Any) -> str:
     return "c_" + text.replace("-", "minus_").replace(".", "_").replace("+", "")
 
 
-def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, int]]:
-    """The whole generated text and the node of each of its lines (numbered from 1)."""
+def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, int], dict[int, int]]:
+    """The generated text, the node of each statement's line (numbered from 1), and of each line left to `comment`."""
     lines: list[str] = []
     nodes: dict[int, int] = {}
+    comments: dict[int, int] = {}
 
     def put(block: Sequence[tuple[str, int | None]], indent: str = "") -> None:
         for text, id in block:
             for part in text.split("\n"):
                 lines.append(indent + part)
                 if id is not None:
-                    nodes[len(lines)] = id
+                    (comments if text == "#" else nodes)[len(lines)] = id
 
     put([("# The functions that the step calls, by their bare names.", None)] if printed.functions else [])
     put([(f"{bare} = {path}", None) for bare, path in printed.functions.items()])
@@ -390,14 +413,13 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
         put([(f"def {name}({', '.join(printed.inputs)}):", None)])
         put(printed.pieces[0], "    ")
     else:
-        arguments = ", ".join(f"{n}_" for n in printed.inputs)
-        put([(f"def {name}({arguments}):", None)])
+        put([(f"def {name}(*arguments):", None)])
         if printed.inputs:
             put([(f"global {', '.join(printed.inputs)}", None)], "    ")
-            put([(f"{n} = {n}_", None) for n in printed.inputs], "    ")
+            put([(f"{', '.join(printed.inputs)}, = arguments", None)], "    ")
         put([(f"{name}_{k}()", None) for k in range(1, len(printed.pieces) + 1)], "    ")
     put([(f"return {printed.result}", None)], "    ")
-    return lines, nodes
+    return lines, nodes, comments
 
 
 def _assigned(piece: Sequence[tuple[str, int | None]], shared: Sequence[str]) -> list[str]:

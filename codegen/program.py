@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node, Tensor
@@ -71,11 +72,17 @@ class Program:
 
     def reads(self, id: int) -> list[int]:
         """The buffers (no views, no scalars) whose memory a statement reads."""
-        return [b for i in self.node(id).inputs if self.roles[b := self.base(i)] in ("call", "held", "input", "constant")]
+        bases, roles = self.bases, self.roles
+        return [b for i in self.graph.nodes[id].inputs if roles[b := bases.get(i, i)] != "scalar"]
 
 
 def nbytes(node: Node) -> Dimension:
-    return count(node.shape) * ITEM_SIZE[node.dtype]
+    return _nbytes(node.shape, node.dtype)
+
+
+@lru_cache(maxsize=1024)
+def _nbytes(shape: Shape, dtype: str) -> Dimension:
+    return count(shape) * ITEM_SIZE[dtype]
 
 
 def operand_dtype(graph: Graph, node: Node) -> str:
@@ -84,10 +91,15 @@ def operand_dtype(graph: Graph, node: Node) -> str:
     return promote([(graph.nodes[i].dtype, graph.nodes[i].weak) for i in inputs])[0]
 
 
-def build(graph: Graph, outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Program:
-    """The program of a lowered graph, in the order of ids, without memory. Raises for an operator without a spelling."""
+def build(
+    graph: Graph, outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], arguments: Sequence[Tensor] = ()
+) -> Program:
+    """The program of a lowered graph, in the order of ids, without memory. Raises for an operator without a spelling.
+
+    `arguments` are leaves that a call gives although nothing may need them.
+    """
     replaced = {t.id for t in updates}
-    needed = graph.ancestors([t.id for t in (*outputs, *updates.values(), *updates)])
+    needed = graph.ancestors([t.id for t in (*outputs, *updates.values(), *updates, *arguments)])
     roles: dict[int, str] = {}
     stages: dict[int, int] = {}
     bases: dict[int, int] = {}
@@ -127,10 +139,7 @@ def _is_view(graph: Graph, node: Node, roles: Mapping[int, str], layout: Mapping
         return False
     if node.operator.name != "reshape":
         return True
-    base = source
-    while roles[base] == "view":
-        base = graph.nodes[base].inputs[0]
-    return layout[source] == "whole" or roles[base] == "input"
+    return layout[source] == "whole"
 
 
 def per_call_views(program: Program) -> set[int]:

@@ -19,8 +19,9 @@ def schedule(program: Program) -> Program:
     units = [i for i in program.step if i not in views and program.roles[i] != "view"]
     before = dependencies(program, units)
     weights = {i: _bytes(program, i) for i in units}
-    orders = [units, greedy(program, units, before, weights)]
-    best = min(orders, key=lambda order: peak(program, order, weights))  # the first where they are equal
+    reads = {i: list(dict.fromkeys(program.reads(i))) for i in units}
+    orders = [units, greedy(program, units, before, weights, reads)]
+    best = min(orders, key=lambda order: peak(program, order, weights, reads))  # the first where they are equal
     made_once = [i for i in program.step if program.roles[i] == "view" and i not in views]
     return scheduled(program, [*made_once, *first, *best])
 
@@ -54,7 +55,13 @@ def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:
     return before
 
 
-def greedy(program: Program, units: Sequence[int], before: Mapping[int, set[int]], weights: Mapping[int, int]) -> list[int]:
+def greedy(
+    program: Program,
+    units: Sequence[int],
+    before: Mapping[int, set[int]],
+    weights: Mapping[int, int],
+    reads: Mapping[int, Sequence[int]],
+) -> list[int]:
     """Of the statements that can run, always the one after which the least memory is live; the lowest id among equals."""
     known = set(units)
     uses: dict[int, int] = {}
@@ -63,7 +70,7 @@ def greedy(program: Program, units: Sequence[int], before: Mapping[int, set[int]
     for id in units:
         for b in before[id]:
             after[b].append(id)
-        read[id] = [s for s in dict.fromkeys(program.reads(id)) if s in known]
+        read[id] = [s for s in reads[id] if s in known]
         for s in read[id]:
             uses[s] = uses.get(s, 0) + 1
     kept = {program.base(i) for i in program.outputs} | {value for _, value in program.updates}
@@ -101,11 +108,11 @@ def greedy(program: Program, units: Sequence[int], before: Mapping[int, set[int]
     return order
 
 
-def peak(program: Program, order: Sequence[int], weights: Mapping[int, int]) -> int:
+def peak(program: Program, order: Sequence[int], weights: Mapping[int, int], reads: Mapping[int, Sequence[int]]) -> int:
     """The largest sum of live bytes over an order, without reuse in place."""
     last: dict[int, int] = {}
     for position, id in enumerate(order):
-        for s in program.reads(id):
+        for s in reads[id]:
             last[s] = position
     for i in (*program.outputs, *(value for _, value in program.updates)):
         last[program.base(i)] = len(order)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Mapping, Sequence
+from string import Formatter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +35,16 @@ class CustomOperator(Operator):
 
     def notation(self) -> tuple[str, str, str, int]:
         return (self.formula, self.text, self.latex, self.binding)
+
+    def check_notation(self) -> None:
+        """That the templates name operands and nothing else, and lead to no attribute of them."""
+        for template in (self.text, self.latex):
+            try:
+                fields = [(name, spec, change) for _, name, spec, change in Formatter().parse(template) if name is not None]
+            except ValueError:
+                raise GraphgradError(f"{template!r} is no template") from None
+            if any(n not in self.operands or c or (s not in ("", ">") and not s.isdigit()) for n, s, c in fields):
+                raise GraphgradError(f"{template!r} is no template of {', '.join(self.operands)}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, CustomOperator) and (self is other or self.identity() == other.identity())
@@ -126,9 +137,8 @@ def _number(value: float) -> Node:
 def _check_names(name: str, operands: tuple[str, ...], operand_defaults: Mapping[str, float]) -> None:
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise GraphgradError(f"the name of an operator is a Python name, as swish is, but {name!r} was given")
-    if name in OPERATORS or name in ("operand", "number"):
-        raise GraphgradError(f"an operator named {name} exists already: {OPERATORS[name].signature}; choose another name"
-                             if name in OPERATORS else f"{name} cannot name an operator; choose another name")
+    if name in OPERATORS:
+        raise GraphgradError(f"an operator named {name} exists already: {OPERATORS[name].signature}; choose another name")
     if not operands:
         raise GraphgradError(f"{name} has no variable: an elementwise operator is a function of at least one")
     for operand in operands:

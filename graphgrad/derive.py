@@ -7,6 +7,7 @@ The walk knows no operator by name, and no operator knows how the walk goes.
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,10 @@ class Step:
         if self.operand is None or self.derivation is None or self.derivation.consumers[self.target] < 2:
             return symbol
         consumer = graph.label(self.forward.id)
-        return rf"{symbol}^{{[{latex_name(consumer)}]}}" if latex else f"{symbol}[{consumer}]"
+        consumer = latex_name(consumer) if latex else consumer
+        if self.forward.inputs.count(self.target) > 1:  # x * x contributes twice
+            consumer += f", {self.operand + 1}"
+        return rf"{symbol}^{{[{consumer}]}}" if latex else f"{symbol}[{consumer}]"
 
     def _formula(self, *, latex: bool) -> str:
         graph = self.contribution.graph
@@ -78,7 +82,7 @@ class Step:
         own = bool(self.new)
         if adjoint is not None:
             name = bar(latex_name(forward) if latex else forward, latex=latex)
-            if adjoint.value is None:
+            if adjoint.id not in self.forward.inputs:  # the seed is a constant, which may be an operand too
                 names = {**names, adjoint.id: name}
             if adjoint.id == self.contribution.id:
                 return name
@@ -116,8 +120,8 @@ class Derivation(Mapping[Tensor, Tensor]):
     def __str__(self) -> str:
         """A step a line: number, formula, rule and the forward node that it came from."""
         left = [f"{s.number:>{len(str(len(self.steps)))}}  {s}" for s in self.steps]
-        width = min(max((len(line) for line in left), default=0), 76)
-        told = [f"{line:<{width}}   {_origin(self.graph, s)}" for line, s in zip(left, self.steps, strict=True)]
+        width = min(max((columns(line) for line in left), default=0), 76)
+        told = [f"{line}{' ' * (width - columns(line))}   {_origin(self.graph, s)}" for line, s in zip(left, self.steps, strict=True)]
         return "\n".join(told)
 
     def __repr__(self) -> str:
@@ -133,10 +137,15 @@ class Derivation(Mapping[Tensor, Tensor]):
         return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"])
 
 
+def columns(text: str) -> int:
+    """How wide a text stands in a terminal: a combining macron takes no column of its own."""
+    return sum(not unicodedata.combining(c) for c in text)
+
+
 def _origin(graph: Graph, step: Step) -> str:
     if step.rule == "seed":
         return "seed"
-    if step.rule == "sum":
+    if step.operand is None:
         return "sum over consumers"
     names = {i: graph.label(i) for i in step.forward.inputs if graph.nodes[i].operator.kind != "leaf"}
     return f"{step.rule}: {graph.label(step.forward.id)} = {formula(graph, step.forward.id, names)}"
@@ -154,7 +163,7 @@ def derive(scalar: Tensor, wrt: Sequence[Tensor] | None = None) -> Derivation:
     >>> w = g.parameter("w")
     >>> d = gg.derive(gg.tanh(w))
     >>> print(d)
-    1  v̄1 = 1                  seed
+    1  v̄1 = 1                   seed
     2  w̄ = v̄1 * (1 - v1 * v1)   tanh: v1 = tanh(w)
     """
     graph = scalar.graph
@@ -194,12 +203,12 @@ def depends(graph: Graph, ids: Sequence[int], sources: set[int]) -> set[int]:
     active = set(sources)
     for id in ids:
         node = graph.nodes[id]
-        if id not in active and any(i in active and _passes(node, k) for k, i in enumerate(node.inputs)):
+        if id not in active and any(i in active and passes(node, k) for k, i in enumerate(node.inputs)):
             active.add(id)
     return active
 
 
-def _passes(node: Node, position: int) -> bool:
+def passes(node: Node, position: int) -> bool:
     """False where the operator says that it is constant in this operand: an index, a condition, a comparison."""
     rules = node.operator.pullback
     return not (isinstance(rules, tuple) and rules[position] is None)
@@ -224,7 +233,7 @@ def _sweep(derivation: Derivation, output: Tensor, seed: Tensor, sources: set[in
             if not node.inputs or (id in sources and not any(i in active for i in node.inputs)):
                 continue
             for position, target in enumerate(node.inputs):
-                if target not in active or not _passes(node, position):
+                if target not in active or not passes(node, position):
                     continue
                 start = len(graph.nodes)
                 contribution = contribute(node, position, adjoint)
@@ -317,7 +326,7 @@ def through_definition(node: Node, position: int, adjoint: Tensor) -> Tensor:
             consumer = graph.nodes[id]
             total_adjoint = total(inner, consumer, received[id])
             for k, target in enumerate(consumer.inputs):
-                if target in active and _passes(consumer, k):
+                if target in active and passes(consumer, k):
                     received.setdefault(target, []).append(contribute(consumer, k, total_adjoint))
     if source not in received:
         return zeros(graph, graph.nodes[source].shape, graph.nodes[source].dtype)

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.graph import Graph, Node, Tensor
-from graphgrad.types import Array, Sizes, bind, show, size_of, solve_sizes
+from graphgrad.types import Array, Sizes, bind, show, size_names, size_of, solve_sizes
 
 
 @overload
@@ -46,6 +46,7 @@ def evaluate_nodes(graph: Graph, ids: Sequence[int], values: Mapping[str, Any]) 
     sizes = solve_sizes(
         (n["name"], n.shape, arrays[n.id].shape) for n in graph.nodes if n.id in arrays and n.operator.name != "constant"
     )
+    check_sizes(graph, order, sizes)
     results: dict[int, Any] = {}
     for node in needed:
         if node.operator.kind == "leaf":
@@ -53,6 +54,17 @@ def evaluate_nodes(graph: Graph, ids: Sequence[int], values: Mapping[str, Any]) 
         else:
             results[node.id] = apply_reference(node, [results[i] for i in node.inputs], graph, sizes)
     return results
+
+
+def check_sizes(graph: Graph, ids: Sequence[int], sizes: Sizes) -> None:
+    """Hold the named sizes of a call against what slices took for granted. Raises CallError at the slice's line."""
+    for id in ids:
+        node = graph.nodes[id]
+        if node.operator.requires is not None:
+            for dim, least, whose in node.operator.requires(node, *[graph.nodes[i] for i in node.inputs]):
+                if size_of(dim, sizes) < least:
+                    known = ", ".join(f"{name} = {sizes[name]}" for name in sorted(size_names(dim)))
+                    raise CallError(f"{whose} needs {dim} >= {least}, but {known}").at(next(iter(graph.lines.get(id, ())), None))
 
 
 def apply_reference(node: Node, operands: Sequence[Any], graph: Graph, sizes: Sizes) -> Array:
@@ -100,7 +112,11 @@ def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> 
         raise CallError(f"{name} is no array: its rows have different lengths") from None
     if array.dtype.name == dtype or (complex_too and array.dtype.kind == "c" and dtype == "float64"):
         return array
-    python_numbers = not isinstance(value, (np.ndarray, np.generic)) and array.dtype.kind in "bif"
-    if python_numbers and array.dtype.kind <= np.dtype(dtype).kind or np.can_cast(array.dtype, dtype, "safe"):
+    kind, order = array.dtype.kind, "bif"  # of what Python's numbers are: a float is no int, an int is a float of any width
+    python_numbers = not isinstance(value, (np.ndarray, np.generic)) and kind in order
+    if python_numbers and (not array.size or order.index(kind) <= order.index(np.dtype(dtype).kind)):
         return array.astype(dtype)
-    raise CallError(f"{name} is {array.dtype.name}, but {dtype} was declared; {name}.astype({dtype!r}) would fit")
+    if np.can_cast(array.dtype, dtype, "safe"):
+        return array.astype(dtype)
+    fit = f"; {name}.astype({dtype!r}) would fit" if kind in "biuf" and isinstance(value, (np.ndarray, np.generic)) else ""
+    raise CallError(f"{name} is {array.dtype.name}, but {dtype} was declared{fit}")

@@ -18,7 +18,7 @@ import numpy as np
 
 from graphgrad.errors import GraphgradError, Line, NameClashError, ShapeError, show_line, user_line
 from graphgrad.operator import OPERATORS, SYNTAX, Inferred, Operator
-from graphgrad.types import Array, Dimension, Shape, Value, dimension, dtype_name, show
+from graphgrad.types import Array, Dimension, Shape, Value, dimension, dtype_name, has_sizes, show
 
 Operand: TypeAlias = "Tensor | Array | float | int | bool"
 
@@ -155,6 +155,8 @@ class Graph:
     def insert(self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any]) -> Tensor:
         """The node (operator, inputs, attributes), found or made. Infers shape and dtype, folds constants."""
         nodes = self.nodes
+        if not attributes and (found := self._ids.get((operator, inputs, ()))) is not None:
+            return self._asked(found)
         try:
             shape, dtype, attributes, weak = operator.infer(*[nodes[i] for i in inputs], **attributes)
             key = (operator, inputs, tuple(attributes.items()))
@@ -170,13 +172,29 @@ class Graph:
                     self._ids[key] = found = folded.id
         except GraphgradError as error:
             raise error.at(self._line()) from None
+        return self._asked(found)
+
+    def _asked(self, id: int) -> Tensor:
+        """The tensor of a node, with the line that asked for it on record."""
         if self._asking is not None:
-            self.lines.setdefault(found, self._asking)
+            if id not in self.lines:
+                self.lines[id] = self._asking
         elif (line := user_line()) is not None:
-            asked = self.lines.get(found, ())
+            asked = self.lines.get(id, ())
             if line not in asked:
-                self.lines[found] = (*asked, line)
-        return self._tensors[found]
+                self.lines[id] = (*asked, line)
+        return self._tensors[id]
+
+    def adopt(self, node: Node, inputs: tuple[int, ...]) -> Tensor:
+        """A node of another graph on inputs of this one. Where they are alike, nothing is inferred a second time."""
+        nodes = self.nodes
+        found = self._ids.get((node.operator, inputs, node.attributes))
+        if found is not None:
+            return self._asked(found)
+        if node.operator.kind != "leaf" and any([nodes[i].operator.name == "constant" for i in inputs]):
+            return self.insert(node.operator, inputs, dict(node.attributes))  # it may fold
+        key = (node.operator, inputs, node.attributes)
+        return self._asked(self._append(key, Node(len(nodes), *key, node.shape, node.dtype, node.weak)))
 
     def _append(self, key: Any, node: Node) -> int:
         self.nodes.append(node)
@@ -202,7 +220,7 @@ class Graph:
         for i in node.inputs:
             if self.nodes[i].operator.name != "constant":
                 return None
-        if not node.inputs:
+        if not node.inputs or has_sizes(tuple(value for _, value in node.attributes)):
             return None
         values = [self.nodes[i]["value"].array for i in node.inputs]
         sizes = [d for d in node.shape if isinstance(d, int)]

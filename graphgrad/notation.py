@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from graphgrad.graph import Graph, Node
-from graphgrad.types import Dim, show
+from graphgrad.operator import Operator
+from graphgrad.types import Dim, Shape, show
 
 LONG = 60  # nodes; a longer formula is cut to names
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A formula and how strongly it binds; formats itself into a template with parentheses where they are needed."""
+class Piece(NamedTuple):
+    """A formula, and how strongly it binds."""
 
     text: str
-    binding: int
-    around: int = 0
-    latex: bool = False
-
-    def __format__(self, spec: str) -> str:
-        loose = self.binding < self.around or (spec == ">" and self.binding == self.around)
-        if spec == "0" or not loose:
-            return self.text
-        return rf"\left({self.text}\right)" if self.latex else f"({self.text})"
+    binding: int = 100
+    operator: str = ""
+    raised: bool = False  # LaTeX that ends in a superscript, which cannot take another
 
 
-class _Pieces(string.Formatter):
-    def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        return kwargs[str(key)]
+#: Neighbours that need no parentheses among themselves, save where a template asks for them (the right side of a minus).
+JOINED = ({"add", "subtract"}, {"multiply", "divide"})
 
 
-FORMATTER = _Pieces()
+@lru_cache(maxsize=4096)
+def template_parts(template: str) -> tuple[tuple[str, str | None, str], ...]:
+    """A template as (literal text, field or None, how the field is parenthesised)."""
+    return tuple((literal, name, spec or "") for literal, name, spec, _ in string.Formatter().parse(template))
+
+
+def fill(template: str, pieces: Mapping[str, Piece], around: int, operator: str = "", *, latex: bool = False) -> str:
+    """A template of `operator` with formulas in it: `{x}` in parentheses where x binds weaker than `around`, or as
+    strongly but by an operator that does not join; `{x:>}` always where it binds as strongly; `{x:0}` never;
+    `{x:100}` unless it is an atom."""
+    result = []
+    parts = template_parts(template)
+    for (literal, name, spec), (following, _, _) in zip(parts, (*parts[1:], ("", None, "")), strict=True):
+        result.append(literal)
+        if name is not None:
+            text, binding, inner, raised = pieces[name]
+            level = int(spec) if spec.isdigit() else around
+            joined = around >= 100 or inner == operator or any({inner, operator} <= pair for pair in JOINED)
+            equal = binding == level and not spec.isdigit() and (spec == ">" or not joined)
+            if binding < level or equal or (raised and following.startswith("^")):
+                text = rf"\left({text}\right)" if latex else f"({text})"
+            result.append(text)
+    return "".join(result)
+
+
+@lru_cache(maxsize=4096)
+def _called(template: str) -> bool:
+    """sum({x:0}, {axis}): what is written as a call is an atom to its neighbours."""
+    return re.fullmatch(r"\w+\([^()]*\)", template) is not None
+
+
+def piece(op: Operator, text: str, *, latex: bool) -> Piece:
+    """An operator's filled template, as an operand of others."""
+    if not latex:
+        return Piece(text, 100 if _called(op.text) else op.binding, op.name)
+    return Piece(text, op.binding, op.name, re.search(r"\^(\\\w+|\w|\{\{.*\}\})$", op.latex) is not None)
+
+
+def fill_plain(template: str, values: Mapping[str, str]) -> str:
+    """A template with text in it as it stands."""
+    return "".join([literal if name is None else literal + values[name] for literal, name, _ in template_parts(template)])
 
 
 def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = False, own: bool = True) -> str:
@@ -55,8 +89,8 @@ def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = Fa
             seen += len(open_inputs)
             stack += open_inputs
             continue
-        operands = [done.get(i) or Piece(graph.label(i), 100) for i in node.inputs]
-        done[stack.pop()] = Piece(written(node, operands, latex=latex), node.operator.binding)
+        operands = [done.get(i) or Piece(latex_name(graph.label(i)) if latex else graph.label(i)) for i in node.inputs]
+        done[stack.pop()] = piece(node.operator, written(graph, node, operands, latex=latex), latex=latex)
     return done[id].text
 
 
@@ -74,22 +108,34 @@ def leaf_text(graph: Graph, node: Node, *, latex: bool) -> str:
 
 
 def _leaf_binding(node: Node) -> int:
-    """-2 and N + 1 want parentheses; names do not."""
-    if node.operator.name == "constant" and not node.shape and node["value"].array.item() < 0:
-        return 15
-    return 10 if node.operator.kind == "size" and isinstance(node["dim"], Dim) and len(node["dim"].terms) > 1 else 100
+    """-2, N + 1 and 2*N want parentheses; names do not."""
+    if node.operator.name == "constant" and not node.shape:
+        return 15 if str(node["value"].array.item()).startswith("-") else 100
+    if node.operator.kind != "size" or not isinstance(node["dim"], Dim):
+        return 100
+    if len(node["dim"].terms) > 1:
+        return 10
+    ((monomial, factor),) = node["dim"].terms
+    return 15 if factor < 0 else 20 if factor > 1 or len(monomial) > 1 else 30 if monomial[0][1] > 1 else 100
 
 
-def written(node: Node, operands: list[Piece], *, latex: bool) -> str:
+def written(graph: Graph, node: Node, operands: list[Piece], *, latex: bool) -> str:
     """An operator's template with its operands and attributes in it."""
     op = node.operator
-    pieces = [Piece(p.text, p.binding, op.binding, latex) for p in operands]
     if op.variadic:
-        inner = ", ".join(p.text for p in pieces)
+        inner = ", ".join(p.text for p in operands)
         return rf"\operatorname{{{op.name}}}({inner})" if latex else f"{op.name}({inner})"
-    values: dict[str, Any] = dict(zip(op.operands, pieces, strict=True))
-    values |= {k: Piece(_attribute(v), 100) for k, v in node.attributes}
-    return FORMATTER.format(op.latex if latex else op.text, **values)
+    pieces = dict(zip(op.operands, operands, strict=True)) | {k: Piece(_attribute(v)) for k, v in node.attributes}
+    template = op.latex if latex else op.text
+    if "{lost}" in template:
+        pieces["lost"] = Piece(_attribute(lost_axes(graph.nodes[node.inputs[0]].shape, node.shape)))
+    return fill(template, pieces, op.binding, op.name, latex=latex)
+
+
+def lost_axes(before: Shape, after: Shape) -> tuple[int, ...]:
+    """The axes that a sum to a shape sums over."""
+    extra = len(before) - len(after)
+    return (*range(extra), *(i + extra for i, d in enumerate(after) if d == 1 and before[i + extra] != 1))
 
 
 def _attribute(value: Any) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from graphgrad.errors import GraphgradError
-from graphgrad.types import Shape
+from graphgrad.types import Dim, Shape
 
 if TYPE_CHECKING:
     from graphgrad.graph import Tensor
@@ -53,6 +53,8 @@ class Operator:
     domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # where a random test may go, by operand
     kinks: tuple[float, ...] = ()  # points where the derivative is decided by convention
     doc: str = ""
+    #: From (node, *operand nodes): what named sizes must satisfy, as (dimension, its least value, whose need it is).
+    requires: Callable[..., Sequence[tuple[Dim, int, str]]] | None = None
     operand_defaults: Mapping[str, float] = field(default_factory=dict)  # operands that a call may leave out
 
     def __post_init__(self) -> None:

@@ -24,18 +24,25 @@ def rebuild(outputs: Sequence[Tensor], visit: Visit | None = None, keep: Sequenc
     with paused_gc():
         for id in old.ancestors([t.id for t in (*outputs, *keep)]):
             node = old.nodes[id]
-            lines = old.lines.get(id, ())
-            with new.asked_by(lines):
-                inputs = tuple(moved[i] for i in node.inputs)
-                made = visit(node, inputs, new) if visit is not None else None
-                moved[id] = made if made is not None else copy_node(node, inputs, new)
+            new._asking = old.lines.get(id, ())
+            inputs = tuple([moved[i] for i in node.inputs])
+            made = visit(node, inputs, new) if visit is not None else None
+            moved[id] = made if made is not None else copy_node(node, inputs, new, old)
             carry(old, id, moved[id])
+        new._asking = None
     return new, moved
 
 
-def copy_node(node: Node, inputs: Sequence[Tensor], new: Graph) -> Tensor:
-    """The node itself, on other inputs."""
-    return new.insert(node.operator, tuple(t.id for t in inputs), dict(node.attributes))
+def copy_node(node: Node, inputs: Sequence[Tensor], new: Graph, old: Graph | None = None) -> Tensor:
+    """The node itself, on other inputs. Told the old graph, it infers anew only where an input is of another type."""
+    if old is not None:
+        for i, t in zip(node.inputs, inputs, strict=True):
+            a, b = old.nodes[i], new.nodes[t.id]
+            if a.dtype != b.dtype or a.shape != b.shape or a.weak != b.weak:
+                break
+        else:
+            return new.adopt(node, tuple([t.id for t in inputs]))
+    return new.insert(node.operator, tuple([t.id for t in inputs]), dict(node.attributes))
 
 
 def carry(old: Graph, id: int, moved: Tensor) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from graphgrad.graph import Graph, Node, Tensor
 from graphgrad.operator import OPERATORS
-from graphgrad.rewrite import copy_node, rebuild
+from graphgrad.rewrite import rebuild
 from graphgrad.types import FLOATS, broadcast, count
 
 #: From a node and its inputs in the new graph to what stands there instead; None where the rewrite does not apply.
@@ -71,7 +71,7 @@ def simplify(
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
         if node.operator.kind == "leaf":
             return None
-        result = copy_node(node, inputs, new)
+        result = new.adopt(node, tuple([t.id for t in inputs]))  # no rewrite changes a type, so inputs are alike
         start = result.id
         for _ in range(20):  # no rule undoes another, so this ends long before; a cycle would be a mistake in the table
             if result.id in settled:
@@ -81,11 +81,15 @@ def simplify(
                 settled.add(result.id)
                 break
             result = found
-        if result.id != start and (result.shape, result.dtype) != (new.nodes[start].shape, new.nodes[start].dtype):
+        if result.id != start and types(result.node) != types(new.nodes[start]):
             raise AssertionError(f"a rewrite of {node.operator.name} changed shape or dtype")
         return result
 
     return rebuild(outputs, visit, keep)
+
+
+def types(node: Node) -> tuple[Any, ...]:
+    return node.shape, node.dtype, node.weak
 
 
 def op(name: str, *operands: Any, **attributes: Any) -> Tensor:
@@ -98,7 +102,7 @@ def same(node: Node, x: Tensor) -> Tensor | None:
 
 
 def is_op(x: Tensor, *names: str) -> bool:
-    return x.node.operator.name in names
+    return x.graph.nodes[x.id].operator.name in names
 
 
 def source(x: Tensor, position: int = 0) -> Tensor:
@@ -165,6 +169,8 @@ def bare(x: Tensor) -> Tensor:
 
 def _broadcast_out(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     """f(broadcast(x), y) = broadcast(f(x, y)): NumPy broadcasts operands itself, and less is computed."""
+    if not any(is_op(x, "broadcast_to", "reshape") for x in i):
+        return None
     inner = [bare(x) for x in i]
     if all(a.id == b.id for a, b in zip(inner, i, strict=True)):
         return None
@@ -212,7 +218,10 @@ def _weak_inside(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 
     So 1/N of a mean is computed in Python, once for each workspace, and no array of rank 0 is written for it.
     """
-    if n.operator.name == "cast" or n.weak or n.dtype not in FLOATS:
+    nodes = i[0].graph.nodes
+    if n.weak or all([nodes[k].shape or nodes[k].weak for k in n.inputs]):
+        return None
+    if n.operator.name == "cast" or n.dtype not in FLOATS:
         return None
     forms = [weak_form(x) for x in i]
     if not n.shape and all(f is not None for f in forms):
@@ -240,7 +249,7 @@ def _factor(x: Tensor) -> tuple[Tensor, Tensor] | None:
 
 def _numbers_first(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     """s·(c·X) = (s·c)·X: numbers are multiplied with each other, and the array is passed over once."""
-    if not n.shape or n.dtype not in FLOATS:
+    if not n.shape or n.dtype not in FLOATS or not (is_op(i[0], "multiply", "negative") or is_op(i[1], "multiply", "negative")):
         return None
     numbers: list[Tensor] = []
     arrays: list[Tensor] = []

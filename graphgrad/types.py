@@ -164,6 +164,11 @@ def size_of(value: Dimension, sizes: Sizes) -> int:
     return total
 
 
+def has_sizes(attribute: Any) -> bool:
+    """Whether an attribute depends on named sizes."""
+    return any(map(has_sizes, attribute)) if isinstance(attribute, tuple) else isinstance(attribute, Dim)
+
+
 def bind(value: Any, sizes: Sizes) -> Any:
     """An attribute with every dimension in it replaced by its number."""
     if isinstance(value, Dim):

@@ -25,7 +25,8 @@ operators
 rewrite
 evaluate derive
 simplify
-lowering custom
+custom
+lowering
 symbolic
 storage transforms scalarize check
 codegen.names codegen.numpy_support

@@ -1,5 +1,5 @@
 """The vocabulary: every operator, a row each."""
 
-from graphgrad.operators import elementwise, linear, reduce, shape
+from graphgrad.operators import activations, elementwise, functions, index, linear, reduce, shape, slices
 
-FAMILIES = (elementwise, linear, reduce, shape)
+FAMILIES = (elementwise, functions, activations, linear, reduce, shape, slices, index)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 import numpy as np
 
-from graphgrad.errors import DTypeError
-from graphgrad.operators.rows import Inferred, Node, elementwise, operator
+from graphgrad.operators.rows import Inferred, Node, Tensor, elementwise, operator
 from graphgrad.types import FLOATS, dtype_name
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -74,13 +74,43 @@ divide = elementwise(
     domain={"y": (0.3, 3.0)},
 )
 
+reciprocal = elementwise(
+    "reciprocal",
+    formula="1 / x",
+    reference=np.reciprocal,
+    pullback=lambda g, x, y: -(g * y * y),
+    text="1 / {x:>}",
+    latex=r"\frac{{1}}{{{x:0}}}",
+    binding=20,
+    numpy="np.divide(1, {x}, out={out})",  # np.reciprocal of integers divides integers
+    scalar="1 / {x:>}",
+    analytic=True,
+    domain={"x": (0.3, 3.0)},
+)
+
+negative = elementwise(
+    "negative",
+    formula="-x",
+    reference=np.negative,
+    pullback=lambda g, x, y: -g,
+    dtype="number",
+    text="-{x:>}",
+    latex="-{x:>}",
+    binding=15,
+    numpy="np.negative({x}, out={out})",
+    scalar="-{x:>}",
+    analytic=True,
+)
+
 
 def _power_base(g: Any, x: Any, y: Any, z: Any) -> Any:
-    """g·y·x^(y-1); exactly 0 where y is 0, also at x = 0."""
-    if getattr(y, "value", None) == 0:
-        return g * y
-    rule = g * (y * power(x, y - 1))
-    return rule if getattr(y, "value", None) is not None else where(equal(y, 0), 0.0, rule)
+    """g·y·x^(y-1); exactly 0 where y is 0, also at x = 0, where x^(y-1) is inf."""
+    exponent = getattr(y, "value", None)
+    if exponent == 0:
+        return 0.0
+    if exponent is None:
+        x = where(logical_and(equal(x, 0), equal(y, 0)), 1.0, x)
+    return g * (y * power(x, y - 1))
 
 
 def _power_exponent(g: Any, x: Any, y: Any, z: Any) -> Any:
@@ -104,48 +134,12 @@ power = elementwise(
     domain={"x": (0.2, 3.0), "y": (-2.0, 3.0)},
 )
 
-negative = elementwise(
-    "negative",
-    formula="-x",
-    reference=np.negative,
-    pullback=lambda g, x, y: -g,
-    dtype="number",
-    text="-{x:>}",
-    latex="-{x:>}",
-    binding=15,
-    numpy="np.negative({x}, out={out})",
-    scalar="-{x:>}",
-    analytic=True,
-)
-
-exp = elementwise(
-    "exp",
-    formula="exp(x)",
-    reference=np.exp,
-    pullback=lambda g, x, y: g * y,
-    latex="e^{{{x:0}}}",
-    numpy="np.exp({x}, out={out})",
-    analytic=True,
-    domain={"x": (-3.0, 3.0)},
-)
-
-log = elementwise(
-    "log",
-    formula="log(x)",
-    reference=np.log,
-    pullback=lambda g, x, y: g / x,
-    latex=r"\log {x}",
-    numpy="np.log({x}, out={out})",
-    analytic=True,
-    domain={"x": (0.2, 5.0)},
-)
-
 square = elementwise(
     "square",
     formula="x ** 2",
     reference=np.square,
     pullback=lambda g, x, y: g * (2 * x),
-    dtype="same",
+    dtype="number",
     text="{x:>}²",
     latex="{x:>}^2",
     binding=30,
@@ -162,60 +156,64 @@ sqrt = elementwise(
     numpy="np.sqrt({x}, out={out})",
     analytic=True,
     domain={"x": (0.2, 5.0)},
-)
-
-tanh = elementwise(
-    "tanh",
-    formula="tanh(x)",
-    reference=np.tanh,
-    pullback=lambda g, x, y: g * (1 - y * y),
-    latex=r"\tanh {x}",
-    numpy="np.tanh({x}, out={out})",
-    analytic=True,
-)
-
-abs = elementwise(
-    "abs",
-    formula="Abs(x)",
-    reference=np.abs,
-    pullback=lambda g, x, y: g * sign(x),
-    dtype="same",
-    text="|{x:0}|",
-    latex=r"\left|{x:0}\right|",
-    numpy="np.abs({x}, out={out})",
-    kinks=(0.0,),
-)
-
-sign = elementwise(
-    "sign",
-    formula="sign(x)",
-    reference=np.sign,
-    pullback=lambda g, x, y: g * 0,
-    dtype="number",
-    latex=r"\operatorname{{sign}}({x:0})",
-    numpy="np.sign({x}, out={out})",
-    kinks=(0.0,),
-)
-
-
-def _tie(g: Any, here: Any, there: Any, extreme: Any) -> Any:
-    """All of g where this operand alone is the extreme one, half of it where both are."""
-    return g * where(equal(here, there), 0.5, where(equal(here, extreme), 1.0, 0.0))
-
-
-maximum = elementwise(
-    "maximum",
-    operands="x y",
-    formula="Max(x, y)",
-    reference=np.maximum,
-    pullback=(lambda g, x, y, z: _tie(g, x, y, z), lambda g, x, y, z: _tie(g, y, x, z)),
-    dtype="same",
-    latex=r"\max({x:0}, {y:0})",
-    numpy="np.maximum({x}, {y}, out={out})",
+    doc="The square root. Its derivative at 0 is inf.",
 )
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Comparison, logic and choice: bools have no derivative, and none passes through a condition
+# Exponentials and logarithms
+# ---------------------------------------------------------------------------------------------------------------------
+
+exp = elementwise(
+    "exp",
+    formula="exp(x)",
+    reference=np.exp,
+    pullback=lambda g, x, y: g * y,
+    latex="e^{{{x:0}}}",
+    numpy="np.exp({x}, out={out})",
+    analytic=True,
+    domain={"x": (-3.0, 3.0)},
+)
+
+expm1 = elementwise(
+    "expm1",
+    formula="exp(x) - 1",
+    reference=np.expm1,
+    pullback=lambda g, x, y: g * exp(x),
+    latex="e^{{{x:0}}} - 1",
+    binding=10,
+    text="expm1({x:0})",
+    numpy="np.expm1({x}, out={out})",
+    analytic=True,
+    domain={"x": (-3.0, 3.0)},
+    doc="exp(x) - 1, accurate near 0 too.",
+)
+
+log = elementwise(
+    "log",
+    formula="log(x)",
+    reference=np.log,
+    pullback=lambda g, x, y: g / x,
+    latex=r"\log {x}",
+    numpy="np.log({x}, out={out})",
+    analytic=True,
+    domain={"x": (0.2, 5.0)},
+    doc="The natural logarithm.",
+)
+
+log1p = elementwise(
+    "log1p",
+    formula="log(1 + x)",
+    reference=np.log1p,
+    pullback=lambda g, x, y: g / (1 + x),
+    latex=r"\log(1 + {x:0})",
+    numpy="np.log1p({x}, out={out})",
+    analytic=True,
+    domain={"x": (-0.7, 3.0)},
+    doc="log(1 + x), accurate near 0 too.",
+)
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Comparison and logic: bools have no derivative
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +229,7 @@ def _comparison(name: str, symbol: str, latex: str, ufunc: Any) -> Any:
         latex=f"{{x:>}} {latex} {{y:>}}",
         binding=5,
         numpy=f"np.{name}({{x}}, {{y}}, out={{out}})",
+        doc=f"Whether x {symbol} y, for each element: a bool. No derivative passes through it.",
     )
 
 
@@ -241,18 +240,43 @@ less_equal = _comparison("less_equal", "<=", r"\leq", np.less_equal)
 greater = _comparison("greater", ">", ">", np.greater)
 greater_equal = _comparison("greater_equal", ">=", r"\geq", np.greater_equal)
 
-logical_and = elementwise(
-    "logical_and",
-    operands="x y",
-    formula="And(x, y)",
-    reference=np.logical_and,
-    pullback=(None, None),
+
+def _logical(name: str, formula: str, symbol: str, latex: str, binding: int, ufunc: Any) -> Any:
+    return elementwise(
+        name,
+        operands="x y",
+        formula=formula,
+        reference=ufunc,
+        pullback=(None, None),
+        dtype="bool",
+        text=f"{{x}} {symbol} {{y}}",
+        latex=f"{{x}} {latex} {{y}}",
+        binding=binding,
+        numpy=f"np.{name}({{x}}, {{y}}, out={{out}})",
+        doc=f"{name.removeprefix('logical_')} of truth values, for each element; a number is true where it is not 0.",
+    )
+
+
+logical_and = _logical("logical_and", "And(x, y)", "&", r"\land", 4, np.logical_and)
+logical_xor = _logical("logical_xor", "Xor(x, y)", "^", r"\oplus", 3, np.logical_xor)
+logical_or = _logical("logical_or", "Or(x, y)", "|", r"\lor", 2, np.logical_or)
+
+logical_not = elementwise(
+    "logical_not",
+    formula="Not(x)",
+    reference=np.logical_not,
+    pullback=(None,),
     dtype="bool",
-    text="{x} & {y}",
-    latex=r"{x} \land {y}",
-    binding=4,
-    numpy="np.logical_and({x}, {y}, out={out})",
+    text="~{x:>}",
+    latex=r"\lnot {x:>}",
+    binding=15,
+    numpy="np.logical_not({x}, out={out})",
+    doc="not x, for each element; a number is true where it is not 0.",
 )
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Choice
+# ---------------------------------------------------------------------------------------------------------------------
 
 where = elementwise(
     "where",
@@ -263,10 +287,128 @@ where = elementwise(
     dtype="same",
     latex=r"\operatorname{{where}}({condition:0}, {x:0}, {y:0})",
     numpy=("np.copyto({out}, {y})", "np.copyto({out}, {x}, where={condition})"),
+    scalar="{x:0} if {condition:0} else {y:0}",
     doc="where(condition, x, y): x where the condition is true, else y. No derivative passes through the condition, and "
     "the branch not taken gets 0. A branch that is inf or NaN where it is not taken still makes 0·inf = NaN further up: "
     "choose a safe argument inside too, as in where(x > 0, log(where(x > 0, x, 1)), 0).",
 )
+
+
+def only(g: Any, condition: Any) -> Any:
+    """g where the condition holds, else 0: the product with a bool, which NumPy computes several times faster than a choice.
+
+    It stays a choice for symbols, and differs from one where g is inf or NaN: these pass on as NaN.
+    """
+    return g * condition if isinstance(condition, Tensor) else where(condition, g, 0)
+
+
+abs = elementwise(
+    "abs",
+    formula="Abs(x)",
+    reference=np.abs,
+    pullback=lambda g, x, y: g * sign(x),
+    dtype="same",
+    text="|{x:0}|",
+    latex=r"\left|{x:0}\right|",
+    numpy="np.abs({x}, out={out})",
+    kinks=(0.0,),
+    doc="The absolute value. Its derivative at 0 is 0.",
+)
+
+
+def _step(name: str, formula: str, latex: str, kinks: tuple[float, ...], ufunc: Any, doc: str, dtype: str = "float") -> Any:
+    """A function that is constant between its jumps. Its derivative is 0 everywhere, whatever comes from above."""
+    return elementwise(
+        name,
+        formula=formula,
+        reference=ufunc,
+        pullback=lambda g, x, y: 0.0,
+        dtype=dtype,
+        latex=latex,
+        numpy=f"np.{ufunc.__name__}({{x}}, out={{out}})",
+        kinks=kinks,
+        doc=f"{doc} Its derivative is 0, at the jumps too.",
+    )
+
+
+INTEGERS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+sign = _step("sign", "sign(x)", r"\operatorname{{sign}}({x:0})", (0.0,), np.sign, "-1, 0 or 1 by the sign of x.", "number")
+floor = _step("floor", "floor(x)", r"\left\lfloor {x:0} \right\rfloor", INTEGERS, np.floor, "The largest whole number up to x.")
+ceil = _step("ceil", "ceiling(x)", r"\left\lceil {x:0} \right\rceil", INTEGERS, np.ceil, "The smallest whole number from x.")
+round = _step(
+    "round",
+    "floor(x + 1/2) - Piecewise((1, Eq(Mod(x, 2), 1/2)), (0, True))",
+    r"\operatorname{{round}}({x:0})",
+    tuple(k + 0.5 for k in range(-3, 3)),
+    np.rint,
+    "The nearest whole number, halves to the even one.",
+)
+
+
+maximum = elementwise(
+    "maximum",
+    operands="x y",
+    formula="Max(x, y)",
+    reference=np.maximum,
+    pullback=(lambda g, x, y, z: _greater(g, x, y), lambda g, x, y, z: _greater(g, y, x)),
+    dtype="same",
+    latex=r"\max({x:0}, {y:0})",
+    numpy="np.maximum({x}, {y}, out={out})",
+    doc="The greater of x and y, NaN if one is NaN. Where they are equal, each gets half of the derivative.",
+)
+
+minimum = elementwise(
+    "minimum",
+    operands="x y",
+    formula="Min(x, y)",
+    reference=np.minimum,
+    pullback=(lambda g, x, y, z: _greater(g, y, x), lambda g, x, y, z: _greater(g, x, y)),
+    dtype="same",
+    latex=r"\min({x:0}, {y:0})",
+    numpy="np.minimum({x}, {y}, out={out})",
+    doc="The less of x and y, NaN if one is NaN. Where they are equal, each gets half of the derivative.",
+)
+
+
+def _greater(g: Any, a: Any, b: Any) -> Any:
+    """All of g where a > b, half of it where they are equal, else 0."""
+    return (only(g, a >= b) + only(g, a > b)) / 2
+
+
+clip_row = elementwise(
+    "clip",
+    formula="Min(Max(x, min), max)",
+    reference=lambda x, min, max: np.clip(x, min, max),
+    pullback=lambda g, x, y, min, max: only(g, equal(x, y)),  # also at the bounds
+    attributes={"min": -inf, "max": inf},
+    text="clip({x:0}, {min}, {max})",
+    latex=r"\operatorname{{clip}}({x:0}, {min}, {max})",
+    numpy="np.clip({x}, {min}, {max}, out={out})",
+    kinks=(-1.0, 1.0),
+    doc="x, but at least `min` and at most `max`. The derivative at the bounds is 1.",
+)
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """x, but at least `min` and at most `max`, as numpy.clip: None is no bound, and where min > max the result is max.
+
+    Bounds that are numbers are part of the operator, and the derivative at them is 1. A Tensor as a bound is an operand
+    of `maximum` or `minimum`, which share the derivative where it is met; so are the bounds of integers.
+
+    >>> import graphgrad as gg
+    >>> x = gg.Graph().input("x", ("N",))
+    >>> gg.clip(x, 0, 1)
+    <v1: clip (N,) float64>
+    """
+    if _is_number(min) and _is_number(max) and getattr(x, "dtype", "float64") in FLOATS:
+        return x if min is max is None else clip_row(x, min=-inf if min is None else min, max=inf if max is None else max)
+    if min is not None:
+        x = maximum(x, min)
+    return x if max is None else minimum(x, max)
+
+
+def _is_number(bound: Any) -> bool:
+    return bound is None or (isinstance(bound, (int, float, np.integer, np.floating)) and not isinstance(bound, bool))
 
 
 @operator(
@@ -283,5 +425,38 @@ def cast(x: Node, dtype: str) -> Inferred:
     return Inferred(x.shape, target, {"dtype": target}, weak=False)
 
 
-__all__ = [name for name, value in list(globals().items()) if type(value).__name__ == "Operator"]
-assert DTypeError
+__all__ = [
+    "abs",
+    "add",
+    "cast",
+    "ceil",
+    "clip",
+    "divide",
+    "equal",
+    "exp",
+    "expm1",
+    "floor",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "not_equal",
+    "power",
+    "reciprocal",
+    "round",
+    "sign",
+    "sqrt",
+    "square",
+    "subtract",
+    "where",
+]

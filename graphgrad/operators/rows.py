@@ -14,7 +14,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from graphgrad.errors import DTypeError, ShapeError
+import numpy as np
+
+from graphgrad.errors import DTypeError, GraphgradError, ShapeError
 from graphgrad.graph import Node, Tensor
 from graphgrad.operator import REQUIRED, Inferred, Operator, Rule, register
 from graphgrad.types import as_float, broadcast, promote, show
@@ -71,29 +73,33 @@ def elementwise(
     "number" (as "same", but not of bools), "bool".
     """
     names = tuple(operands.split())
-    condition = names[0] == "condition"
+    condition = int(names[0] == "condition")
 
     def infer(*nodes: Node, **given: Any) -> Inferred:
-        shape = nodes[0].shape
-        for n in nodes:
+        first = nodes[-1]  # of where(condition, x, y), the condition's dtype does not count
+        shape, common, weak = first.shape, first.dtype, first.weak
+        for n in nodes[:-1]:
             if n.shape != shape:
                 shape = broadcast_nodes(name, *nodes)
                 break
-        common = promote([(n.dtype, n.weak) for n in (nodes[1:] if condition else nodes)])[0]
+        for n in nodes[condition:-1]:
+            if n.dtype != common or n.weak != weak:
+                common = promote([(n.dtype, n.weak) for n in nodes[condition:]])[0]
+                break
         if dtype == "float":
             common = as_float(common)
         elif dtype == "bool":
             common = "bool"
         elif dtype == "number" and common == "bool":
             raise DTypeError(f"{name} of bools: a number is wanted; gg.cast(x, 'int64') makes one")
-        return Inferred(shape, common, {k: float(v) if type(v) is int else v for k, v in given.items()})
+        return Inferred(shape, common, {k: _number(name, k, v) for k, v in given.items()} if given else {})
 
     return register(
         Operator(
             name=name,
             operands=names,
             infer=infer,
-            reference=reference,
+            reference=_in_floats(reference) if dtype == "float" else reference,
             defaults=attributes or {},
             pullback=pullback if isinstance(pullback, tuple) or pullback is None else (pullback,),
             definition=definition,
@@ -112,6 +118,24 @@ def elementwise(
     )
 
 
+def _number(name: str, attribute: str, value: Any) -> float:
+    """An attribute of a function of numbers: a Python float, whatever kind of number was given."""
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return float(value)
+    raise GraphgradError(f"{name}: {attribute} is a number, but {type(value).__name__} was given")
+
+
+def _in_floats(reference: Callable[..., Any]) -> Callable[..., Any]:
+    """A reference that computes in float64 where no operand is a float: NumPy alone computes exp(True) in float16."""
+
+    def computed(*operands: Any, **attributes: Any) -> Any:
+        if all(np.asarray(v).dtype.kind in "biu" for v in operands):
+            operands = tuple(np.asarray(v, np.float64)[()] for v in operands)
+        return reference(*operands, **attributes)
+
+    return computed
+
+
 def operator(
     *,
     reference: Callable[..., Any],
@@ -126,6 +150,7 @@ def operator(
     analytic: bool = False,
     domain: Mapping[str, tuple[float, float]] | None = None,
     name: str = "",
+    requires: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Inferred]], Operator]:
     """The row of an operator whose shape rule is the decorated function.
 
@@ -161,6 +186,7 @@ def operator(
                 kind=kind,
                 analytic=analytic,
                 domain=domain or {},
+                requires=requires,
                 doc=inspect.cleandoc(shape_rule.__doc__ or ""),
             )
         )

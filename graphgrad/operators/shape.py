@@ -7,17 +7,30 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.errors import ShapeError
+from graphgrad.errors import GraphgradError, ShapeError
 from graphgrad.graph import Graph
 from graphgrad.operator import OPERATORS, SYNTAX
-from graphgrad.operators.rows import Inferred, Node, Tensor, axis_of, operator
+from graphgrad.operators.rows import Inferred, Node, Tensor, axes_of, axis_of, operator
 from graphgrad.types import Dim, Shape, broadcast, count, dimension, divide_exactly, show
 
 
-def _dims(name: str, shape: Any) -> tuple[Any, ...]:
-    if isinstance(shape, (int, str, Dim)):
-        shape = (shape,)
-    return tuple(-1 if isinstance(d, int) and d == -1 else dimension(d) for d in shape)
+class Telling:
+    """`with Telling(x):` errors raised inside tell the line that asked, as those of a node's insertion do."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.graph = x.graph
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, GraphgradError) and error.line is None:
+            raise error.at(self.graph._line()) from None
+
+
+def _dims(shape: Any, free: bool = False) -> tuple[Any, ...]:
+    """A shape as a tuple of dimensions; with `free`, one that is left to be found may stand in it as -1."""
+    given = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
+    return tuple(-1 if free and isinstance(d, (int, np.integer)) and d == -1 else dimension(d) for d in given)
 
 
 @operator(
@@ -33,7 +46,7 @@ def reshape(x: Node, shape: Shape) -> Inferred:
 
     `shape` holds ints and dimensions such as "N" or "2*N".
     """
-    wanted, total = _dims("reshape", shape), count(x.shape)
+    wanted, total = _dims(shape, free=True), count(x.shape)
     if wanted.count(-1) > 1:
         raise ShapeError(f"reshape to {show(wanted)}: only one dimension can be -1")
     if -1 in wanted:
@@ -62,7 +75,8 @@ def reshape(x: Node, shape: Shape) -> Inferred:
 def transpose(x: Node, axes: Sequence[int] | None = None) -> Inferred:
     """The axes in another order; without `axes`, reversed."""
     rank = len(x.shape)
-    order = tuple(reversed(range(rank))) if axes is None else tuple(axis_of("transpose", x, a) for a in axes)
+    given = (axes,) if isinstance(axes, int) else axes
+    order = tuple(reversed(range(rank))) if given is None else tuple(axis_of("transpose", x, a) for a in given)
     if sorted(order) != list(range(rank)):
         raise ShapeError(f"transpose of {show(x.shape)} by axes {axes!r}: each of its {rank} axes is wanted once")
     return Inferred(tuple(x.shape[a] for a in order), x.dtype, {"axes": order})
@@ -78,7 +92,7 @@ def transpose(x: Node, axes: Sequence[int] | None = None) -> Inferred:
 )
 def broadcast_to(x: Node, shape: Shape) -> Inferred:
     """x repeated along new and unit dimensions until it has `shape`."""
-    wanted = _dims("broadcast_to", shape)
+    wanted = _dims(shape)
     if broadcast(x.shape, wanted) != wanted:
         raise ShapeError(f"broadcast_to of {show(x.shape)} to {show(wanted)}: dimensions fit where they are equal or 1 becomes more")
     return Inferred(wanted, x.dtype, {"shape": wanted})
@@ -101,15 +115,47 @@ def sum_to_axes(x: Shape, shape: Shape) -> tuple[int, ...]:
     pullback=lambda g, x, y, shape: broadcast_to(g, x.shape),
     definition=lambda x, shape: reshape(OPERATORS["sum"](x, axis=sum_to_axes(x.shape, shape)), shape),
     kind="linear",
-    latex=r"\textstyle\sum_{{\to {shape}}} {x}",
+    text="sum({x:0}, {lost})",
+    latex=r"\textstyle\sum_{{{lost}}} {x}",
+    binding=12,
     analytic=True,
 )
 def sum_to(x: Node, shape: Shape) -> Inferred:
     """The sum over the axes along which `shape` was broadcast to x's: the adjoint of broadcast_to."""
-    wanted = _dims("sum_to", shape)
+    wanted = _dims(shape)
     if broadcast(x.shape, wanted) != x.shape:
         raise ShapeError(f"sum_to of {show(x.shape)} to {show(wanted)}: {show(wanted)} does not broadcast to {show(x.shape)}")
-    return Inferred(wanted, x.dtype, {"shape": wanted})
+    return Inferred(wanted, "int64" if x.dtype == "bool" else x.dtype, {"shape": wanted})
+
+
+def expand_dims(x: Tensor, axis: int | Sequence[int]) -> Tensor:
+    """x with a new axis of length 1 at `axis` of the result (or several), as numpy.expand_dims."""
+    with Telling(x):
+        given = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+        new = [axis_of("expand_dims", x.node, a, room=len(given)) for a in given]
+        if len(set(new)) < len(new):
+            raise ShapeError(f"expand_dims: axis {axis!r} names an axis of the result twice")
+        old = iter(x.shape)
+        return reshape(x, tuple(1 if i in new else next(old) for i in range(len(x.shape) + len(new))))
+
+
+def squeeze(x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor:
+    """x without its axes of length 1, or without those in `axis`, as numpy.squeeze. A named size is no 1."""
+    with Telling(x):
+        axes = [i for i, d in enumerate(x.shape) if d == 1] if axis is None else axes_of("squeeze", x.node, axis)
+        for a in axes:
+            if x.shape[a] != 1:
+                raise ShapeError(f"squeeze of shape {show(x.shape)}: axis {a} is {x.shape[a]}, and only axes of length 1 can go")
+        return reshape(x, tuple(d for i, d in enumerate(x.shape) if i not in axes)) if axes else x
+
+
+def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
+    """x with two axes exchanged, as numpy.swapaxes."""
+    with Telling(x):
+        order = list(range(len(x.shape)))
+        a, b = axis_of("swapaxes", x.node, axis1), axis_of("swapaxes", x.node, axis2)
+        order[a], order[b] = b, a
+        return transpose(x, tuple(order))
 
 
 @operator(reference=lambda dim: np.int64(dim), kind="size", name="dimension_size", text="{dim}", latex="{dim}", numpy="{dim}")
@@ -137,4 +183,4 @@ def extent_of(graph: Graph, dim: Dim) -> Tensor:
 
 SYNTAX["T"] = transpose
 
-__all__ = ["broadcast_to", "dimension_size", "reshape", "size", "sum_to", "transpose"]
+__all__ = ["broadcast_to", "dimension_size", "expand_dims", "reshape", "size", "squeeze", "sum_to", "swapaxes", "transpose"]

@@ -1,0 +1,391 @@
+"""Picking by integers: take, one index for each element, and `x[...]` in full. The adjoint adds up where indices repeat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphgrad.errors import CallError, DTypeError, ShapeError
+from graphgrad.graph import Graph
+from graphgrad.operator import SYNTAX
+from graphgrad.operators.elementwise import cast, equal
+from graphgrad.operators.rows import Inferred, Node, Tensor, axis_of, operator
+from graphgrad.operators.shape import expand_dims, extent_of, reshape, Telling, transpose
+from graphgrad.operators.slices import canonical, flip, slice_, stops_of
+from graphgrad.types import Array, Dim, Dimension, Shape, broadcast, count, dimension, dtype_name, show
+
+_OUTSIDE = "indices from {} to {} into an axis that is {} long"
+
+
+def check_indices(indices: Any, extent: int, negative: bool = True) -> Any:
+    """Indices counted from the start. Raises CallError for one outside of the axis."""
+    i = np.asarray(indices)
+    if i.size and not (-extent if negative else 0) <= i.min() <= i.max() < extent:
+        raise CallError(_OUTSIDE.format(i.min(), i.max(), extent))
+    return np.where(i < 0, i + extent, i)
+
+
+def _checked(s: Any) -> tuple[str, ...]:
+    # Seen as unsigned, a negative number is a huge one: a single maximum finds what is too small and what is too large.
+    words = _OUTSIDE.format("{{{indices}.min()}}", "{{{indices}.max()}}", "{{{extent}}}")
+    if not s.attributes["negative"]:
+        found = "if {indices}.size and {indices}.view(np.uint64).max() >= {extent}: "
+        return found + f'raise IndexError(f"{words}")', "np.copyto({out}, {indices})"
+    return (
+        "np.add({indices}, {extent}, out={out})",
+        f'if {{out}}.size and {{out}}.view(np.uint64).max() >= 2 * ({{extent}}): raise IndexError(f"{words}")',
+        "np.remainder({out}, {extent}, out={out})",
+    )
+
+
+@operator(reference=check_indices, pullback=(None,), numpy=_checked, name="checked_index")
+def checked_index(indices: Node, extent: Any, negative: bool = True) -> Inferred:
+    """Indices into an axis, counted from the start; an error for one outside. With `negative`, -1 is the last."""
+    return Inferred(indices.shape, "int64", {"extent": extent, "negative": bool(negative)}, weak=False)
+
+
+def _index_dtype(name: str, indices: Node) -> None:
+    if indices.dtype == "bool":
+        raise DTypeError(f"{name} by a mask of bools: how many it picks is not known before the call; gg.where(mask, x, 0) keeps the shape")
+    if indices.dtype != "int64":
+        raise DTypeError(f"{name} by indices of dtype {indices.dtype}: int64 is wanted; gg.cast(i, 'int64') makes it")
+
+
+def _known_indices(name: str, indices: Node, extent: Dimension) -> None:
+    """Indices that are constants are checked where they are written."""
+    if indices.operator.name == "constant" and isinstance(extent, int):
+        try:
+            check_indices(indices["value"].array, extent)
+        except CallError as error:
+            raise ShapeError(f"{name}: {error}") from None
+
+
+def inside(indices: Any, extent: Dimension) -> Any:
+    """Indices as an array that is known to lie inside of an axis, counted from its start."""
+    return checked_index(cast(indices, "int64") if indices.node.weak else indices, extent)
+
+
+def _picked(x: Shape, indices: Shape, axis: int) -> Shape:
+    return (*x[:axis], *indices, *x[axis + 1 :])
+
+
+@operator(
+    reference=lambda x, indices, axis: np.take(x, indices, axis=axis),
+    pullback=(lambda g, x, i, y, axis: scatter(g, i, x.shape, axis), None),
+    kind="linear",
+    numpy="np.take({x}, {indices}, axis={axis}, out={out}, mode='clip')",  # "raise" would buffer the whole result
+    analytic=True,
+)
+def gather(x: Node, indices: Node, axis: int) -> Inferred:
+    """`take` by indices that are known to be inside."""
+    return Inferred(_picked(x.shape, indices.shape, axis), x.dtype, {"axis": axis}, weak=False)
+
+
+def _scatter(x: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
+    out = np.zeros(shape, np.asarray(x).dtype)
+    np.add.at(out, (slice(None),) * axis + (indices,), x)
+    return out
+
+
+@operator(
+    reference=_scatter,
+    pullback=(lambda g, x, i, y, shape, axis: gather(g, i, axis), None),
+    kind="linear",
+    numpy=lambda s: (
+        "{out}.fill(0)",
+        "np.add.at({out}, " + ("({})" if s.attributes["axis"] else "{}").format("slice(None), " * s.attributes["axis"] + "{indices}") + ", {x})",
+    ),
+    analytic=True,
+)
+def scatter(x: Node, indices: Node, shape: Shape, axis: int) -> Inferred:
+    """`scatter_add` by indices that are known to be inside."""
+    return Inferred(tuple(shape), x.dtype, {"shape": tuple(shape), "axis": axis}, weak=False)
+
+
+@operator(
+    reference=lambda x, indices, axis: np.take(x, check_indices(indices, x.shape[axis]), axis=axis),
+    pullback=(lambda g, x, i, y, axis: scatter_add(g, i, x.shape, axis), None),
+    definition=lambda x, i, axis: gather(x, inside(i, x.shape[axis]), axis),
+    kind="linear",
+    text="{x:>}[{indices:0}]",
+    latex="{x:>}_{{{indices:0}}}",
+    analytic=True,
+)
+def take(x: Node, indices: Node, axis: int = 0) -> Inferred:
+    """The elements of x at integer indices along an axis, as numpy.take; its axis is replaced by the axes of `indices`.
+
+    Negative indices count from the end. An index outside is an error of the call.
+    """
+    _index_dtype("take", indices)
+    if not x.shape:
+        raise ShapeError("take of a number: it has no axis to take from")
+    at = axis_of("take", x, axis)
+    _known_indices(f"take of shape {show(x.shape)} along axis {at}", indices, x.shape[at])
+    return Inferred(_picked(x.shape, indices.shape, at), x.dtype, {"axis": at}, weak=False)
+
+
+@operator(
+    reference=lambda x, indices, shape, axis: _scatter(x, check_indices(indices, shape[axis]), shape, axis),
+    pullback=(lambda g, x, i, y, shape, axis: take(g, i, axis), None),
+    definition=lambda x, i, shape, axis: scatter(x, inside(i, shape[axis]), shape, axis),
+    kind="linear",
+    analytic=True,
+)
+def scatter_add(x: Node, indices: Node, shape: Shape, axis: int = 0) -> Inferred:
+    """Zeros of a shape, to which the elements of x are added at integer indices along an axis: the adjoint of take.
+
+    What falls on one index adds up.
+    """
+    _index_dtype("scatter_add", indices)
+    whole = tuple(dimension(d) for d in shape)
+    if not isinstance(axis, int) or not -len(whole) <= axis < len(whole):
+        raise ShapeError(f"scatter_add: axis {axis!r} of shape {show(whole)}; axes run from {-len(whole)} to {len(whole) - 1}")
+    at = axis % len(whole)
+    if x.shape != (wanted := _picked(whole, indices.shape, at)):
+        raise ShapeError(
+            f"scatter_add of shape {show(x.shape)} by indices {show(indices.shape)} into {show(whole)} along axis {at}: {show(wanted)} would fit"
+        )
+    _known_indices(f"scatter_add into shape {show(whole)} along axis {at}", indices, whole[at])
+    return Inferred(whole, x.dtype, {"shape": whole, "axis": at}, weak=False)
+
+
+def _along(name: str, x: Shape, indices: Shape, axis: Any) -> tuple[int, Shape]:
+    """The axis, not negative, and the result's shape."""
+    rank = len(x)
+    if len(indices) != rank or not rank:
+        raise ShapeError(f"{name} of shape {show(x)} by indices {show(indices)}: both have the same number of axes, one at least")
+    if not isinstance(axis, int) or not -rank <= axis < rank:
+        raise ShapeError(f"{name}: axis {axis!r} of shape {show(x)}; axes run from {-rank} to {rank - 1}")
+    at = axis % rank
+    shape = broadcast((*x[:at], 1, *x[at + 1 :]), (*indices[:at], 1, *indices[at + 1 :]))
+    if shape is None:
+        raise ShapeError(f"{name} of shape {show(x)} by indices {show(indices)} along axis {at}: the other dimensions do not fit")
+    return at, (*shape[:at], indices[at], *shape[at + 1 :])
+
+
+def pick_along(x: Any, indices: Any, axis: int) -> Any:
+    """`take_along_axis` by indices that are known to be inside."""
+    return gather(reshape(x, (-1,)), _positions(indices, x.shape, axis), 0)
+
+
+def _positions(indices: Any, shape: Shape, axis: int) -> Any:
+    """Where the picked elements lie in the flat vector: the sum over the axes of index times stride."""
+    graph: Graph = indices.graph
+    offsets: Any = None
+    for k, extent in enumerate(shape):
+        if k != axis and extent != 1:
+            along = reshape(arange_in(graph, extent), tuple(extent if k == j else 1 for j in range(len(shape))))
+            along = scaled(along, count(shape[k + 1 :]))
+            offsets = along if offsets is None else offsets + along
+    picked = scaled(indices, count(shape[axis + 1 :]))
+    return picked if offsets is None else offsets + picked
+
+
+def scaled(x: Any, factor: Dimension) -> Any:
+    return x if factor == 1 else x * as_value(x.graph, factor)
+
+
+def as_value(graph: Graph, value: Dimension) -> Tensor:
+    return graph.constant(value) if isinstance(value, int) else extent_of(graph, value)
+
+
+def _grid(indices: Any, shape: tuple[int, ...], axis: int) -> tuple[Any, ...]:
+    """The index arrays by which NumPy reads along an axis."""
+    spread = [np.arange(d).reshape([-1 if k == j else 1 for j in range(len(shape))]) for k, d in enumerate(shape)]
+    spread[axis] = check_indices(indices, shape[axis])
+    return tuple(spread)
+
+
+def _scatter_along(x: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
+    out = np.zeros(shape, np.asarray(x).dtype)
+    np.add.at(out, _grid(indices, shape, axis), x)
+    return out
+
+
+@operator(
+    reference=lambda x, indices, axis: x[_grid(indices, x.shape, axis)],
+    pullback=(lambda g, x, i, y, axis: scatter_add_along_axis(g, i, x.shape, axis), None),
+    definition=lambda x, i, axis: pick_along(x, inside(i, x.shape[axis]), axis),
+    kind="linear",
+    analytic=True,
+)
+def take_along_axis(x: Node, indices: Node, axis: int = -1) -> Inferred:
+    """One index for each element of the result: y[i, j] = x[i, indices[i, j]] for axis 1, as numpy.take_along_axis."""
+    _index_dtype("take_along_axis", indices)
+    at, shape = _along("take_along_axis", x.shape, indices.shape, axis)
+    _known_indices(f"take_along_axis of shape {show(x.shape)} along axis {at}", indices, x.shape[at])
+    return Inferred(shape, x.dtype, {"axis": at})
+
+
+@operator(
+    reference=_scatter_along,
+    pullback=(lambda g, x, i, y, shape, axis: take_along_axis(g, i, axis), None),
+    definition=lambda x, i, shape, axis: reshape(
+        scatter(reshape(x, (-1,)), reshape(_positions(inside(i, shape[axis]), shape, axis), (-1,)), (count(shape),), 0), shape
+    ),
+    kind="linear",
+    analytic=True,
+)
+def scatter_add_along_axis(x: Node, indices: Node, shape: Shape, axis: int = -1) -> Inferred:
+    """Zeros of a shape, to which each element of x is added at its own index: the adjoint of take_along_axis."""
+    _index_dtype("scatter_add_along_axis", indices)
+    whole = tuple(dimension(d) for d in shape)
+    at, wanted = _along("scatter_add_along_axis", whole, indices.shape, axis)
+    if x.shape != wanted:
+        raise ShapeError(
+            f"scatter_add_along_axis of shape {show(x.shape)} by indices {show(indices.shape)} into {show(whole)}: {show(wanted)} would fit"
+        )
+    return Inferred(whole, x.dtype, {"shape": whole, "axis": at})
+
+
+@operator(reference=lambda extent: np.arange(extent), numpy="np.copyto({out}, np.arange({extent}))")
+def arange(extent: Any) -> Inferred:
+    """0, 1, ..., extent - 1, where the extent is a named size."""
+    return Inferred((extent,), "int64", {"extent": extent})
+
+
+def arange_in(graph: Graph, extent: Dimension) -> Tensor:
+    """0, 1, ..., extent - 1 as a tensor of a graph."""
+    return graph.constant(np.arange(extent)) if isinstance(extent, int) else graph.insert(arange, (), {"extent": extent})
+
+
+def _one_hot(labels: Any, classes: int, dtype: str) -> Array:
+    return (check_indices(labels, classes, False)[..., None] == np.arange(classes)).astype(dtype)
+
+
+@operator(
+    reference=_one_hot,
+    pullback=(None,),
+    definition=lambda labels, classes, dtype: cast(
+        equal(expand_dims(checked_index(labels, classes, False), -1), arange_in(labels.graph, classes)), dtype
+    ),
+    text="one_hot({labels:0})",
+    latex=r"\operatorname{{onehot}}({labels:0})",
+)
+def one_hot(labels: Node, classes: int, dtype: str = "float64") -> Inferred:
+    """Labels 0 ... classes - 1 as unit vectors along a new last axis. A label outside is an error of the call."""
+    _index_dtype("one_hot", labels)
+    extent = dimension(classes)
+    return Inferred((*labels.shape, extent), dtype_name(dtype), {"classes": extent, "dtype": dtype_name(dtype)}, weak=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# x[...]
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key] as NumPy reads it: integers, slices, None, `...`, and integer tensors, arrays or lists, which broadcast together.
+
+    Raises ShapeError for an integer outside of a known dimension; bounds inside a named size are checked at the call.
+    """
+    with Telling(x):
+        entries = _entries(x, key)
+        picks = any(isinstance(e, Tensor) for e in entries)
+        sliced, shape, arrays = x, [], {}
+        ranges, backwards, axis = [], [], 0
+        for e in entries:
+            if e is None:
+                shape.append(1)
+                continue
+            extent = x.shape[axis]
+            if isinstance(e, slice):
+                start, number, step, back = canonical(e, axis, x.shape)
+                backwards += [axis] * back
+                shape.append(number)
+            elif picks:
+                start, number, step = 0, extent, 1
+                arrays[len(shape)] = e if isinstance(e, Tensor) else _within(e, axis, x.shape)
+                shape.append(extent)
+            else:
+                start, number, step = _within(e, axis, x.shape), 1, 1
+            ranges.append((start, number, step))
+            axis += 1
+        starts, numbers, steps = (tuple(column) for column in zip(*ranges, strict=True)) if ranges else ((), (), ())
+        if numbers != x.shape:
+            sliced = slice_(x, starts, stops_of(numbers, starts, steps), steps)
+        if backwards:
+            sliced = flip(sliced, tuple(backwards))
+        if tuple(shape) != numbers:
+            sliced = reshape(sliced, tuple(shape))
+        return _pick(sliced, arrays) if arrays else sliced
+
+
+def _entries(x: Tensor, key: Any) -> list[Any]:
+    """One entry for each axis of x, beside any None: slices, integers, and tensors of integers."""
+    given = [_entry(x, e) for e in (key if isinstance(key, tuple) else (key,))]
+    taken = sum(e is not None and e is not Ellipsis for e in given)
+    if taken > len(x.shape):
+        raise ShapeError(f"{x.name} of shape {show(x.shape)} has {len(x.shape)} axes, but {taken} indices were given")
+    dots = [i for i, e in enumerate(given) if e is Ellipsis]
+    if len(dots) > 1:
+        raise ShapeError(f"{x.name}[...]: an index has one ellipsis, but {len(dots)} were given")
+    at = dots[0] if dots else len(given)
+    return [*given[:at], *[slice(None)] * (len(x.shape) - taken), *given[at + 1 :]]
+
+
+def _entry(x: Tensor, e: Any) -> Any:
+    if e is None or e is Ellipsis or isinstance(e, (slice, Dim)):
+        return e
+    if isinstance(e, Tensor):
+        _index_dtype(f"{x.name}[...]", e.node)
+        return e
+    if isinstance(e, (int, np.integer, list, np.ndarray)) and not isinstance(e, (bool, np.bool_)):
+        array = np.asarray(e, np.int64) if isinstance(e, list) and not np.size(e) else np.asarray(e)
+        if array.dtype.kind in "iu":
+            return x.graph.constant(array) if array.ndim else int(array)
+        e = array
+    kind = e.dtype.name if isinstance(e, np.ndarray) else type(e).__name__
+    if kind == "bool":
+        raise DTypeError(
+            f"{x.name}[...] by a mask of bools: how many it picks is not known before the call; "
+            f"gg.where(mask, {x.name}, 0) keeps the shape"
+        )
+    raise DTypeError(f"{x.name}[...] takes integers, slices, None, ... and arrays of integers, but {kind} was given")
+
+
+def _within(index: Dimension, axis: int, shape: Shape) -> Dimension:
+    """An integer index, counted from the start."""
+    extent = shape[axis]
+    if isinstance(extent, int) and isinstance(index, int) and not -extent <= index < extent:
+        runs = f"indices run from {-extent} to {extent - 1}" if extent else "it has no elements"
+        raise ShapeError(f"index {index} of axis {axis} of shape {show(shape)}: {runs}")
+    return extent + index if isinstance(index, int) and index < 0 else index
+
+
+def _pick(x: Tensor, arrays: dict[int, Any]) -> Tensor:
+    """The elements of x at index arrays along some axes (an integer stands among them as an array of rank 0).
+
+    Several axes become one: their index is the sum of index times stride. Where they are neighbours the result's new
+    axes stand in their place, else in front: NumPy's rule.
+    """
+    axes = tuple(arrays)
+    if len(axes) == 1:
+        return take(x, arrays[axes[0]], axis=axes[0])
+    tensors = [i for i in arrays.values() if isinstance(i, Tensor)]
+    if broadcast(*[i.shape for i in tensors]) is None:
+        raise ShapeError(f"index arrays of shapes {' and '.join(show(i.shape) for i in tensors)} do not broadcast together")
+    shape, flat, offset = x.shape, None, 0
+    for k, axis in enumerate(axes):
+        stride = count(tuple(shape[a] for a in axes[k + 1 :]))
+        index = arrays[axis]
+        if isinstance(index, Tensor):
+            _known_indices(f"{x.name}[...] along axis {axis}", index.node, shape[axis])
+            along = scaled(inside(index, shape[axis]), stride)
+            flat = along if flat is None else flat + along
+        else:
+            offset = stride * index + offset
+    if offset != 0:
+        flat = flat + as_value(x.graph, offset)
+    merged, rest = count(tuple(shape[a] for a in axes)), [a for a in range(len(shape)) if a not in axes]
+    neighbours = axes[-1] - axes[0] == len(axes) - 1
+    first = axes[0] if neighbours else 0
+    if not neighbours:
+        x = transpose(x, (*axes, *rest))
+    return gather(reshape(x, (*[shape[a] for a in rest[:first]], merged, *[shape[a] for a in rest[first:]])), flat, first)
+
+
+SYNTAX["getitem"] = getitem
+
+__all__ = ["one_hot", "scatter_add", "scatter_add_along_axis", "take", "take_along_axis"]

@@ -1,0 +1,1 @@
+"""Timings, printed: `make bench`. Tests never depend on the clock."""
