@@ -63,7 +63,9 @@ def compile(
     with paused_gc():
         program, where = prepare(wanted, replaced, exact=exact)
         program = assign(schedule(program))
-        return Function(program, print_numpy(program), where, copy=copy)
+        graph = next(iter([*wanted, *replaced])).graph
+        leaves = frozenset(n["name"] for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant")
+        return Function(program, print_numpy(program), where, copy=copy, leaves=leaves)
 
 
 def prepare(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exact: bool) -> Prepared:
@@ -149,11 +151,20 @@ class Function:
     keeps between calls.
     """
 
-    def __init__(self, program: Program, printed: Printed, where: Mapping[int, Tensor], *, copy: bool) -> None:
+    def __init__(
+        self,
+        program: Program,
+        printed: Printed,
+        where: Mapping[int, Tensor],
+        *,
+        copy: bool,
+        leaves: frozenset[str] = frozenset(),  # names that a call may give although the function has no use for them
+    ) -> None:
         self.program = program
         self._printed = printed
         self._where = where
         self._copy = copy
+        self._leaves = leaves
         self._text, self._line_nodes, self._comments = frame(printed)
         self._file = f"<graphgrad {next(_numbers)}>"
         self._code = builtin_compile("\n".join(self._text), self._file, "exec")
@@ -284,13 +295,13 @@ class Function:
         return [c.view(d) if c.dtype == d else c.astype(d) for c, d in zip(converted, self._dtypes, strict=True)]
 
     def _missing(self, arrays: Mapping[str, Any]) -> CallError:
-        unknown = sorted(arrays.keys() - set(self._names) - self._held.keys())
+        unknown = sorted(arrays.keys() - set(self._names) - self._held.keys() - self._leaves)
         missing = [n for n in self._names if n not in arrays]
         told = f"; {', '.join(unknown)} is not one of its arguments" if unknown else ""
         return CallError(f"no value was given for {', '.join(missing)}; the function takes {', '.join(self._names)}{told}")
 
     def _set_held(self, arrays: Mapping[str, Any]) -> None:
-        extra = sorted(arrays.keys() - set(self._names))
+        extra = sorted(arrays.keys() - set(self._names) - (self._leaves - self._held.keys()))
         if unknown := [name for name in extra if name not in self._held]:
             takes = ", ".join((*self._names, *self._held)) or "no arguments"
             raise CallError(f"{unknown[0]} is not an argument of the function; it takes {takes}")

@@ -92,7 +92,7 @@ class _Part:
         self.paths = dict(self.printed.functions)
         for node in (*self.inputs, *self.parameters, *self.held):
             if names[node.id] in ("parameters", "state", "np"):
-                raise GraphgradError(f"no leaf of a module may be named {node['name']!r}: the module uses that name itself")
+                raise GraphgradError(f"no leaf of a module may be named {node['name']!r}, a name of its own")
 
     # -- text ---------------------------------------------------------------------------------------------------------
 
@@ -296,7 +296,7 @@ def _parameters(module: Module) -> str:
         text += ['    """Parameters drawn at random from a seed: a dict of arrays."""']
         text += ["    rng = np.random.default_rng(seed)"]
     else:
-        text += ['    """The parameters to begin with: a dict of arrays. Nothing is drawn: the seed does not matter."""']
+        text += ['    """The parameters to begin with: a dict of arrays. Nothing is drawn, whatever the seed."""']
     text += ["    return {"]
     for p in module.parameters:
         text += _wrap(f"{quoted(p.name)}: {p.initial},", 8)

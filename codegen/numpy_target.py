@@ -69,6 +69,8 @@ class _Printer:
         self.graph: Graph = program.graph
         self.out = Printed(program)
         self.taken = Names()
+        for name in vars(numpy_support):
+            self.taken.take(name)
         self.scalars: dict[int, Piece] = {}  # weak nodes as expressions
         self.zero_d: dict[tuple[int, str], str] = {}  # (weak node, dtype) -> the 0-d array that ufuncs take
         self.bare: dict[str, str] = {}  # spellings with NumPy's functions as bare names
@@ -188,7 +190,11 @@ class _Printer:
             )
         if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
             spelling = "np.copyto({out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + "), {x})"
-        return (spelling,) if isinstance(spelling, str) else tuple(spelling)
+        templates = (spelling,) if isinstance(spelling, str) else tuple(spelling)
+        if node.operator.kind == "elementwise" and node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
+            # NumPy alone would compute exp(True) in float16.
+            templates = tuple(re.sub(r"^(np\..*out=\{out\})\)$", r"\1, dtype=np.float64)", t) for t in templates)
+        return templates
 
     def _format(self, node: Node, template: str) -> str:
         """A spelling with names and attributes in it, every function of NumPy's a bare name."""

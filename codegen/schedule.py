@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
-from graphgrad.types import size_names, size_of
+from graphgrad.types import Dimension, size_names, size_of
 
 from .program import Program, nbytes, per_call_views, scheduled
 
@@ -29,7 +30,11 @@ def schedule(program: Program) -> Program:
 def _bytes(program: Program, id: int) -> int:
     if program.roles[id] != "call":
         return 0
-    size = nbytes(program.node(id))
+    return _nominal(nbytes(program.node(id)))
+
+
+@lru_cache(maxsize=1024)
+def _nominal(size: Dimension) -> int:
     return size_of(size, {name: NOMINAL for name in size_names(size)})
 
 
@@ -80,8 +85,11 @@ def greedy(
             last_reader.setdefault(s, set()).add(id)
 
     def cost(id: int) -> int:
-        freed = sum(weights[s] for s in read[id] if uses[s] == 1 and s not in kept)
-        return weights[id] - freed
+        change = weights[id]
+        for s in read[id]:
+            if uses[s] == 1 and s not in kept:
+                change -= weights[s]
+        return change
 
     waiting = {i: len(before[i]) for i in units}
     ready = [(cost(i), i) for i in units if not waiting[i]]
@@ -123,5 +131,6 @@ def peak(program: Program, order: Sequence[int], weights: Mapping[int, int], rea
     for position, id in enumerate(order):
         live += weights[id]
         top = max(top, live)
-        live -= sum(weights.get(s, 0) for s in dying.get(position, ()))
+        for s in dying.get(position, ()):
+            live -= weights.get(s, 0)
     return top

@@ -11,14 +11,16 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
-import networkx as nx
 import numpy as np
 
 from graphgrad.errors import GraphgradError, Line, NameClashError, ShapeError, show_line, user_line
 from graphgrad.operator import OPERATORS, SYNTAX, Inferred, Operator
 from graphgrad.types import Array, Dimension, Shape, Value, dimension, dtype_name, has_sizes, show
+
+if TYPE_CHECKING:
+    import networkx
 
 Operand: TypeAlias = "Tensor | Array | float | int | bool"
 
@@ -73,7 +75,7 @@ class Graph:
         self._named: dict[str, int] = {}
         self._numbers: dict[tuple[type, str] | None, int] = {}  # Python's numbers that are constants already
         self._tensors: list[Tensor] = []
-        self._nx: nx.MultiDiGraph[int] = nx.MultiDiGraph()
+        self._nx: networkx.MultiDiGraph[int] | None = None
         self._scope = ""
         self._asking: tuple[Line, ...] | None = None  # set while a pass builds in a user's stead
 
@@ -191,7 +193,7 @@ class Graph:
         found = self._ids.get((node.operator, inputs, node.attributes))
         if found is not None:
             return self._asked(found)
-        if node.operator.kind != "leaf" and any([nodes[i].operator.name == "constant" for i in inputs]):
+        if inputs and all([nodes[i].operator.name == "constant" for i in inputs]):
             return self.insert(node.operator, inputs, dict(node.attributes))  # it may fold
         key = (node.operator, inputs, node.attributes)
         return self._asked(self._append(key, Node(len(nodes), *key, node.shape, node.dtype, node.weak)))
@@ -205,11 +207,16 @@ class Graph:
         return node.id
 
     @property
-    def nx(self) -> nx.MultiDiGraph[int]:
+    def nx(self) -> networkx.MultiDiGraph[int]:
         """The graph for networkx: node attribute "node" is the Node, edge key = operand position (x * x has two edges).
 
-        It grows when it is asked for: most graphs that passes make are never looked at this way.
+        It is one graph that grows when it is asked for: most graphs that passes make are never looked at this way, and
+        networkx is imported for those that are.
         """
+        import networkx
+
+        if self._nx is None:
+            self._nx = networkx.MultiDiGraph()
         for node in self.nodes[len(self._nx) :]:
             self._nx.add_node(node.id, node=node)
             self._nx.add_edges_from((source, node.id, k) for k, source in enumerate(node.inputs))
@@ -308,9 +315,11 @@ class Graph:
                     stack.append(i)
         return sorted(needed)
 
-    def to_networkx(self) -> nx.MultiDiGraph[int]:
+    def to_networkx(self) -> networkx.MultiDiGraph[int]:
         """A copy whose attributes are plain strings, for GraphML, GEXF and the like."""
-        plain: nx.MultiDiGraph[int] = nx.MultiDiGraph()
+        import networkx
+
+        plain: networkx.MultiDiGraph[int] = networkx.MultiDiGraph()
         for node in self.nodes:
             plain.add_node(
                 node.id,

@@ -208,7 +208,7 @@ def _sum(e: Any) -> Form:
                 rest = terms_of[:k] + terms_of[k + 1 :]
                 return ("chain", (("", paired), *(_signed(t) for t in rest)))
     parts = [*sp.Add.make_args(terms), *([constant] if constant != 0 else [])]
-    parts.sort(key=lambda t: t.as_coeff_Mul()[0] < 0)  # a - b rather than -b + a
+    parts.sort(key=lambda t: bool(t.as_coeff_Mul()[0] < 0))  # a - b rather than -b + a
     first, *rest = parts
     return ("chain", (("", first), *(_signed(t) for t in rest)))
 
@@ -304,10 +304,10 @@ def _product(e: Any) -> Form:
     logistic: list[Any] = []
     exponent = sp.S.Zero
     factors = list(sp.Mul.make_args(rest))
+    factor *= sp.Mul(*[f for f in factors if f.is_number])  # sqrt(2)/2 is one number
+    factors = [f for f in factors if not f.is_number]
     factor, factors = _hyperbolic_tangents(factor, factors, over)
     for f in factors:
-        if f == 1:
-            continue
         if isinstance(f, sp.exp):
             exponent += f.args[0]
             continue
@@ -335,7 +335,8 @@ def _product(e: Any) -> Form:
 def _hyperbolic_tangents(factor: Any, factors: list[Any], over: list[Form]) -> tuple[Any, list[Any]]:
     """(exp(p) - exp(q)) / (exp(p) + exp(q)) is tanh((p - q)/2)."""
     differences = {f: two for f in factors if (two := _two_exponentials(f)) is not None}
-    for f, ((a, p), (b, q)) in differences.items():
+    for f, found in differences.items():
+        (a, p), (b, q) = sorted(found, key=lambda pair: bool(pair[0] < 0))
         for g in factors:
             base, power = g.as_base_exp()
             two = _two_exponentials(base) if power == -1 else None

@@ -163,7 +163,7 @@ erfc = elementwise(
     reference=_by_element(math.erfc),
     pullback=lambda g, x, y: g * (bell(x) * (-2 / math.sqrt(math.pi))),
     latex=r"\operatorname{{erfc}}({x:0})",
-    numpy="erfc({x}, out={out})",
+    numpy="erf({x}, out={out}, complement=True)",
     doc="1 - erf(x), accurate for large x too, where erf(x) is nearly 1.",
 )
 

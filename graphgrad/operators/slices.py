@@ -167,7 +167,7 @@ def embed(x: Node, shape: Shape, start: Any, step: Any) -> Inferred:
     reference=lambda x, axis: np.flip(x, axis),
     pullback=lambda g, x, y, axis: flip(g, axis),
     kind="view",
-    numpy=lambda s: "{x}[" + ", ".join("::-1" if a in s.attributes["axis"] else ":" for a in range(len(s.shape))) + "]",
+    numpy=lambda s: "{x}[" + ", ".join([*["::-1" if a in s.attributes["axis"] else ":" for a in range(len(s.shape))], "..."]) + "]",
     analytic=True,
 )
 def flip(x: Node, axis: Any = None) -> Inferred:

@@ -1,0 +1,197 @@
+"""Schedules: step sizes α_k and momentum factors β_k as formulas of k.
+
+k counts the updates that were made, so the first step has k = 0. A schedule that is called with a Tensor builds its
+formula as a number of the graph, computed once a step in Python; called with a number, it gives a number:
+
+>>> from graphgrad import schedules
+>>> halving = schedules.exponential(0.1, 0.5, every=10)
+>>> [halving(k) for k in (0, 10, 20)]
+[0.1, 0.05, 0.025]
+
+Wherever an optimizer takes a number it also takes a schedule, or any function of k that is written with operators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphgrad.errors import GraphgradError
+from graphgrad.evaluate import evaluate
+from graphgrad.graph import Graph, Tensor
+from graphgrad.operators import elementwise as on_tensors
+from graphgrad.operators import functions
+
+#: A hyperparameter: a number, or a function of k.
+Scheduled: TypeAlias = "float | Callable[[Any], Any]"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A formula of k. Two of one text are equal."""
+
+    text: str
+    formula: Callable[[Any], Any] = field(compare=False)
+
+    def __call__(self, k: Any) -> Any:
+        """The value at step k: a Tensor from a Tensor, a float from a number."""
+        value = self.formula(k)
+        if isinstance(k, Tensor):
+            return value if isinstance(value, Tensor) else k.graph.constant(value)
+        return float(value)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def constant(alpha: float) -> Schedule:
+    """α_k = α."""
+    checked("constant", alpha=alpha)
+    return Schedule(f"constant({alpha})", lambda k: float(alpha))
+
+
+def inverse(alpha: float, decay: float = 1.0, power: float = 1.0) -> Schedule:
+    """α_k = α / (1 + decay·k)^power: for 1/2 < power ≤ 1, Σ α_k = ∞ and Σ α_k² < ∞, as Robbins and Monro ask (1951)."""
+    checked("inverse", alpha=alpha, decay=decay, power=power)
+    text = f"inverse({alpha}, decay={decay}, power={power})"
+    if power == 1:
+        return Schedule(text, lambda k: float(alpha) / (1 + float(decay) * k))
+    return Schedule(text, lambda k: float(alpha) / (1 + float(decay) * k) ** float(power))
+
+
+def exponential(alpha: float, factor: float, every: int = 1, stairs: bool = False) -> Schedule:
+    """α_k = α · factor^(k / every); with `stairs` the exponent is rounded down, so that α_k falls every `every` steps."""
+    checked("exponential", alpha=alpha, factor=factor)
+    _steps("exponential", "every", every)
+    text = f"exponential({alpha}, {factor}, every={every}, stairs={stairs})"
+    if stairs:
+        return Schedule(text, lambda k: float(alpha) * float(factor) ** _floor(k / every))
+    return Schedule(text, lambda k: float(alpha) * float(factor) ** (k if every == 1 else k / every))
+
+
+def cosine(alpha: float, steps: int, final: float = 0.0) -> Schedule:
+    """α_k = final + (α - final) · (1 + cos(π·k / steps)) / 2, and `final` from k = steps on (Loshchilov and Hutter, 2017)."""
+    checked("cosine", alpha=alpha, final=final)
+    _steps("cosine", "steps", steps)
+    return Schedule(
+        f"cosine({alpha}, {steps}, final={final})",
+        lambda k: float(final) + (float(alpha) - float(final)) / 2 * (1 + _cos(math.pi * (_minimum(k, steps) / steps))),
+    )
+
+
+def warm_up(then: Scheduled, steps: int, start: float = 0.0) -> Schedule:
+    """From `start` in a straight line up to then(0) within `steps` steps; from there `then`, counted from its own k = 0."""
+    checked("warm_up", then=then, start=start)
+    _steps("warm_up", "steps", steps)
+    after = _as_function(then)
+
+    def formula(k: Any) -> Any:
+        rest = after(_maximum(k - steps, 0))  # is after(0) on the way up
+        return _where(k < steps, float(start) + (rest - float(start)) * (k / steps), rest)
+
+    return Schedule(f"warm_up({then!r}, {steps}, start={start})", formula)
+
+
+def piecewise(values: Sequence[Scheduled], boundaries: Sequence[int]) -> Schedule:
+    """values[0] for k < boundaries[0], values[1] for k < boundaries[1], ..., the last one from the last boundary on.
+
+    A value that is a schedule itself is counted from its own k = 0.
+    """
+    values, boundaries = tuple(values), tuple(boundaries)
+    if len(values) != len(boundaries) + 1:
+        raise GraphgradError(
+            f"piecewise: {len(boundaries)} boundaries part {len(boundaries) + 1} values, but {len(values)} were given"
+        )
+    for value in values:
+        checked("piecewise", values=value)
+    for boundary in boundaries:
+        _steps("piecewise", "boundaries", boundary)
+    if list(boundaries) != sorted(set(boundaries)):
+        raise GraphgradError(f"piecewise: boundaries rise, but {boundaries} were given")
+    pieces = [_as_function(value) for value in values]
+
+    def formula(k: Any) -> Any:
+        result = pieces[0](k)
+        for piece, start in zip(pieces[1:], boundaries, strict=True):
+            result = _where(k < start, result, piece(_maximum(k - start, 0)))
+        return result
+
+    return Schedule(f"piecewise({list(values)!r}, {list(boundaries)})", formula)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What optimizers make of a hyperparameter
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def at(value: Scheduled, k: Tensor) -> Tensor:
+    """A hyperparameter at step k, as a number of k's graph: the constant, or what the schedule builds."""
+    made = value(k) if callable(value) else value
+    if not isinstance(made, Tensor):
+        if not is_number(made):
+            raise GraphgradError(f"a schedule gives a number or a Tensor, but {value!r} gave {type(made).__name__}")
+        return k.graph.constant(float(made))
+    if made.shape or not made.node.weak:
+        raise GraphgradError(f"a schedule is a formula of k and numbers, but {value!r} gave {made!r}")
+    return made
+
+
+def number_at(value: Scheduled, k: int) -> float:
+    """The same as a number, for histories and plots."""
+    if isinstance(value, Schedule) or not callable(value):
+        return float(value(k) if isinstance(value, Schedule) else value)
+    step = Graph().input("k", (), "int64", weak=True)
+    return float(evaluate(at(value, step) + 0 * step, k=k))  # a function need not look at k
+
+
+def checked(owner: str, /, *, below: float = math.inf, **values: Scheduled) -> None:
+    """Raise unless each value is a schedule, or a finite number from 0 on and below a bound."""
+    for name, value in values.items():
+        if callable(value):
+            continue
+        if not is_number(value) or not 0 <= value < below:
+            wanted = "a number that is not negative" if below == math.inf else f"a number from 0 to below {below:g}"
+            raise GraphgradError(f"{owner}: {name} is {wanted} or a schedule, but {value!r} was given")
+
+
+def is_number(value: Any) -> bool:
+    """A finite real number that is no bool."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _steps(owner: str, name: str, value: Any) -> None:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise GraphgradError(f"{owner}: {name} counts steps, from 1 on, but {value!r} was given")
+
+
+def _as_function(value: Scheduled) -> Callable[[Any], Any]:
+    return value if callable(value) else lambda k: float(value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Functions of Tensors and of numbers alike
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _cos(x: Any) -> Any:
+    return functions.cos(x) if isinstance(x, Tensor) else math.cos(x)
+
+
+def _floor(x: Any) -> Any:
+    return on_tensors.floor(x) if isinstance(x, Tensor) else math.floor(x)
+
+
+def _minimum(x: Any, y: float) -> Any:
+    return on_tensors.minimum(x, y) if isinstance(x, Tensor) else min(x, y)
+
+
+def _maximum(x: Any, y: float) -> Any:
+    return on_tensors.maximum(x, y) if isinstance(x, Tensor) else max(x, y)
+
+
+def _where(condition: Any, x: Any, y: Any) -> Any:
+    return on_tensors.where(condition, x, y) if isinstance(condition, Tensor) else x if condition else y
