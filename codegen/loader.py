@@ -82,7 +82,7 @@ def prepare(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exac
     if any(n.operator.definition is not None and not spelled(n) for n in simple.nodes):
         _, lowered = lower(now(tensors), spelled, now(leaves))
         where = compose(where, lowered)
-        _, simplified = simplify(now(tensors), keep=now(leaves), exact=exact)
+        _, simplified = simplify(now(tensors), keep=now(leaves), exact=exact, lowered=True)
         where = compose(where, simplified)
     held = {where[leaf.id].id for leaf in updates}
     final = {where[leaf.id]: _own_value(where[leaf.id], where[value.id]) for leaf, value in updates.items()}

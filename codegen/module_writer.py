@@ -55,6 +55,7 @@ class Module:
     parameters: tuple[Parameter, ...]
     parts: tuple[Part, ...]
     draws: bool  # whether initial values are drawn at random
+    seed: int = 0  # the default seed of the initial values
 
 
 def module_source(module: Module) -> str:
@@ -69,6 +70,7 @@ def module_source(module: Module) -> str:
     blocks += [text.rstrip() for text in support.values()]
     blocks += [part.workspace() for part in parts]
     blocks += [_HELPERS + (_HELD if any(part.held for part in parts) else "")]
+    blocks += [_ORTHOGONAL] if any("_orthogonal(" in p.initial for p in module.parameters) else []
     return "\n\n\n".join(block.rstrip() for block in blocks) + "\n"
 
 
@@ -291,7 +293,7 @@ def _parameters(module: Module) -> str:
     """The names and shapes of the parameters, and their initial values."""
     text = ["# The parameters: name, shape, dtype.", "PARAMETERS = {"]
     text += [f"    {quoted(p.name)}: ({code(p.shape)}, np.{_dtype(p.dtype)})," for p in module.parameters]
-    text += ["}", "", "", "def initial_parameters(seed=0):"]
+    text += ["}", "", "", f"def initial_parameters(seed={module.seed}):"]
     if module.draws:
         text += ['    """Parameters drawn at random from a seed: a dict of arrays."""']
         text += ["    rng = np.random.default_rng(seed)"]
@@ -412,6 +414,15 @@ def _held(state, name, dtype, shape):
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape or not array.flags.carray:
         raise ValueError(f"state[{name!r}] is not the {np.dtype(dtype).name} array of shape {shape} of initial_state")
     return array
+'''
+
+_ORTHOGONAL = '''\
+def _orthogonal(rng, shape):
+    """A matrix with orthogonal rows or columns, distributed evenly over all of them."""
+    rows, columns = (shape[0], int(np.prod(shape[1:]))) if shape else (1, 1)
+    q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
+    q *= np.where(np.diag(r) < 0, -1.0, 1.0)
+    return np.ascontiguousarray((q if rows >= columns else q.T).reshape(shape))
 '''
 
 __all__ = ["Module", "Parameter", "Part", "array_text", "module_source"]

@@ -103,12 +103,12 @@ def build(
     roles: dict[int, str] = {}
     stages: dict[int, int] = {}
     bases: dict[int, int] = {}
-    layout: dict[int, str] = {}  # "whole": all of its memory in row-major order; "part": anything else
+    layout: dict[int, str] = {}  # "rows": one run of memory in row-major order; "": anything else
     for id in needed:
         node = graph.nodes[id]
         name = node.operator.name
         stages[id] = max((stages[i] for i in node.inputs), default=0)
-        layout[id] = "whole"
+        layout[id] = "rows"
         if node.operator.kind == "leaf":
             if name == "constant":
                 roles[id] = "scalar" if node.weak else "constant"
@@ -123,7 +123,7 @@ def build(
             roles[id] = "view"
             source = node.inputs[0]
             bases[id] = bases.get(source, source)
-            layout[id] = "whole" if name == "reshape" else "part"
+            layout[id] = "rows" if name == "reshape" or (layout[source] == "rows" and _is_run(graph, node)) else ""
         else:
             roles[id] = "call"
     prologue = tuple(i for i in needed if stages[i] == 0 and roles[i] in ("scalar", "view", "call"))
@@ -139,7 +139,14 @@ def _is_view(graph: Graph, node: Node, roles: Mapping[int, str], layout: Mapping
         return False
     if node.operator.name != "reshape":
         return True
-    return layout[source] == "whole"
+    return layout[source] == "rows"
+
+
+def _is_run(graph: Graph, node: Node) -> bool:
+    """Whether a view takes whole rows that follow each other: a slice of the first axis alone, without a step."""
+    if node.operator.name != "slice" or not node.shape:
+        return False
+    return node["step"][0] == 1 and node.shape[1:] == graph.nodes[node.inputs[0]].shape[1:]
 
 
 def per_call_views(program: Program) -> set[int]:

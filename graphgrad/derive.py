@@ -199,13 +199,24 @@ def _check(scalar: Tensor, targets: tuple[Tensor, ...]) -> None:
 
 
 def depends(graph: Graph, ids: Sequence[int], sources: set[int]) -> set[int]:
-    """Those of `ids` (in topological order) whose value changes with a source's, along operands that have a rule."""
+    """Those of `ids` (in topological order) whose value changes with a source's, along operands that have a rule.
+
+    Integers and bools are constant between their jumps, so nothing passes them; only an operator that has no derivative
+    at all counts, so that the walk meets it and says so.
+    """
     active = set(sources)
     for id in ids:
         node = graph.nodes[id]
-        if id not in active and any(i in active and passes(node, k) for k, i in enumerate(node.inputs)):
+        if id in active or (node.dtype not in FLOATS and node.operator.differentiable and not inherits(graph, node, active)):
+            continue
+        if any([i in active and passes(node, k) for k, i in enumerate(node.inputs)]):
             active.add(id)
     return active
+
+
+def inherits(graph: Graph, node: Node, active: set[int]) -> bool:
+    """Whether an integer is computed from one that an operator without derivative made."""
+    return any(i in active and graph.nodes[i].dtype not in FLOATS for i in node.inputs)
 
 
 def passes(node: Node, position: int) -> bool:
@@ -248,16 +259,12 @@ def total(derivation: Derivation, node: Node, parts: list[Tensor]) -> Tensor:
     """The sum of what the consumers contributed: a step of its own where there are several."""
     if len(parts) == 1:
         return parts[0]
-    start, result = len(node_graph(parts).nodes), parts[0]
+    result, start = parts[0], len(parts[0].graph.nodes)
     for part in parts[1:]:
         result = result + part
     new = range(start, len(result.graph.nodes))
     record(derivation, "sum", node, None, node.id, result, new, tuple(p.id for p in parts))
     return result
-
-
-def node_graph(parts: Sequence[Tensor]) -> Graph:
-    return parts[0].graph
 
 
 def record(
@@ -349,6 +356,3 @@ def zeros(graph: Graph, shape: Shape, dtype: str) -> Tensor:
     """Zeros of a shape that may hold named sizes."""
     zero = OPERATORS["cast"](graph.constant(0.0), dtype=dtype)
     return OPERATORS["broadcast_to"](zero, shape=shape) if shape else zero
-
-
-def _unused(_: Any) -> None: ...

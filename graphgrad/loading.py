@@ -27,7 +27,7 @@ def load_network(text: str, loss: str | None = None) -> Network | Tensor:
     if not (colon and path.endswith(".py")):
         if "/" in text or os.sep in text or ".py" in text:
             raise LoadError(f"{text!r} is no network: FILE.py:NAME is wanted, or shorthand such as 64-128-10:relu")
-        return parse_network(text) if loss is None else parse_network(text, loss=loss)
+        return parse_network(text if loss is None else with_loss(text, loss))
     if loss is not None:
         raise LoadError(f"--loss belongs to shorthand such as 64-128-10:relu; {text} has its own loss")
     namespace = run_file(path)
@@ -44,6 +44,14 @@ def load_network(text: str, loss: str | None = None) -> Network | Tensor:
     if not isinstance(found, (Network, Tensor)):
         raise LoadError(f"{path}: {name} is a {type(found).__name__}; a Network or a scalar Tensor is wanted")
     return found
+
+
+def with_loss(text: str, loss: str) -> str:
+    """Shorthand with a loss: 64-128-10:relu:cross_entropy."""
+    widths, *rest = text.split(":")
+    if len(rest) > 1:
+        raise LoadError(f"{text} has a loss already, and --loss {loss} is another")
+    return ":".join([widths, *(rest or ["relu"]), loss])
 
 
 def _usable(namespace: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ An expression may be deep: nothing here recurses over it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -59,6 +60,7 @@ class _Lowering:
         self.steps: list[Step] = []
         self.positions: dict[str, int] = {}  # equal steps are one
         self.done: dict[Any, int] = {}  # by sympy expression
+        self.varying: dict[Any, bool] = {}
         self.guarded: dict[Any, Form] = {}  # dummies that stand for a variable with a safe value where it is not looked at
 
     def steps_of(self, expression: Any) -> Steps:
@@ -100,6 +102,18 @@ class _Lowering:
             self.steps.append(step)
         return self.positions[key]
 
+    def varies(self, expression: Any) -> bool:
+        """Whether there is a symbol in an expression (sympy's own free_symbols recurses)."""
+        stack = [expression]
+        while stack:
+            top = stack[-1]
+            waiting = [a for a in top.args if a not in self.varying]
+            if waiting and top not in self.varying:
+                stack += waiting
+            else:
+                self.varying[stack.pop()] = not top.args and bool(top.free_symbols) or any(self.varying[a] for a in top.args)
+        return self.varying[expression]
+
     # -- one expression: its form in terms of its parts -----------------------------------------------------------------
 
     def plan(self, e: Any) -> Form:
@@ -111,14 +125,14 @@ class _Lowering:
             return ("operand", e.name)
         if e in (sp.true, sp.false):
             return ("number", bool(e))
-        if not e.free_symbols and not e.has(sp.Function, sp.Integral, sp.Sum) or e.is_number:
+        if not self.varies(e) and e.is_number:
             return ("number", number(e))
         if isinstance(e, sp.Add):
             return _sum(e)
         if isinstance(e, sp.Mul):
-            return _product(e)
+            return _product(e, self.varies)
         if isinstance(e, sp.Pow) and e.func is sp.Pow:
-            return _power(*e.as_base_exp())
+            return _power(*e.as_base_exp(), self.varies)
         if isinstance(e, sp.Piecewise):
             return self.piecewise(e)
         name = type(e).__name__
@@ -130,7 +144,7 @@ class _Lowering:
             zero = [a for a in e.args if a == 0]
             if name == "Max" and zero and len(e.args) == 2:
                 return ("relu", next(a for a in e.args if a != 0))
-            items = sorted(e.args, key=lambda a: a.is_number is True)
+            items = sorted(e.args, key=lambda a: not self.varies(a))
             return ("chain", (("", items[0]), *((CHAINS[name], a) for a in items[1:])))
         if name in WRITTEN and len(e.args) in (1, 2):
             return _written(name, e.args[0], e)
@@ -148,7 +162,7 @@ class _Lowering:
         for k in reversed(range(len(pieces))):
             branch, condition = pieces[k]
             before = sp.Or(*[c for _, c in pieces[:k]])
-            safe = self.guard(branch, condition, before)
+            safe = self.guard(branch, condition, before) if self.varies(branch) else float(number(branch))
             result = safe if result is None else ("where", condition, safe, result)
         return result if isinstance(result, tuple) else ("chain", (("", result),))
 
@@ -231,7 +245,7 @@ def _with_constant(c: Any, term: Any) -> Form | None:
         if p == 0 and a > 0 and b > 0:
             w = q + sp.log(b / a)
             if factor == -2 * c * a:
-                return _times(c, ("tanh", w / 2))
+                return _times(*((-c, ("tanh", -w / 2)) if w.as_coeff_Mul()[0] < 0 else (c, ("tanh", w / 2))))
             if factor == -c * a:
                 return _times(c, ("sigmoid", w))
     return None
@@ -283,11 +297,11 @@ def _logarithm(argument: Any) -> Form:
     return ("log1p", rest) if constant == 1 else ("log", argument)
 
 
-def _power(base: Any, exponent: Any) -> Form:
+def _power(base: Any, exponent: Any, varies: Callable[[Any], bool]) -> Form:
     import sympy as sp
 
-    if exponent.is_number and exponent < 0:
-        return _product(sp.Pow(base, exponent))
+    if not varies(exponent) and number(exponent) < 0:
+        return _product(sp.Pow(base, exponent), varies)
     if exponent == 2:
         return ("square", base)
     if exponent == sp.Rational(1, 2):
@@ -295,7 +309,7 @@ def _power(base: Any, exponent: Any) -> Form:
     return ("power", base, exponent)
 
 
-def _product(e: Any) -> Form:
+def _product(e: Any, varies: Callable[[Any], bool]) -> Form:
     import sympy as sp
 
     factor, rest = e.as_coeff_Mul()
@@ -304,15 +318,17 @@ def _product(e: Any) -> Form:
     logistic: list[Any] = []
     exponent = sp.S.Zero
     factors = list(sp.Mul.make_args(rest))
-    factor *= sp.Mul(*[f for f in factors if f.is_number])  # sqrt(2)/2 is one number
-    factors = [f for f in factors if not f.is_number]
+    factor *= sp.Mul(*[f for f in factors if not varies(f)])  # sqrt(2)/2 is one number
+    factors = [f for f in factors if varies(f)]
+    if not factor.is_Rational:
+        factor = sp.Float(number(factor), 17)
     factor, factors = _hyperbolic_tangents(factor, factors, over)
     for f in factors:
         if isinstance(f, sp.exp):
             exponent += f.args[0]
             continue
         base, power = f.as_base_exp()
-        if power.is_number and power < 0:
+        if not varies(power) and number(power) < 0:
             two = _two_exponentials(base)
             if two is not None and two[0][0] > 0 and two[1][0] > 0:
                 logistic.append((two, -power))
@@ -392,7 +408,7 @@ def _written(name: str, x: Any, e: Any) -> Form:
     if name == "erfc":
         return ("subtract", 1, ("erf", x))
     if name == "sech":
-        return _product(1 / sp.cosh(x))
+        return _product(1 / sp.cosh(x), lambda part: bool(part.free_symbols))
     inverse = {"csch": "sinh", "coth": "tanh", "sec": "cos", "csc": "sin", "cot": "tan"}[name]
     return ("divide", 1, (inverse, x))
 

@@ -12,7 +12,7 @@ from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node, Tensor, paused_gc
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import carry, lower, rebuild
-from graphgrad.types import Dim, Dimension, Shape, Sizes, bind, show, size_names, size_of
+from graphgrad.types import Array, Dim, Dimension, Shape, Sizes, bind, show, size_names, size_of
 
 #: Tensors of rank 0 in the shape of the tensor that they write out.
 Entries: TypeAlias = npt.NDArray[np.object_]
@@ -121,6 +121,7 @@ class _Writer:
         self.old = old
         self.new = Graph()
         self.indexed = indexed
+        self.numbers: dict[int, Array] = {}  # integers and bools that depend on no leaf: indices
 
     def write(self, wanted: Sequence[int]) -> dict[int, Entries]:
         entries: dict[int, Entries] = {}
@@ -137,8 +138,10 @@ class _Writer:
     def node(self, node: Node, operands: list[Entries]) -> Entries:
         name, kind = node.operator.name, node.operator.kind
         if name == "constant":
-            array = node["value"].array
-            return _entries(array.shape, lambda index: self.new.constant(array.item() if node.weak else array[index]))
+            return self.constants(node, node["value"].array)
+        if kind != "leaf" and not node.dtype.startswith("float") and all(i in self.numbers for i in node.inputs):
+            given = [self.numbers[i] for i in node.inputs]
+            return self.constants(node, node.operator.reference(*([given] if node.operator.variadic else given), **dict(node.attributes)))
         if kind == "leaf":
             return self.leaf(node)
         if kind == "elementwise":
@@ -150,6 +153,12 @@ class _Writer:
         if name in FOLDED:
             return self.folded(node, operands[0])
         return self.moved(node, operands)
+
+    def constants(self, node: Node, value: Any) -> Entries:
+        array = np.asarray(value, node.dtype)
+        if not node.dtype.startswith("float"):
+            self.numbers[node.id] = array
+        return _entries(array.shape, lambda index: self.new.constant(array.item() if node.weak else array[index]))
 
     def leaf(self, node: Node) -> Entries:
         kept = self.indexed.get(node.id, (True,) * len(node.shape))
@@ -221,8 +230,8 @@ class _Writer:
         given: list[Any] = []
         for i, array in zip(node.inputs, operands, strict=True):
             source = self.old.nodes[i]
-            if source.operator.name == "constant" and not source.dtype.startswith("float"):
-                given.append(source["value"].array)
+            if i in self.numbers:
+                given.append(self.numbers[i])
             elif source.dtype.startswith("float") or node.operator.kind == "view":
                 given.append(array)
             else:

@@ -40,10 +40,12 @@ def simplify(
     exact: bool = False,
     counts: Counter[str] | None = None,
     rules: Sequence[Rewrite] | None = None,
+    lowered: bool = False,
 ) -> tuple[Graph, dict[int, Tensor]]:
     """A simpler graph of the same values, and where each old node went. `counts` is told how often each rewrite applied.
 
-    `keep` are leaves that come along although nothing may need them; `exact` leaves out what moves rounding.
+    `keep` are leaves that come along although nothing may need them; `exact` leaves out what moves rounding;
+    `lowered` leaves out what would make a composite again.
     """
     table: dict[str, list[Rewrite]] = {}
     for rule in RULES if rules is None else rules:
@@ -51,16 +53,19 @@ def simplify(
             table.setdefault(rule.operator, []).append(rule)
     by_kind = table.get("elementwise", [])
 
+    def applies(node: Node, found: Tensor | None) -> bool:
+        return found is not None and found.id != node.id and not (lowered and found.node.operator.definition is not None)
+
     def once(node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
         for rule in table.get(node.operator.name, ()):
             found = rule.rewrite(node, operands)
-            if found is not None and found.id != node.id:
+            if applies(node, found):
                 if counts is not None:
                     counts[rule.name] += 1
                 return found
         for rule in by_kind if node.operator.kind == "elementwise" else ():
             found = rule.rewrite(node, operands)
-            if found is not None and found.id != node.id:
+            if applies(node, found):
                 if counts is not None:
                     counts[rule.name] += 1
                 return found

@@ -204,11 +204,14 @@ def _read_node(graph: Graph, id: int, entry: Any, operators: dict[str, CustomOpe
     try:
         made = _leaf(graph, name, attributes) if operator.kind == "leaf" else graph.insert(operator, tuple(entry["inputs"]), attributes)
     except GraphgradError as error:
-        raise GraphgradError(f"{where}: {error}") from None
+        message = str(error).partition("\n  at ")[0]  # the line that asked for reading tells nothing
+        raise GraphgradError(f"{where}: {message}") from None
     except Exception as error:  # shape rules trust their caller; what stands in a file may be anything
         raise GraphgradError(f"{where}: its attributes {_show(entry['attributes'])} are not those of {name}: {error}") from None
+    if made.node.operator is not operator:
+        raise GraphgradError(f"{where} needs no node: its inputs are constants")
     if made.id != id:
-        raise GraphgradError(f"{where} is the same as node {made.id}" if made.id < id else f"{where} needs no node: its inputs are constants")
+        raise GraphgradError(f"{where} is the same as node {made.id}")
     if repr(made.node.attributes) != repr(tuple(attributes.items())):
         raise GraphgradError(f"{where}: its attributes are {_show(_node(made.node)['attributes'])}, not {_show(entry['attributes'])}")
 
@@ -280,7 +283,7 @@ def _read_operator(name: str, entry: Any) -> CustomOperator:
         made = custom(name, tuple(entry["operands"]), steps, defaults, **{key: entry[key] for key in NOTATION})
         made.check_notation()
     except GraphgradError as error:
-        raise GraphgradError(f"{where}: {error}") from None
+        raise GraphgradError(f"operator {error}" if str(error).startswith(name) else f"{where}: {error}") from None
     return made
 
 

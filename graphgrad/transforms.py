@@ -18,6 +18,7 @@ from graphgrad.graph import Graph, Node, Operand, Tensor, paused_gc
 from graphgrad.operator import OPERATORS
 from graphgrad.operators.reduce import sum
 from graphgrad.operators.shape import broadcast_to, reshape
+from graphgrad.operators.slices import stack
 from graphgrad.types import FLOATS, Shape, broadcast, count, show
 
 
@@ -242,7 +243,7 @@ def _unit(graph: Graph, array: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 def _side_by_side(lines: list[Tensor], shape: Shape, *, rows_first: bool) -> Tensor:
     if not lines:
         raise DerivativeError(f"a Jacobian of shape {show(shape)} has no entries")
-    stacked: Tensor = OPERATORS["stack"](lines, axis=0 if rows_first else len(lines[0].shape))
+    stacked = stack(lines, axis=0 if rows_first else len(lines[0].shape))
     return stacked if stacked.shape == shape else reshape(stacked, shape)
 
 

@@ -38,8 +38,10 @@ codegen.loader codegen.module_writer
 codegen
 schedules data
 networks optimizers
+step
 render.*
 render
+trainer
 training
 search export
 explain.*
@@ -52,7 +54,7 @@ HEIGHT = {pattern: height for height, line in enumerate(FLOORS.split("\n")) for 
 # Never, though it stands below: (who, what).
 APART = [
     ("codegen*", "derive lowering custom symbolic storage transforms scalarize check"),
-    ("training", "render*"),
+    ("trainer training", "render*"),
 ]
 
 

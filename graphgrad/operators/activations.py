@@ -144,6 +144,11 @@ def _gate(x: Any) -> tuple[Any, Any, Any]:
     return _C + (_C * _A) * squared, near, squared
 
 
+def _gelu_tanh(x: Any) -> Any:
+    near = np.clip(x, -30, 30)
+    return x * _sigmoid(near * (_C + (_C * _A) * np.square(near)))
+
+
 def _gelu_tanh_definition(x: Any) -> Any:
     slope, near, _ = _gate(x)
     return x * sigmoid(near * slope)
@@ -159,7 +164,7 @@ def _gelu_tanh_pullback(g: Any, x: Any, y: Any) -> Any:
 gelu_tanh = elementwise(
     "gelu_tanh",
     formula="x * (1 + tanh(sqrt(2 / pi) * (x + Rational(44715, 10**6) * x**3))) / 2",
-    reference=lambda x: x * _sigmoid(_C * np.clip(x, -30, 30) * (1 + _A * np.square(np.clip(x, -30, 30)))),
+    reference=_gelu_tanh,
     pullback=_gelu_tanh_pullback,
     definition=_gelu_tanh_definition,
     latex=r"\operatorname{{GELU}}_{{\tanh}}({x:0})",

@@ -413,7 +413,7 @@ def _is_number(bound: Any) -> bool:
 
 @operator(
     reference=lambda x, dtype: np.asarray(x).astype(dtype),
-    pullback=lambda g, x, y, dtype: cast(g, x.dtype) if x.dtype in FLOATS else None,
+    pullback=lambda g, x, y, dtype: g,
     numpy="np.copyto({out}, {x}, casting='unsafe')",
     kind="elementwise",
     text="{dtype}({x:0})",

@@ -172,8 +172,8 @@ def size(x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor:
     >>> gg.size(x), gg.size(x, axis=1)
     (<v1: dimension_size () int64>, <3: constant () int64>)
     """
-    axes = range(len(x.shape)) if axis is None else [axis_of("size", x.node, a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
-    extent = count(tuple(x.shape[a] for a in axes))
+    with Telling(x):
+        extent = count(tuple(x.shape[a] for a in axes_of("size", x.node, axis)))
     return x.graph.constant(extent) if isinstance(extent, int) else extent_of(x.graph, extent)
 
 

@@ -1,0 +1,70 @@
+"""Data: parting a table into training and test samples, batches, and the digits of the demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from graphgrad.errors import GraphgradError
+from graphgrad.types import Array
+
+
+class Split(NamedTuple):
+    """Samples to train on and samples to test with."""
+
+    X: Array
+    Y: Array
+    X_test: Array
+    Y_test: Array
+
+
+def split(X: Array, Y: Array, test: float = 0.2, seed: int = 0, stratify: bool = False) -> Split:
+    """Part samples at random: a fraction `test` of them is set aside. With `stratify`, of each label in Y alike.
+
+    >>> import numpy as np
+    >>> parts = split(np.arange(10), np.arange(10) % 2, test=0.4, stratify=True)
+    >>> len(parts.X), sorted(parts.Y_test.tolist())
+    (6, [0, 0, 1, 1])
+    """
+    X, Y = np.asarray(X), np.asarray(Y)
+    if len(X) != len(Y):
+        raise GraphgradError(f"X has {len(X)} samples, but Y has {len(Y)}")
+    if not 0 < test < 1:
+        raise GraphgradError(f"test is the fraction of samples to set aside, between 0 and 1, but {test!r} was given")
+    generator = np.random.default_rng(seed)
+    groups = [np.flatnonzero(Y == label) for label in np.unique(Y)] if stratify else [np.arange(len(X))]
+    shuffled = [generator.permutation(group) for group in groups]
+    aside = [round(test * len(group)) for group in groups]
+    tested = np.sort(np.concatenate([group[:n] for group, n in zip(shuffled, aside, strict=True)]))
+    trained = np.sort(np.concatenate([group[n:] for group, n in zip(shuffled, aside, strict=True)]))
+    if not len(tested) or not len(trained):
+        raise GraphgradError(f"{len(X)} samples cannot be split with test={test}: one side would be empty")
+    return Split(X[trained], Y[trained], X[tested], Y[tested])
+
+
+def standardize(X: Array, *others: Array) -> tuple[Array, ...]:
+    """X and others with the mean of X's columns subtracted and divided by their standard deviation (1 where it is 0)."""
+    mean, deviation = np.mean(X, axis=0), np.std(X, axis=0)
+    return tuple((np.asarray(part) - mean) / np.where(deviation == 0, 1, deviation) for part in (X, *others))
+
+
+def batches(samples: int, size: int, generator: np.random.Generator) -> Iterator[Array]:
+    """A random partition of {0, ..., samples - 1} into batches of indices, the last one smaller where it must be."""
+    order = generator.permutation(samples)
+    for start in range(0, samples, size):
+        yield order[start : start + size]
+
+
+def load_digits_split(seed: int = 0, test: float = 0.2) -> Split:
+    """The handwritten digits that scikit-learn ships: 1,797 images of 8 x 8 as rows of 64 numbers from 0 to 1, and labels.
+
+    Split by label: as many of each digit are set aside. Raises GraphgradError where scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise GraphgradError("the digits come with scikit-learn, which is not installed: pip install 'graphgrad[demo]'") from None
+    digits = load_digits()
+    return split(digits.data / 16.0, digits.target.astype(np.int64), test, seed, stratify=True)

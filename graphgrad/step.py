@@ -1,0 +1,162 @@
+"""The training step as one graph: forward pass, loss, backward pass and the optimizer's formula.
+
+All parameters lie in one vector theta, of which every W and b is a view, and all gradients in one vector g, so that the
+formula is computed once for all of them. An optimizer that says `elementwise = False` gets it once for each parameter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from graphgrad.derive import derive
+from graphgrad.errors import GraphgradError
+from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.networks import Network
+from graphgrad.operators.shape import reshape
+from graphgrad.operators.slices import pack
+from graphgrad.optimizers import Optimizer
+from graphgrad.rewrite import compose, rebuild, with_dtype
+from graphgrad.types import FLOATS, show
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One state of an optimizer: of one parameter, of all in one vector (`of` is ""), or a number (`weak`)."""
+
+    name: str
+    of: str
+    leaf: Tensor
+    weak: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingGraph:
+    """A network with its derivative and an optimizer's formula in one graph."""
+
+    graph: Graph
+    loss: Tensor
+    prediction: Tensor | None
+    inputs: tuple[Tensor, ...]  # the target is the last, if there is one
+    parameters: dict[str, Tensor]  # leaves, or views of theta
+    starts: dict[str, int]  # each parameter's first element in theta; empty without theta
+    theta: Tensor | None
+    k: Tensor
+    slots: tuple[Slot, ...]
+    updates: dict[Tensor, Tensor]
+
+
+def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32") -> TrainingGraph:
+    """Forward pass, loss, backward pass and update of a network, in a graph of their own and in one float dtype."""
+    if not callable(getattr(optimizer, "update", None)):
+        raise GraphgradError(f"an optimizer has a method update(theta, g, k, state), but {optimizer!r} has none")
+    if dtype not in FLOATS:
+        raise GraphgradError(f"a network is trained in {' or '.join(FLOATS)}, but {dtype!r} was given")
+    packed = bool(getattr(optimizer, "elementwise", True))
+    leaves = [*net.inputs, *([net.target] if net.target is not None else [])]
+    heads = [net.loss, *([net.prediction] if net.prediction is not None else [])]
+    outputs = [*heads, *leaves, *net.parameters]
+    graph, where = with_dtype(outputs, dtype)
+    theta, starts = None, {}
+    if packed:
+        graph, theta, starts, now = _on_one_vector([where[t.id] for t in outputs], [where[p.id] for p in net.parameters])
+        where = compose(where, now)
+    parameters = {p.name: where[p.id] for p in net.parameters}
+    d = derive(where[net.loss.id], wrt=list(parameters.values()))
+    k = graph.state(_free(graph, "k"), (), "int64", weak=True)
+    states = _States(graph)
+    updates: dict[Tensor, Tensor] = {}
+    if theta is not None:
+        g = pack([d[p] for p in parameters.values()]).named(_free(graph, "g"))
+        updates |= _checked_updates(optimizer, theta, g, k, states)
+    else:
+        for name, p in parameters.items():
+            states.of = name
+            updates |= _checked_updates(optimizer, p, d[p], k, states)
+    return TrainingGraph(
+        graph=graph,
+        loss=where[net.loss.id],
+        prediction=where[net.prediction.id] if net.prediction is not None else None,
+        inputs=tuple(where[t.id] for t in leaves),
+        parameters=parameters,
+        starts=starts,
+        theta=theta,
+        k=k,
+        slots=tuple(states.slots.values()),
+        updates={**updates, k: k + 1},
+    )
+
+
+def _on_one_vector(outputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Graph, Tensor, dict[str, int], dict[int, Tensor]]:
+    """The graph with each parameter replaced by a view of one vector, which carries the parameter's name."""
+    starts: dict[str, int] = {}
+    size = 0
+    for p in parameters:
+        starts[p.name] = size
+        size += math.prod(numbers(p))
+    vector, dtype = _free(parameters[0].graph, "theta"), parameters[0].dtype
+    found: list[Tensor] = []
+
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        if node.operator.name != "parameter":
+            return None
+        if not found:
+            found.append(new.parameter(vector, (size,), dtype))
+        start = starts[node["name"]]
+        shape = tuple(d for d in node.shape if isinstance(d, int))
+        return reshape(found[0][start : start + math.prod(shape)], shape)
+
+    graph, moved = rebuild(outputs, visit)
+    return graph, found[0], starts, moved
+
+
+def numbers(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(d for d in tensor.shape if isinstance(d, int))
+
+
+def _free(graph: Graph, wish: str) -> str:
+    """The name, or the name with a number, that nothing in the graph carries."""
+    name, number = wish, 2
+    while name in graph:
+        name, number = f"{wish}_{number}", number + 1
+    return name
+
+
+class _States:
+    """The `state` that an optimizer's formula asks."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.of = ""  # the parameter whose formula is being built; "" for all in one vector
+        self.theta: Tensor | None = None
+        self.slots: dict[tuple[str, str], Slot] = {}
+
+    def __call__(self, name: str, *, weak: bool = False) -> Tensor:
+        assert self.theta is not None
+        of = "" if weak else self.of
+        slot = self.slots.get((name, of))
+        if slot is None:
+            wish = _free(self.graph, f"{name}_{of}" if of else name)
+            leaf = self.graph.state(wish, () if weak else self.theta.shape, "float64" if weak else self.theta.dtype, weak=weak)
+            slot = self.slots[name, of] = Slot(name, of, leaf, weak)
+        if slot.weak != weak:
+            raise GraphgradError(f"the optimizer asks for its state {name} as a number and as a tensor")
+        return slot.leaf
+
+
+def _checked_updates(optimizer: Optimizer, theta: Tensor, g: Tensor, k: Tensor, states: _States) -> dict[Tensor, Tensor]:
+    """What the optimizer's formula makes of one tensor of parameters."""
+    states.theta = theta
+    own = type(optimizer).__name__
+    updates = optimizer.update(theta, g, k, states)
+    if not isinstance(updates, Mapping) or theta not in updates:
+        raise GraphgradError(f"{own}.update returns a mapping from theta and its states to their new values, but {updates!r} was returned")
+    allowed = {theta, *(slot.leaf for slot in states.slots.values())}
+    for leaf, value in updates.items():
+        if not isinstance(leaf, Tensor) or leaf not in allowed:
+            raise GraphgradError(f"{own}.update gives a new value to {leaf!r}, which is neither theta nor one of its states")
+        if not isinstance(value, Tensor) or value.shape != leaf.shape:
+            given = f"shape {show(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise GraphgradError(f"{own}.update gives {leaf.name} of shape {show(leaf.shape)} a new value of {given}")
+    return dict(updates)

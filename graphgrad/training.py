@@ -1,0 +1,173 @@
+"""Training: the loop over batches and epochs around a trainer's step."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphgrad.data import batches
+from graphgrad.errors import GraphgradError
+from graphgrad.files import write_atomically
+from graphgrad.networks import Network, whole
+from graphgrad.optimizers import Optimizer
+from graphgrad.schedules import number_at
+from graphgrad.trainer import Data, Trainer, as_data
+from graphgrad.types import Array
+
+History: TypeAlias = "dict[str, list[float]]"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What training left: the parameters, and the history with a number for each epoch under each of its names.
+
+    "epoch", "loss" (the mean over the epoch's batches, each before its update), "rate" (α_k at the epoch's last step),
+    and with validation data "validation_loss" and "validation_accuracy".
+    """
+
+    network: Network
+    parameters: dict[str, Array]
+    history: History
+    trainer: Trainer = field(repr=False)
+    interrupted: bool = False
+
+    def predict(self, X: Data) -> Array:
+        """The network's prediction for samples X."""
+        return self.trainer.predict(X)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the parameters to a file in the safetensors format."""
+        from safetensors.numpy import save
+
+        write_atomically(path, save({name: np.ascontiguousarray(a) for name, a in self.parameters.items()}))
+
+
+def train(
+    net: Network,
+    X: Data,
+    Y: Data = None,
+    *,
+    optimizer: Optimizer | None = None,
+    batch_size: int | None = 64,
+    epochs: int = 20,
+    seed: int = 0,
+    validation: tuple[Data, Data] | None = None,
+    progress: bool | None = None,
+    dtype: str = "float32",
+    callback: Callable[[Trainer, Mapping[str, float]], object] | None = None,
+) -> Run:
+    """Train a network on samples X with targets Y, by Adam unless told otherwise. The same seed gives the same bytes.
+
+    Each epoch goes through a random partition of the samples into batches, the last one smaller; `batch_size=None` is
+    one batch of all. `callback(trainer, record)` is called after each epoch and ends training by returning True.
+    Ctrl-C ends it after the step at hand: what was learned is returned, with `interrupted` set. `progress` shows a bar
+    (by default on a terminal). Raises GraphgradError for data that does not fit, and where the loss is no longer finite.
+    """
+    if batch_size is not None:
+        whole("batch_size", batch_size, 1)
+    whole("epochs", epochs, 0)
+    whole("seed", seed, 0)
+    trainer = Trainer(net, optimizer, dtype=dtype, seed=seed)
+    if net.batch is None and batch_size is not None:
+        raise GraphgradError("the inputs and the target share no named size as first dimension, so batches cannot be cut: batch_size=None would fit")
+    arrays = as_data(trainer.graph, net, X, Y, ("X", "Y"))
+    checks = _validation(trainer, validation)
+    history: History = {}
+    samples = len(arrays[0]) if net.batch else 1
+    steps = 1 if batch_size is None else -(-samples // batch_size)
+    stop = False
+    quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a loss that is not finite is told below
+    with _bar(progress, epochs * steps) as bar, _held_back_interrupt() as interrupted, quiet:
+        try:
+            for epoch in range(1, epochs + 1):
+                total = 0.0
+                # A generator for each epoch: what an epoch draws depends on the seed and its number alone.
+                for batch in _batches(arrays, batch_size, np.random.default_rng((seed, 1, epoch))):
+                    loss = trainer.step(*batch)
+                    if not math.isfinite(loss):
+                        raise GraphgradError(_diverged(trainer, loss, epoch))
+                    total += loss * (len(batch[0]) if net.batch else 1)
+                    bar.update(1)
+                    if interrupted:
+                        raise KeyboardInterrupt
+                record = {"epoch": epoch, "loss": total / samples, **_rate(trainer), **_validated(trainer, checks)}
+                for name, value in record.items():
+                    history.setdefault(name, []).append(value)
+                bar.set_postfix({name: f"{value:.4g}" for name, value in record.items() if name not in ("epoch", "rate")})
+                if callback is not None and callback(trainer, record) is True:
+                    break
+                if interrupted:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            stop = True
+    return Run(net, trainer.parameters, history, trainer, interrupted=stop)
+
+
+def _batches(arrays: list[Array], size: int | None, generator: np.random.Generator) -> Iterator[list[Array]]:
+    """The samples of each batch, in buffers that all batches share; one batch of all is the data itself."""
+    if size is None:
+        yield arrays
+        return
+    buffers = [np.empty((min(size, len(a)), *a.shape[1:]), a.dtype) for a in arrays]
+    for indices in batches(len(arrays[0]), size, generator):
+        batch = [b[: len(indices)] for b in buffers]
+        for a, b in zip(arrays, batch, strict=True):
+            np.take(a, indices, axis=0, out=b, mode="clip")  # mode "raise" would go through a buffer of NumPy's own
+        yield batch
+
+
+def _rate(trainer: Trainer) -> dict[str, float]:
+    alpha = getattr(trainer.optimizer, "alpha", None)
+    return {} if alpha is None else {"rate": number_at(alpha, trainer.k - 1)}
+
+
+def _validation(trainer: Trainer, validation: tuple[Data, Data] | None) -> list[Array] | None:
+    if validation is None:
+        return None
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise GraphgradError("validation is a pair (Xv, Yv) of samples and targets")
+    return as_data(trainer.graph, trainer.net, *validation, ("Xv", "Yv"))
+
+
+def _validated(trainer: Trainer, arrays: list[Array] | None) -> dict[str, float]:
+    return {} if arrays is None else {f"validation_{name}": value for name, value in trainer.measured(arrays).items()}
+
+
+def _diverged(trainer: Trainer, loss: float, epoch: int) -> str:
+    rate = "; a smaller step size may help" if hasattr(trainer.optimizer, "alpha") else ""
+    return f"the loss is {loss} in epoch {epoch}, after {trainer.k} updates in all: training stopped{rate}"
+
+
+@contextmanager
+def _held_back_interrupt() -> Iterator[list[int]]:
+    """Ctrl-C is noted in the list instead of raised, so that no update is cut in half; a second one is raised."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield noted
+        return
+
+    def note(number: int, frame: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _bar(progress: bool | None, total: int) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="step", disable=not (sys.stderr.isatty() if progress is None else progress))

@@ -1,0 +1,134 @@
+"""Random graphs: the NumPy target agrees with the evaluator, and the derived gradient with differences.
+
+GRAPHGRAD_FUZZ_EXAMPLES sets the number of graphs, and then new ones are drawn each time.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, event, given, settings
+
+import graphgrad as gg
+from graphgrad.derive import UnusedParameterWarning
+from graphgrad.errors import DerivativeError
+from graphgrad.evaluate import evaluate_nodes
+from tests.random_graphs import Case, Probe, cases, close
+
+EXAMPLES = int(os.environ.get("GRAPHGRAD_FUZZ_EXAMPLES", "200"))
+fuzz = settings(
+    max_examples=EXAMPLES,
+    derandomize="GRAPHGRAD_FUZZ_EXAMPLES" not in os.environ,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],
+)
+CALLS = 4
+
+
+def comparable(graph: gg.Graph, ids: list[int], feed: dict[str, Any]) -> Probe | None:
+    """The values of a call, or None where they leave the range in which two orders of rounding can be compared."""
+    probe = Probe(graph, feed)
+    return probe if all([probe.fits(i) for i in graph.ancestors(ids)]) else None
+
+
+def agree(case: Case, probe: Probe, tensors: list[gg.Tensor], found: list[Any], wanted: list[Any], source: str) -> None:
+    largest = probe.largest()
+    for t, a, b in zip(tensors, found, wanted, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype), f"v{t.id}: {a.dtype}{a.shape} is not {b.dtype}{b.shape}\n{case!r}\n{source}"
+        tolerance = (1e-3 if t.id in probe.rough else 1e-9) * largest
+        assert close(a, b, tolerance), f"v{t.id}: {a!r}\n is not {b!r}\n{case!r}\n{source}"
+
+
+def run(case: Case, *, copy: bool, exact: bool) -> None:
+    """Several calls in sequence, the feeds in turn, against the evaluator and new values put in place by hand."""
+    tensors = [*case.outputs, *case.updates.values()]
+    ids = [t.id for t in tensors] + [t.id for t in case.updates]
+    function = gg.compile(case.outputs, updates=case.updates, copy=copy, exact=exact)
+    held: dict[str, Any] = {
+        t.name: np.array(case.feeds[0].get(t.name, np.zeros(t.shape, t.dtype))) for t in case.updates  # type: ignore[arg-type]
+    }
+    needed = {case.graph.nodes[i]["name"] for i in case.graph.ancestors(ids) if case.graph.nodes[i].operator.kind == "leaf" and case.graph.nodes[i].operator.name != "constant"}
+    states = {t.name for t in case.graph.leaves("state")}
+    for k in range(CALLS):
+        feed = {**case.feeds[k % 2], **held}
+        probe = comparable(case.graph, ids, feed)
+        if probe is None:
+            event(f"stopped at call {k}")
+            return
+        values = evaluate_nodes(case.graph, ids, feed)
+        given_now = {n: a for n, a in case.feeds[k % 2].items() if n not in held}
+        given_now |= {n: np.zeros(case.graph[n].shape, case.graph[n].dtype) for n in states & needed - held.keys()}  # type: ignore[arg-type]
+        before = {n: a.copy() for n, a in given_now.items()}
+        given_now |= {n: a for n, a in held.items() if k == 0 and n not in states}
+        results = function(**given_now)
+        agree(case, probe, case.outputs, results, [np.asarray(values[t.id]) for t in case.outputs], function.source)
+        for name, array in before.items():
+            assert np.array_equal(given_now[name], array), f"the caller's {name} was written\n{case!r}\n{function.source}"
+        for leaf, value in case.updates.items():
+            held[leaf.name] = np.array(values[value.id]).astype(leaf.dtype)
+        if case.updates:
+            fresh = [np.asarray(function.state[t.name]) for t in case.updates]
+            wanted = [held[t.name] for t in case.updates]
+            probe.rough |= {t.id for t, v in case.updates.items() if v.id in probe.rough}
+            agree(case, probe, list(case.updates), fresh, wanted, function.source)
+            held = dict(zip(held, [np.array(a) for a in fresh], strict=True))  # so that rounding does not add up
+
+
+@given(cases())
+@fuzz
+def test_target_agrees_with_evaluator(case: Case) -> None:
+    event(f"{len(case.graph.nodes) // 20 * 20}+ nodes, {'updates' if case.updates else 'no updates'}")
+    run(case, copy=True, exact=False)
+    run(case, copy=False, exact=True)
+
+
+@given(cases(max_nodes=40, updates=False))
+@fuzz
+def test_gradients_agree_with_evaluator_and_differences(case: Case) -> None:
+    if case.scalar is None or not case.wrt:
+        event("nothing to derive")
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedParameterWarning)
+        try:
+            derivation = gg.derive(case.scalar, case.wrt)
+        except DerivativeError:
+            event("no derivative")
+            return
+    gradients = [derivation[t] for t in case.wrt]
+    asked = Case(case.graph, [case.scalar, *gradients, *case.outputs], {}, case.feeds, case.probes)
+    run(asked, copy=True, exact=False)
+    if comparable(case.graph, [t.id for t in asked.outputs], case.feeds[0]) is not None:
+        check_directions(asked, case.wrt)
+
+
+def check_directions(case: Case, wrt: list[gg.Tensor]) -> None:
+    """The gradient along random directions against central differences of the evaluator."""
+    scalar, feed = case.outputs[0], case.feeds[0]
+    values = evaluate_nodes(case.graph, [t.id for t in case.outputs], feed)
+    generator = np.random.default_rng(0)
+    for _ in range(2):
+        moves = {t.name: generator.uniform(-1, 1, feed[t.name].shape) for t in wrt}
+
+        def at(step: float, moves: dict[str, Any] = moves) -> float:
+            moved = {name: feed[name] + step * move for name, move in moves.items()}
+            return float(gg.evaluate(scalar, **{**feed, **moved}))
+
+        def slope(h: float) -> float:
+            return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)  # noqa: B023
+
+        with np.errstate(all="ignore"):
+            wide, narrow = slope(2e-4), slope(1e-4)
+            sides = abs((at(1e-4) + at(-1e-4) - 2 * at(0.0)) / 1e-4)
+        parts = [float(np.sum(values[g.id] * moves[t.name])) for t, g in zip(wrt, case.outputs[1:], strict=False)]
+        scale = max(1.0, sum(map(abs, parts)))
+        if not abs(wide - narrow) <= 1e-6 * scale or not sides <= 1.0 * scale:
+            event("a kink is near")
+            continue
+        event("gradient held against differences")
+        assert abs(sum(parts) - narrow) <= 1e-5 * scale, f"derived {sum(parts)}, differences {narrow}\n{case!r}"
