@@ -15,6 +15,7 @@ import numpy as np
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Node
+from graphgrad.notation import formula
 from graphgrad.types import Array, Dim, Dimension, count, divide_exactly, show, size_names
 
 from .numpy_target import Printed, code, comment, literal, print_numpy
@@ -107,13 +108,18 @@ class _Part:
 
     def lines(self, lines: Iterable[Line], indent: int) -> list[str]:
         texts = [self.comment(id) if line == "#" and id is not None else self.text(line) for line, id in lines]
-        return [part for text in texts for part in _wrap(text, indent)]
+        # A check is printed as one line; here it has two.
+        parts = [part for t in texts for part in re.sub(r"^(if [^\n]*?:) (raise )", r"\1\n    \2", t).split("\n")]
+        return [line for part in parts for line in _wrap(part, indent)]
 
     def comment(self, id: int) -> str:
-        """The formula of a statement. What takes the place of an old value is told as such: W ← W - 0.1 * W_bar."""
+        """The formula of a statement, in names that the file has. A new value in an old place: W ← W - 0.1 * g."""
+        graph, names = self.program.graph, self.printed.names
         text = comment(self.printed, id)
         head, _, rest = text[2:].partition(" = ")
-        return f"# {self.renamed[head]} \u2190 {rest}" if head in self.renamed else text
+        if re.search(r"\bv\u0304?\d", rest):  # nodes of the derivation that the rewritten graph does without
+            rest = formula(graph, id, {i: names[i] for i in graph.nodes[id].inputs if i in names})
+        return f"# {self.renamed[head]} \u2190 {rest}" if head in self.renamed else f"# {head} = {rest}"
 
     # -- the maker of workspaces --------------------------------------------------------------------------------------
 

@@ -11,9 +11,11 @@ from graphgrad.operators.elementwise import *  # noqa: F403
 from graphgrad.operators.functions import *  # noqa: F403
 from graphgrad.operators.index import *  # noqa: F403
 from graphgrad.operators.linear import *  # noqa: F403
+from graphgrad.operators.losses import *  # noqa: F403
 from graphgrad.operators.reduce import *  # noqa: F403
 from graphgrad.operators.shape import *  # noqa: F403
 from graphgrad.operators.slices import *  # noqa: F403
+from graphgrad.operators.softmax import *  # noqa: F403
 from graphgrad.scalarize import scalarize
 from graphgrad.storage import from_json, load_graph, save_graph, to_json
 from graphgrad.symbolic import elementwise, from_sympy, to_sympy

@@ -50,7 +50,7 @@ def module_text(net: Network | Tensor, optimizer: Optimizer | None = None, seed:
         parameters, draws = initial_values(net, seed)
         if optimizer is not None:
             whole = training_graph(net, optimizer, net.parameters[0].dtype)
-            doc = f"One step of training on a batch: `state` is changed in place. The {net.loss.name} before it: a float."
+            doc = f"One step on a batch, which changes `state` in place. Gives the {net.loss.name} before it: a float."
             parts.append(Part("step", "step", finished([whole.loss], whole.updates), doc))
             if whole.theta is not None:
                 parameters = [replace(p, held=whole.theta.name, start=whole.starts[p.name]) for p in parameters]

@@ -102,8 +102,9 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        checked("Adam", alpha=self.alpha, eps=self.eps, weight_decay=self.weight_decay)
+        checked("Adam", alpha=self.alpha)
         checked("Adam", beta1=self.beta1, beta2=self.beta2, below=1.0)
+        checked("Adam", scheduled=False, eps=self.eps, weight_decay=self.weight_decay)
 
     def update(self, theta: Tensor, g: Tensor, k: Tensor, state: State) -> dict[Tensor, Tensor]:
         alpha, beta1, beta2 = at(self.alpha, k), at(self.beta1, k), at(self.beta2, k)

@@ -141,10 +141,10 @@ class _Writer:
             return self.constants(node, node["value"].array)
         if kind != "leaf" and not node.dtype.startswith("float") and all(i in self.numbers for i in node.inputs):
             given = [self.numbers[i] for i in node.inputs]
-            return self.constants(node, node.operator.reference(*([given] if node.operator.variadic else given), **dict(node.attributes)))
+            return self.constants(node, node.operator.reference(*given, **dict(node.attributes)))
         if kind == "leaf":
             return self.leaf(node)
-        if kind == "elementwise":
+        if kind == "elementwise" or name == "checked_index":
             spread = np.broadcast_arrays(*operands) if len({o.shape for o in operands}) > 1 else operands
             attributes = dict(node.attributes)
             return _entries(_shape(node), lambda index: self.new.apply(node.operator, [o[index] for o in spread], attributes))
@@ -241,7 +241,7 @@ class _Writer:
                 )
         try:
             with np.errstate(all="ignore"):
-                result = node.operator.reference(*([given] if node.operator.variadic else given), **dict(node.attributes))
+                result = node.operator.reference(*given, **dict(node.attributes))
         except (TypeError, GraphgradError):
             raise GraphgradError(f"scalarize cannot write out {self.old.where(node.id)}: it is no sum of single entries") from None
         array = np.empty(_shape(node), dtype=object)

@@ -50,13 +50,13 @@ class Schedule:
 
 def constant(alpha: float) -> Schedule:
     """α_k = α."""
-    checked("constant", alpha=alpha)
+    checked("constant", scheduled=False, alpha=alpha)
     return Schedule(f"constant({alpha})", lambda k: float(alpha))
 
 
 def inverse(alpha: float, decay: float = 1.0, power: float = 1.0) -> Schedule:
     """α_k = α / (1 + decay·k)^power: for 1/2 < power ≤ 1, Σ α_k = ∞ and Σ α_k² < ∞, as Robbins and Monro ask (1951)."""
-    checked("inverse", alpha=alpha, decay=decay, power=power)
+    checked("inverse", scheduled=False, alpha=alpha, decay=decay, power=power)
     text = f"inverse({alpha}, decay={decay}, power={power})"
     if power == 1:
         return Schedule(text, lambda k: float(alpha) / (1 + float(decay) * k))
@@ -65,7 +65,7 @@ def inverse(alpha: float, decay: float = 1.0, power: float = 1.0) -> Schedule:
 
 def exponential(alpha: float, factor: float, every: int = 1, stairs: bool = False) -> Schedule:
     """α_k = α · factor^(k / every); with `stairs` the exponent is rounded down, so that α_k falls every `every` steps."""
-    checked("exponential", alpha=alpha, factor=factor)
+    checked("exponential", scheduled=False, alpha=alpha, factor=factor)
     _steps("exponential", "every", every)
     text = f"exponential({alpha}, {factor}, every={every}, stairs={stairs})"
     if stairs:
@@ -75,7 +75,7 @@ def exponential(alpha: float, factor: float, every: int = 1, stairs: bool = Fals
 
 def cosine(alpha: float, steps: int, final: float = 0.0) -> Schedule:
     """α_k = final + (α - final) · (1 + cos(π·k / steps)) / 2, and `final` from k = steps on (Loshchilov and Hutter, 2017)."""
-    checked("cosine", alpha=alpha, final=final)
+    checked("cosine", scheduled=False, alpha=alpha, final=final)
     _steps("cosine", "steps", steps)
     return Schedule(
         f"cosine({alpha}, {steps}, final={final})",
@@ -85,7 +85,8 @@ def cosine(alpha: float, steps: int, final: float = 0.0) -> Schedule:
 
 def warm_up(then: Scheduled, steps: int, start: float = 0.0) -> Schedule:
     """From `start` in a straight line up to then(0) within `steps` steps; from there `then`, counted from its own k = 0."""
-    checked("warm_up", then=then, start=start)
+    checked("warm_up", then=then)
+    checked("warm_up", scheduled=False, start=start)
     _steps("warm_up", "steps", steps)
     after = _as_function(then)
 
@@ -148,14 +149,14 @@ def number_at(value: Scheduled, k: int) -> float:
     return float(evaluate(at(value, step) + 0 * step, k=k))  # a function need not look at k
 
 
-def checked(owner: str, /, *, below: float = math.inf, **values: Scheduled) -> None:
-    """Raise unless each value is a schedule, or a finite number from 0 on and below a bound."""
+def checked(owner: str, /, *, below: float = math.inf, scheduled: bool = True, **values: Scheduled) -> None:
+    """Raise unless each value is a finite number from 0 on and below a bound, or where that is taken, a schedule."""
     for name, value in values.items():
-        if callable(value):
+        if scheduled and callable(value):
             continue
-        if not is_number(value) or not 0 <= value < below:
+        if not is_number(value) or not 0 <= value < below:  # type: ignore[operator]
             wanted = "a number that is not negative" if below == math.inf else f"a number from 0 to below {below:g}"
-            raise GraphgradError(f"{owner}: {name} is {wanted} or a schedule, but {value!r} was given")
+            raise GraphgradError(f"{owner}: {name} is {wanted}{' or a schedule' * scheduled}, but {value!r} was given")
 
 
 def is_number(value: Any) -> bool:

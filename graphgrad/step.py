@@ -49,6 +49,8 @@ class TrainingGraph:
 
 def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32") -> TrainingGraph:
     """Forward pass, loss, backward pass and update of a network, in a graph of their own and in one float dtype."""
+    if isinstance(optimizer, type):
+        raise GraphgradError(f"{optimizer.__name__} is a class; {optimizer.__name__}() is an optimizer")
     if not callable(getattr(optimizer, "update", None)):
         raise GraphgradError(f"an optimizer has a method update(theta, g, k, state), but {optimizer!r} has none")
     if dtype not in FLOATS:

@@ -81,8 +81,7 @@ def _expression(graph: Graph, node: Node, operands: list[Any]) -> Any:
         arrays = [np.empty((), dtype=object) for _ in operands]
         for array, operand in zip(arrays, operands, strict=True):
             array[()] = operand
-        given = (arrays,) if node.operator.variadic else arrays
-        return np.asarray(node.operator.reference(*given, **dict(node.attributes)), dtype=object).item()
+        return np.asarray(node.operator.reference(*arrays, **dict(node.attributes)), dtype=object).item()
     attributes = {k: _exact(v) if isinstance(v, float) else v for k, v in node.attributes}
     return node.operator.symbolic(operands, attributes)
 

@@ -104,7 +104,7 @@ def _push(graph: Graph, node: Node, active: list[int], tangents: list[Tensor | N
     elif operator.pullback is not None:
         parts = [_transposed(graph, node, active, tangents)]
     elif operator.definition is not None:
-        defined = operator.definition(*([inputs] if operator.variadic else inputs), **attributes)
+        defined = operator.definition(*inputs, **attributes)
         inner = _forward(graph, graph.ancestors([defined.id]), {node.inputs[k]: t for k in active if (t := tangents[k]) is not None})
         parts = [inner[defined.id]] if defined.id in inner else [zeros(graph, node.shape, node.dtype)]
     else:

@@ -133,7 +133,7 @@ def differences(stored: dict[str, Any], found: dict[str, Any]) -> list[tuple[str
             if key not in was or key not in now:
                 result.append((name, key, "only now" if key in now else "only in the record"))
             elif (apart := distance(was[key], now[key])) > tolerances.get(key, 0.0):
-                result.append((name, key, f"{apart:.3g}" if np.isfinite(apart) else "not of one form"))
+                result.append((name, key, f"{apart:.3g}" if np.isfinite(apart) else "another text, shape or infinity"))
 
     for part, tolerances in {
         "cases": {"outputs": TOLERANCE, "gradients": TOLERANCE},

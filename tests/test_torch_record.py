@@ -18,6 +18,7 @@ from graphgrad.operators import FAMILIES
 
 RECORD = json.loads((Path(__file__).parent / "data" / "torch.json").read_text(encoding="utf-8"))
 CASES = {case["name"]: case for case in RECORD["cases"]}
+RUNS = {run["name"]: run for run in RECORD["runs"]}
 TOLERANCE = 1e-12  # of the largest entry
 RUN_TOLERANCE = 1e-10  # of the largest parameter
 
@@ -101,3 +102,32 @@ def test_every_operator_that_torch_has_is_recorded() -> None:
     public = {name for family in FAMILIES for name in family.__all__}
     wanted = public | {name for name, row in OPERATORS.items() if row.kind != "leaf"}
     assert wanted - recorded == set(NOT_IN_TORCH)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Optimizers
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_training_steps(name: str) -> None:
+    run, training = RUNS[name], RECORD["training"]
+    net = gg.feedforward(training["widths"], activation="tanh", loss=run["loss"])
+    optimizer = eval(run["gg"], {**vars(gg), "__builtins__": {}})
+    initial = {p.name: np.asarray(training[p.name]) for p in net.parameters}
+    trainer = gg.Trainer(net, optimizer=optimizer, dtype="float64", parameters=initial)
+    x = np.asarray(training["x"])
+    y = np.asarray(training["labels" if run["loss"] == "cross_entropy" else "y"])
+    losses = []
+    for step in range(1, max(map(int, run["parameters"])) + 1):
+        start = (step - 1) * training["batch"] % len(x)
+        loss = trainer.step(x[start : start + training["batch"]], y[start : start + training["batch"]])
+        if wanted := run["parameters"].get(str(step)):
+            losses.append(loss)
+            assert list(trainer.parameters) == list(wanted)
+            agree(f"parameters after {step} steps", flat(trainer.parameters), flat(wanted), RUN_TOLERANCE)
+    agree("losses", losses, run["losses"], RUN_TOLERANCE)
+
+
+def flat(parameters: Values) -> np.ndarray[Any, Any]:
+    return np.concatenate([np.ravel(value) for value in parameters.values()])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.operators.elementwise import cast, equal
 from graphgrad.operators.rows import Inferred, Node, axes_of, operator
 from graphgrad.operators.shape import broadcast_to, reshape, size
 from graphgrad.types import Shape, as_float
@@ -57,4 +58,39 @@ def mean(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
     return Inferred(reduced(x.shape, axes, keepdims), as_float(x.dtype), {"axis": axes, "keepdims": bool(keepdims)})
 
 
-__all__ = ["mean", "sum"]
+def _extreme_rule(g: Any, x: Any, y: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Equal shares for all entries that are the extreme one."""
+    hit = cast(equal(x, spread(y, x, axis)), g.dtype)
+    return spread(g, x, axis) * (hit / spread(sum(hit, axis, keepdims), x, axis))
+
+
+def _extreme_shape(name: str, x: Node, axis: Any, keepdims: bool) -> Inferred:
+    axes = axes_of(name, x, axis)
+    return Inferred(reduced(x.shape, axes, keepdims), x.dtype, {"axis": axes, "keepdims": bool(keepdims)})
+
+
+@operator(
+    reference=lambda x, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
+    pullback=_extreme_rule,
+    numpy="np.maximum.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})",
+    latex=r"\max {x}",
+    binding=12,
+)
+def max(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
+    """The largest entry along `axis` (None: of all), as numpy.max. Entries that tie share the derivative equally."""
+    return _extreme_shape("max", x, axis, keepdims)
+
+
+@operator(
+    reference=lambda x, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
+    pullback=_extreme_rule,
+    numpy="np.minimum.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})",
+    latex=r"\min {x}",
+    binding=12,
+)
+def min(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
+    """The smallest entry along `axis` (None: of all), as numpy.min. Entries that tie share the derivative equally."""
+    return _extreme_shape("min", x, axis, keepdims)
+
+
+__all__ = ["max", "mean", "min", "sum"]

@@ -18,8 +18,8 @@ import numpy as np
 
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
 from graphgrad.graph import Node, Tensor
-from graphgrad.operator import REQUIRED, Inferred, Operator, Rule, register
-from graphgrad.types import as_float, broadcast, promote, show
+from graphgrad.operator import OPERATORS, REQUIRED, Inferred, Operator, Rule, register
+from graphgrad.types import FLOATS, as_float, broadcast, promote, show
 
 RuleOrRules = Rule | tuple[Rule, ...]
 
@@ -76,6 +76,8 @@ def elementwise(
     condition = int(names[0] == "condition")
 
     def infer(*nodes: Node, **given: Any) -> Inferred:
+        if condition and nodes[0].dtype != "bool":
+            raise DTypeError(f"{name}: the condition is bool, but {nodes[0].dtype} was given; x != 0 makes a bool")
         first = nodes[-1]  # of where(condition, x, y), the condition's dtype does not count
         shape, common, weak = first.shape, first.dtype, first.weak
         for n in nodes[:-1]:
@@ -102,7 +104,7 @@ def elementwise(
             reference=_in_floats(reference) if dtype == "float" else reference,
             defaults=attributes or {},
             pullback=pullback if isinstance(pullback, tuple) or pullback is None else (pullback,),
-            definition=definition,
+            definition=_from_floats(definition) if definition is not None and dtype == "float" else definition,
             formula=formula,
             text=text or f"{name}({', '.join(f'{{{n}:0}}' for n in names)})",
             latex=latex or rf"\operatorname{{{name.replace('_', ' ')}}}({', '.join(f'{{{n}:0}}' for n in names)})",
@@ -134,6 +136,17 @@ def _in_floats(reference: Callable[..., Any]) -> Callable[..., Any]:
         return reference(*operands, **attributes)
 
     return computed
+
+
+def _from_floats(definition: Callable[..., Any]) -> Callable[..., Any]:
+    """A definition that sees float64 where no operand is a float, as the reference does."""
+
+    def defined(*operands: Any, **attributes: Any) -> Any:
+        if all(isinstance(t, Tensor) and t.dtype not in FLOATS for t in operands):
+            operands = tuple(OPERATORS["cast"](t, dtype="float64") for t in operands)
+        return definition(*operands, **attributes)
+
+    return defined
 
 
 def operator(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import mpmath
@@ -56,9 +58,14 @@ NUMBERS: dict[str, Any] = {"weak bool": True, "weak int64": 1, "weak float64": 0
 TAKES_NO_BOOLS = ("subtract", "negative", "power", "square", "sign")
 
 
+def combinations(row: Operator, kinds: list[str]) -> Iterator[tuple[str, ...]]:
+    """A kind for each operand; conditions are bools."""
+    return itertools.product(*[[k for k in kinds if o != "condition" or "bool" in k] for o in row.operands])
+
+
 @pytest.mark.parametrize(("row", "attributes"), cases(ROWS))
 def test_a_reference_gives_the_inferred_dtype_of_every_combination(row: Operator, attributes: dict[str, float]) -> None:
-    for kinds in itertools.product([*ARRAYS, *NUMBERS], repeat=len(row.operands)):
+    for kinds in combinations(row, [*ARRAYS, *NUMBERS]):
         if all(k in NUMBERS for k in kinds):
             continue
 
@@ -71,7 +78,8 @@ def test_a_reference_gives_the_inferred_dtype_of_every_combination(row: Operator
             with pytest.raises(gg.GraphgradError, match=f"{row.name} of bools: a number is wanted"):
                 check_result(build, *arrays)
             continue
-        (result,) = check_result(build, *arrays)
+        with np.errstate(invalid="ignore"):  # arcsin(2)
+            (result,) = check_result(build, *arrays)
         floats = {k for k in (kinds[1:] if row.name == "where" else kinds) if k in ("float32", "float64")}
         if result.dtype.kind == "f" and floats:  # only int64 arrays, and not Python's numbers, widen float32
             wide = "float64" in floats or "int64" in (kinds[1:] if row.name == "where" else kinds)
@@ -82,13 +90,13 @@ def test_a_reference_gives_the_inferred_dtype_of_every_combination(row: Operator
 def test_the_derivative_of_float32_is_computed_in_float32(row: Operator, attributes: dict[str, float]) -> None:
     g = gg.Graph()
     x = [g.parameter(o, (3,), "float32") for o in row.operands]
-    first = gg.derive(gg.sum(row(*x, **attributes)), x)
-    again = [gg.derive(gg.sum(first[t] * first[t]), x)[t] for t in x if g.ancestors([first[t].id]) != [first[t].id]] if row.name not in (
-        "add", "subtract", "negative", "sign", "floor", "ceil", "round", "abs", "relu", "leaky_relu", "maximum", "minimum", "clip", "hard_tanh", "hard_sigmoid"
-    ) else []  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of linear ones, the second derivative is zero
+        first = gg.derive(gg.sum(row(*x, **attributes)), x)
+        again = gg.derive(sum((gg.sum(d * d) for d in first.values()), start=gg.sum(0.0 * x[0])), x)
     wide = [n for n in g.nodes if n.dtype == "float64" and not n.weak]
     assert not wide, [g.where(n.id) for n in wide]
-    assert all(t.dtype == "float32" for t in [*first.values(), *again])
+    assert all(t.dtype == "float32" for t in [*first.values(), *again.values()])
 
 
 def test_bools_are_computed_in_float64() -> None:
@@ -207,7 +215,7 @@ def test_the_target_agrees_with_the_evaluator(row: Operator, attributes: dict[st
 
 @pytest.mark.parametrize(("row", "attributes"), cases(ROWS))
 def test_the_target_agrees_on_every_dtype(row: Operator, attributes: dict[str, float]) -> None:
-    for kinds in itertools.product(ARRAYS, repeat=len(row.operands)):
+    for kinds in combinations(row, list(ARRAYS)):
         if not (row.name in TAKES_NO_BOOLS and set(kinds) == {"bool"}):
             check_target(lambda *operands: row(*operands, **attributes), *[ARRAYS[k] for k in kinds])
 
@@ -301,6 +309,7 @@ def test_variants_by_argument() -> None:
         (lambda x: gg.gelu(x, approximate="sigmoid"), "gelu: approximate is 'none' or 'tanh', but 'sigmoid' was given"),
         (lambda x: gg.leaky_relu(x, x), "leaky_relu: negative_slope is a number, but Tensor was given"),
         (lambda x: gg.elu(x, alpha="1"), "elu: alpha is a number, but str was given"),
+        (lambda x: gg.where(x, x, 0), "where: the condition is bool, but float64 was given; x != 0 makes a bool"),
         (lambda x: gg.relu(x, 1), "relu(x) was given 1 arguments too many"),
     ],
 )
@@ -316,3 +325,17 @@ def test_numpy_numbers_as_attributes_are_plain_numbers() -> None:
     x = g.input("x", (2,))
     assert gg.elu(x, np.float32(0.5)) is gg.elu(x, 0.5)
     assert gg.elu(x, 2) is gg.elu(x, 2.0)
+
+
+@pytest.mark.parametrize(("row", "attributes"), cases(ROWS))
+def test_python_numbers_are_computed_before_the_arrays(row: Operator, attributes: dict[str, float]) -> None:
+    g = gg.Graph()
+    x = g.input("x", (2,), "float32")
+    numbers = {f"k{i}": 0.4 + 0.2 * i for i in range(len(row.operands))}
+    k: list[Any] = [g.input(name, weak=True) for name in numbers]
+    y = row(*([k[0] > 0.0, *k[1:]] if row.name == "where" else k), **attributes)
+    assert y.node.weak
+    given = {**numbers, "x": np.array([1.0, 3.0], np.float32)}
+    found, wanted = gg.compile([x * y])(**given)[0], gg.evaluate(x * y, **given)
+    assert found.dtype == "float32"
+    assert ulps(found, wanted) <= 4
