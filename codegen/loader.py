@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import linecache
 import threading
 import weakref
@@ -142,6 +143,10 @@ def _check(outputs: list[Tensor], updates: dict[Tensor, Tensor]) -> None:
             raise GraphgradError(
                 f"the update of {leaf.name} of shape {show(leaf.shape)} has shape {show(value.shape)}"
             ).at(leaf.graph._line())
+        if not np.can_cast(value.dtype, leaf.dtype, "same_kind"):
+            raise GraphgradError(
+                f"the update of {leaf.name} of dtype {leaf.dtype} has dtype {value.dtype}; gg.cast(..., {leaf.dtype!r}) says that a loss is meant"
+            ).at(leaf.graph._line())
 
 
 class Function:
@@ -167,7 +172,7 @@ class Function:
         self._leaves = leaves
         self._text, self._line_nodes, self._comments = frame(printed)
         self._file = f"<graphgrad {next(_numbers)}>"
-        self._code = builtin_compile("\n".join(self._text), self._file, "exec")
+        self._code = builtins.compile("\n".join(self._text), self._file, "exec")
         # Tracebacks and debuggers ask linecache for the lines; only then are they written out with their comments.
         this = weakref.ref(self)
         linecache.cache[self._file] = (lambda: getattr(this(), "source", ""),)  # type: ignore[assignment]
@@ -321,9 +326,6 @@ class Function:
         graph = self.program.graph
         lines = graph.lines.get(node, ())
         return CallError(f"{graph.label(node)} = {graph.nodes[node].operator.name}: {error}").at(lines[0] if lines else None)
-
-
-builtin_compile: Callable[..., Any] = __builtins__["compile"] if isinstance(__builtins__, dict) else __builtins__.compile
 
 
 class Workspace:

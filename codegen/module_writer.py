@@ -240,9 +240,10 @@ class _Part:
         wanted = tuple(None if size_names(d) - known else d for d in node.shape)
         lines = [f"{start}{value}{end}{code(wanted)})"]
         for axis, d in enumerate(node.shape):
-            if len(new := size_names(d) - known) == 1 and (solution := _solved(d, *new, f"{name}.shape[{axis}]")):
-                lines.append(f"    {next(iter(new))} = {solution}")
-                known |= new
+            new = sorted(size_names(d) - known)
+            if len(new) == 1 and (solution := _solved(d, new[0], f"{name}.shape[{axis}]")):
+                lines.append(f"    {new[0]} = {solution}")
+                known.add(new[0])
         if any(size_names(d) - known for d in node.shape):
             raise GraphgradError(f"{node['name']}: its shape {show(node.shape)} does not tell its sizes")
         open_axes = [d for d, w in zip(node.shape, wanted, strict=True) if w is None]

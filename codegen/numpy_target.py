@@ -190,6 +190,8 @@ class _Printer:
             )
         if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
             spelling = "np.copyto({out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + "), {x})"
+        elif node.operator.kind == "view" and self.program.roles[node.id] == "call":  # of a number: there is no memory to show
+            spelling = "np.copyto({out}, " + str(spelling) + ")"
         templates = (spelling,) if isinstance(spelling, str) else tuple(spelling)
         if node.operator.kind == "elementwise" and node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
             # NumPy alone would compute exp(True) in float16.
@@ -250,10 +252,12 @@ class _Printer:
             return
         if node.operator.kind == "size":
             dim = node["dim"]
-            self.scalars[id] = Piece(code(dim), 10 if isinstance(dim, Dim) and (len(dim.terms) > 1 or dim.terms[0][1] != 1) else 100)
+            self.scalars[id] = Piece(code(dim), 100 if code(dim).isalnum() or code(dim).isidentifier() else 10)  # M*N + 1 is no atom
             return
         op = node.operator
         pieces = {n: self._as_scalar(i) for n, i in zip(op.operands, node.inputs, strict=True)}
+        if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
+            pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
         if op.scalar:
             text = fill(op.scalar, pieces, op.binding)
         elif isinstance(op.numpy, str) and ", out={out}" in op.numpy:
@@ -261,6 +265,8 @@ class _Printer:
             text = fill_plain(op.numpy.replace(", out={out}", ""), plain)
         else:
             raise GraphgradError(f"{op.name} of Python's numbers has no spelling: {self.graph.where(id)}")
+        if op.name == "where":  # a choice of Python's own numbers: NumPy's divide by zero as arrays do
+            text = f"np.{_np_dtype(node.dtype)}({text})"
         name = self._name(id)
         if self.in_step:
             self.out.locals.append(name)

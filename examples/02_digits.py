@@ -3,9 +3,10 @@
 import numpy as np
 
 import graphgrad as gg
+from graphgrad.data import load_digits_split
 
 # 1,797 images of 8 x 8 pixels that scikit-learn ships, in a training and a test part.
-X, Y, X_test, Y_test = gg.load_digits_split()
+X, Y, X_test, Y_test = load_digits_split()
 
 # The network: x_l = relu(W_l x_{l-1} + b_l), the loss the cross-entropy of the last layer's values.
 net = gg.feedforward([64, 128, 64, 10], activation="relu", loss="cross_entropy", dtype="float32")
@@ -18,4 +19,5 @@ for optimizer in (gg.SGD(alpha=0.1), gg.Momentum(alpha=0.1, beta=0.9), gg.Adam(a
 
 # What ran: one statement a line, each under its formula.
 trainer = gg.Trainer(net, optimizer=gg.SGD(alpha=0.1))
-print("\n".join(trainer.source.splitlines()[:40]))
+print("\nthe first statements of a training step:")
+print("\n".join(trainer.source.partition("def step")[2].splitlines()[1:13]))

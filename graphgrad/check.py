@@ -45,11 +45,15 @@ class Report:
 
     def __str__(self) -> str:
         head = ("parameter", "shape", "largest entry", "largest difference", "verdict")
-        cells = [head, *((r.name, show(r.shape), f"{r.largest:.6g}", f"{r.difference:.1e}", r.verdict) for r in self.rows)]
+        cells = [
+            head,
+            *((r.name, show(r.shape), f"{r.largest:.6g}", f"{r.difference:.1e}", r.verdict) for r in self.rows),
+        ]
         widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
         left = (True, True, False, False, True)
         lines = [
-            "  ".join(f"{c:<{w}}" if l else f"{c:>{w}}" for c, w, l in zip(row, widths, left, strict=True)).rstrip() for row in cells
+            "  ".join(f"{c:<{w}}" if l else f"{c:>{w}}" for c, w, l in zip(row, widths, left, strict=True)).rstrip()
+            for row in cells
         ]
         return "\n".join([*lines, *self.notes])
 
@@ -77,20 +81,35 @@ def check(
     old = scalar.graph
     targets = list(old.leaves("parameter") if wrt is None else ([wrt] if isinstance(wrt, Tensor) else wrt))
     for t in targets:
-        if not isinstance(t, Tensor) or t.graph is not old or t.node.operator.name not in ("input", "parameter", "state"):
-            raise DerivativeError(f"check moves leaves of the graph of {scalar.name} by a little; {t!r} is none").at(old._line())
+        if (
+            not isinstance(t, Tensor)
+            or t.graph is not old
+            or t.node.operator.name not in ("input", "parameter", "state")
+        ):
+            raise DerivativeError(f"check moves leaves of the graph of {scalar.name} by a little; {t!r} is none").at(
+                old._line()
+            )
         if t.dtype not in FLOATS:
             raise DerivativeError(f"a derivative by {t.name} does not exist: its dtype is {t.dtype}").at(old._line())
     if not targets:
-        raise DerivativeError(f"check: the graph of {scalar.name} has no parameters; wrt=[...] names other leaves").at(old._line())
+        raise DerivativeError(f"check: the graph of {scalar.name} has no parameters; wrt=[...] names other leaves").at(
+            old._line()
+        )
     graph, moved = with_dtype([scalar], "float64")
     used = [t for t in targets if t.id in moved]
     result = moved[scalar.id]
-    arrays = _values(graph, values or {}, seed, {t.name for t in old.leaves("input") + old.leaves("parameter") + old.leaves("state")})
+    arrays = _values(
+        graph, values or {}, seed, {t.name for t in old.leaves("input") + old.leaves("parameter") + old.leaves("state")}
+    )
     derivation = derive(result, [moved[t.id] for t in used]) if used else None
-    rows = {t: _row(t.name, result, derivation[moved[t.id]], arrays, seed) for t in used} if derivation is not None else {}
-    unused = lambda t: Row(t.name, tuple(d if isinstance(d, int) else SIZE for d in t.shape), 0.0, 0.0, "not used")  # noqa: E731
-    return Report(tuple(rows.get(t) or unused(t) for t in targets), tuple(_not_finite(result, derivation, arrays)))
+    rows = (
+        {t: _row(t.name, result, derivation[moved[t.id]], arrays, seed) for t in used} if derivation is not None else {}
+    )
+    return Report(tuple(rows.get(t) or _unused(t) for t in targets), tuple(_not_finite(result, derivation, arrays)))
+
+
+def _unused(t: Tensor) -> Row:
+    return Row(t.name, tuple(d if isinstance(d, int) else SIZE for d in t.shape), 0.0, 0.0, "not used")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -165,7 +184,11 @@ def _row(name: str, scalar: Tensor, gradient: Tensor, arrays: dict[str, Array], 
     largest = float(np.max(np.abs(exact), initial=0.0))
     difference = 0.0
     for k in chosen:
-        difference = max(difference, abs(float(exact.flat[k]) - _central(scalar, name, int(k), arrays)), key=lambda d: (math.isnan(d), d))
+        difference = max(
+            difference,
+            abs(float(exact.flat[k]) - _central(scalar, name, int(k), arrays)),
+            key=lambda d: (math.isnan(d), d),
+        )
     if not (math.isfinite(largest) and math.isfinite(difference)):
         return Row(name, point.shape, largest, difference, "not finite")
     # Rounding of the value itself, over the step, is all that differences can show of a gradient that is nearly zero.
@@ -210,7 +233,11 @@ def _not_finite(scalar: Tensor, derivation: Derivation | None, arrays: dict[str,
     told: set[int] = set()
     for step in derivation.steps:
         adjoint = step.contribution.id
-        known = {derivation.adjoints[step.forward.id].id, *step.forward.inputs, step.forward.id} if step.operand is not None else set(step.parts)
+        known = (
+            {derivation.adjoints[step.forward.id].id, *step.forward.inputs, step.forward.id}
+            if step.operand is not None
+            else set(step.parts)
+        )
         if adjoint in bad and adjoint not in told and not any(i in bad for i in known):
             told.add(adjoint)
             yield f"{bad[adjoint]} in the adjoint {step}, by the rule of {graph.where(step.forward.id)}"

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +25,29 @@ class CommandError(GraphgradError):
     """A command that cannot do what it was asked."""
 
 
-class Positive(click.ParamType):
-    """A finite number above zero."""
+def above_zero(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """A finite number above 0."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise click.BadParameter(f"{value:g} is not a number above 0.", context, parameter)
+    return value
 
-    name = "number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+def below_one(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """A fraction from 0 to below 1."""
+    if not 0 <= value < 1:
+        raise click.BadParameter(f"{value:g} is not a number from 0 to below 1.", context, parameter)
+    return value
+
+
+def show_version(context: click.Context, wanted: bool) -> None:
+    """The installed version. A checkout that is not installed has none."""
+    if wanted:
         try:
-            number = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is no number", param, ctx)
-        if not (math.isfinite(number) and number > 0):
-            self.fail(f"{value} is not a number above 0", param, ctx)
-        return number
-
-
-class Fraction(Positive):
-    """A number from 0 to below 1."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = 0.0 if value in ("0", 0) else super().convert(value, param, ctx)
-        if number >= 1:
-            self.fail(f"{value} is not below 1", param, ctx)
-        return number
+            number = metadata.version("graphgrad")
+        except metadata.PackageNotFoundError:
+            number = "not installed"
+        click.echo(f"graphgrad {number}")
+        context.exit()
 
 
 def option_seed(command: Any) -> Any:
@@ -60,7 +61,7 @@ def option_seed(command: Any) -> Any:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Each command tells more: graphgrad draw --help.",
 )
-@click.version_option(package_name="graphgrad")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=lambda c, p, v: show_version(c, v), help="Show the version.")
 @click.pass_context
 def graphgrad(context: click.Context) -> None:
     """Derivation graphs: draw them, compile them, train with them.
@@ -80,7 +81,7 @@ def graphgrad(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-@graphgrad.command()
+@graphgrad.command(short_help="The whole way, on real data.")
 @click.option("--out", default="graphgrad-demo", show_default=True, metavar="DIR", help="Where the results go.")
 @option_seed
 @click.option("--epochs", type=click.IntRange(min=1), default=None, help="Of SGD, momentum and Adam.")
@@ -97,10 +98,10 @@ def demo(out: str, seed: int, epochs: int | None) -> None:
     """
     from graphgrad.demo import run_demo
 
-    run_demo(Path(directory(out)), seed=seed, epochs=epochs, say=click.echo)
+    run_demo(directory(out), seed=seed, epochs=epochs, say=click.echo)
 
 
-@graphgrad.command(epilog=NETWORK_HELP)
+@graphgrad.command(short_help="Draw a derivation graph.", epilog=NETWORK_HELP)
 @click.argument("network")
 @click.option("-o", "--output", required=True, metavar="FILE", help="FILE.dot, or FILE.svg if Graphviz is there.")
 @click.option("--loss", default=None, help="Of a network in shorthand, such as cross_entropy.")
@@ -126,11 +127,11 @@ def draw(network: str, output: str, loss: str | None) -> None:
     click.echo(f"{output}: the derivation of {scalar.name}")
 
 
-@graphgrad.command(name="compile", epilog=NETWORK_HELP)
+@graphgrad.command(name="compile", short_help="Write a gradient as one file that stands alone.", epilog=NETWORK_HELP)
 @click.argument("network")
 @click.option("-o", "--output", required=True, metavar="FILE.py", help="The file to write.")
 @click.option("--optimizer", default=None, help="sgd, momentum or adam: writes a training step too.")
-@click.option("--alpha", type=Positive(), default=None, help="The optimizer's step size.")
+@click.option("--alpha", type=float, callback=above_zero, default=None, help="The optimizer's step size.")
 @click.option("--loss", default=None, help="Of a network in shorthand, such as cross_entropy.")
 @option_seed
 def compile_command(
@@ -155,7 +156,43 @@ def compile_command(
     click.echo(f"{output}: import it, or read it")
 
 
-@graphgrad.command(epilog=NETWORK_HELP)
+@graphgrad.command(short_help="Train on a table of numbers, and save.", epilog=NETWORK_HELP)
+@click.argument("network")
+@click.argument("data", metavar="DATA.csv")
+@click.option("--target", "targets", multiple=True, required=True, metavar="COLUMN", help="What is learned.")
+@click.option("--loss", default=None, help="Of a network in shorthand, such as cross_entropy.")
+@click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum or adam.")
+@click.option("--alpha", type=float, callback=above_zero, default=None, help="The step size.")
+@click.option("--epochs", type=click.IntRange(min=1), default=50, show_default=True, help="Passes over the data.")
+@click.option("--batch-size", type=click.IntRange(min=0), default=32, show_default=True, help="0: all rows at once.")
+@click.option("--validation", type=float, callback=below_one, default=0.2, show_default=True, help="Part kept aside.")
+@click.option("--standardize", is_flag=True, help="Scale every feature to mean 0 and deviation 1.")
+@click.option("--out", default="graphgrad-run", show_default=True, metavar="DIR", help="Where the results go.")
+@option_seed
+def train(network: str, data: str, targets: tuple[str, ...], out: str, **options: Any) -> None:
+    """Train a network on a table of numbers, and save what it learned.
+
+    The first line of DATA.csv names the columns. The target columns are learned from all the others; with the loss
+    cross_entropy the target holds classes 0, 1, 2, ... Writes parameters.safetensors and history.csv into the directory
+    of --out. Ctrl-C ends training early and saves what was learned until then.
+
+    \b
+    Examples:
+      graphgrad train 4-16-3:relu iris.csv --target species --loss cross_entropy
+      graphgrad train 8-32-1:tanh houses.csv --target price --standardize --epochs 200
+      graphgrad train net.py:net data.csv --target y --optimizer sgd --alpha 0.05
+    """
+    from graphgrad.fitting import Settings, fit
+
+    loss, optimizer, alpha = (options.pop(name) for name in ("loss", "optimizer", "alpha"))
+    chosen = optimizer_named(optimizer, alpha)
+    settings = Settings(data, targets, chosen, directory(out), **options)
+    result = fit(load(network, loss), settings, say=click.echo)
+    if result.interrupted:
+        raise click.Abort
+
+
+@graphgrad.command(short_help="Hold a gradient against central differences.", epilog=NETWORK_HELP)
 @click.argument("network")
 @click.option("--loss", default=None, help="Of a network in shorthand, such as cross_entropy.")
 @option_seed
@@ -222,17 +259,17 @@ def output_file(path: str, suffixes: Sequence[str]) -> str:
     return file.suffix
 
 
-def directory(path: str) -> str:
-    """A directory that exists and can be written to."""
-    try:
-        os.makedirs(path, exist_ok=True)
-    except FileExistsError:
-        raise CommandError(f"--out {path}: that is a file; a directory is wanted") from None
-    except OSError as error:
-        raise CommandError(f"--out {path}: the directory cannot be made: {error.strerror}") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise CommandError(f"--out {path}: the directory cannot be written to")
-    return path
+def directory(path: str) -> Path:
+    """A directory that can be written to, or can be made. Told before any work is done; `made` makes it after."""
+    place = Path(path)
+    if place.exists() and not place.is_dir():
+        raise CommandError(f"--out {path}: that is a file; a directory is wanted")
+    existing = next(p for p in (place, *place.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        raise CommandError(f"--out {path}: {existing} is a file, so no directory can be made in it")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise CommandError(f"--out {path}: the directory {existing} cannot be written to")
+    return place
 
 
 def write(path: str, content: str | bytes) -> None:
@@ -249,7 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = warnings.showwarning
     warnings.showwarning = lambda message, *_, **__: click.echo(f"graphgrad: warning: {one_line(message)}", err=True)
     try:
-        return graphgrad.main(args=None if arguments is None else list(arguments), standalone_mode=False) or 0
+        given = None if arguments is None else list(arguments)
+        return graphgrad.main(given, prog_name="graphgrad", standalone_mode=False) or 0
     except click.ClickException as error:
         return failed(error.format_message())
     except (click.Abort, KeyboardInterrupt):

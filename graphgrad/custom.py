@@ -1,4 +1,4 @@
-"""A user's own elementwise operator: one node whose definition is a short list of steps in the operators that there are.
+"""A user's own elementwise operator: one node, defined by a short list of steps in the operators that there are.
 
 The list is plain data, so it can be stored, compared and read back without evaluating any text:
 
@@ -25,13 +25,19 @@ Steps: TypeAlias = "tuple[Step, ...]"
 
 
 class CustomOperator(Operator):
-    """An operator that stands in no table. Two are equal where all that they say is: a graph read back equals its source."""
+    """An operator that stands in no table. Two are equal where all that they say is: a graph read back is the same."""
 
     steps: Steps
 
     def identity(self) -> tuple[Any, ...]:
         # repr, since 1, 1.0 and True are equal numbers but different constants
-        return (self.name, self.operands, repr(sorted(self.operand_defaults.items())), repr(self.steps), self.notation())
+        return (
+            self.name,
+            self.operands,
+            repr(sorted(self.operand_defaults.items())),
+            repr(self.steps),
+            self.notation(),
+        )
 
     def notation(self) -> tuple[str, str, str, int]:
         return (self.formula, self.text, self.latex, self.binding)
@@ -40,7 +46,11 @@ class CustomOperator(Operator):
         """That the templates name operands and nothing else, and lead to no attribute of them."""
         for template in (self.text, self.latex):
             try:
-                fields = [(name, spec, change) for _, name, spec, change in Formatter().parse(template) if name is not None]
+                fields = [
+                    (name, spec or "", change)
+                    for _, name, spec, change in Formatter().parse(template)
+                    if name is not None
+                ]
             except ValueError:
                 raise GraphgradError(f"{template!r} is no template") from None
             if any(n not in self.operands or c or (s not in ("", ">") and not s.isdigit()) for n, s, c in fields):
@@ -112,8 +122,7 @@ def _apply(operator: Operator, values: list[Any]) -> Any:
 
 def _reference(operands: tuple[str, ...], steps: Steps, arrays: Sequence[Any]) -> Any:
     with np.errstate(all="ignore"):  # a branch that is not taken may overflow
-        result = run(steps, dict(zip(operands, arrays, strict=True)), lambda op, values: op.reference(*values))[-1]
-    return result
+        return run(steps, dict(zip(operands, arrays, strict=True)), lambda op, values: op.reference(*values))[-1]
 
 
 def _infer(name: str, operands: tuple[str, ...], steps: Steps, nodes: Sequence[Node]) -> Inferred:
@@ -138,7 +147,9 @@ def _check_names(name: str, operands: tuple[str, ...], operand_defaults: Mapping
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise GraphgradError(f"the name of an operator is a Python name, as swish is, but {name!r} was given")
     if name in OPERATORS:
-        raise GraphgradError(f"an operator named {name} exists already: {OPERATORS[name].signature}; choose another name")
+        raise GraphgradError(
+            f"an operator named {name} exists already: {OPERATORS[name].signature}; choose another name"
+        )
     if not operands:
         raise GraphgradError(f"{name} has no variable: an elementwise operator is a function of at least one")
     for operand in operands:
@@ -167,10 +178,19 @@ def _check_steps(name: str, operands: tuple[str, ...], steps: Steps) -> None:
             dependent.append(False)
         else:
             operator = OPERATORS.get(head) if isinstance(head, str) else None
-            if operator is None or operator.kind != "elementwise" or operator.defaults or len(rest) != len(operator.operands):
-                raise GraphgradError(f"{name}: step {position} of its definition, {step!r}, is no elementwise operator of its operands")
+            if (
+                operator is None
+                or operator.kind != "elementwise"
+                or operator.defaults
+                or len(rest) != len(operator.operands)
+            ):
+                raise GraphgradError(
+                    f"{name}: step {position} of its definition, {step!r}, is no elementwise operator of its operands"
+                )
             if any(type(i) is not int or not 0 <= i < position for i in rest):
-                raise GraphgradError(f"{name}: step {position} of its definition, {step!r}, takes a step that is not before it")
+                raise GraphgradError(
+                    f"{name}: step {position} of its definition, {step!r}, takes a step that is not before it"
+                )
             if not any(dependent[int(i)] for i in rest):
                 raise GraphgradError(f"{name}: step {position} of its definition, {step!r}, takes numbers only")
             dependent.append(True)

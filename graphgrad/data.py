@@ -34,7 +34,7 @@ def split(X: Array, Y: Array, test: float = 0.2, seed: int = 0, stratify: bool =
     if not 0 < test < 1:
         raise GraphgradError(f"test is the fraction of samples to set aside, between 0 and 1, but {test!r} was given")
     generator = np.random.default_rng(seed)
-    groups = [np.flatnonzero(Y == label) for label in np.unique(Y)] if stratify else [np.arange(len(X))]
+    groups = [np.flatnonzero(label == Y) for label in np.unique(Y)] if stratify else [np.arange(len(X))]
     shuffled = [generator.permutation(group) for group in groups]
     aside = [round(test * len(group)) for group in groups]
     tested = np.sort(np.concatenate([group[:n] for group, n in zip(shuffled, aside, strict=True)]))
@@ -45,7 +45,7 @@ def split(X: Array, Y: Array, test: float = 0.2, seed: int = 0, stratify: bool =
 
 
 def standardize(X: Array, *others: Array) -> tuple[Array, ...]:
-    """X and others with the mean of X's columns subtracted and divided by their standard deviation (1 where it is 0)."""
+    """X and others, less the mean of X's columns and divided by their standard deviation (1 where it is 0)."""
     mean, deviation = np.mean(X, axis=0), np.std(X, axis=0)
     return tuple((np.asarray(part) - mean) / np.where(deviation == 0, 1, deviation) for part in (X, *others))
 
@@ -57,14 +57,16 @@ def batches(samples: int, size: int, generator: np.random.Generator) -> Iterator
         yield order[start : start + size]
 
 
-def load_digits_split(seed: int = 0, test: float = 0.2) -> Split:
-    """The handwritten digits that scikit-learn ships: 1,797 images of 8 x 8 as rows of 64 numbers from 0 to 1, and labels.
+def load_digits_split(seed: int = 1, test: float = 0.2) -> Split:
+    """The digits that scikit-learn ships: 1,797 images of 8 x 8 as rows of 64 numbers from 0 to 1, and labels.
 
-    Split by label: as many of each digit are set aside. Raises GraphgradError where scikit-learn is not installed.
+    As large a part of each digit is set aside. Raises GraphgradError without scikit-learn.
     """
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise GraphgradError("the digits come with scikit-learn, which is not installed: pip install 'graphgrad[demo]'") from None
+        raise GraphgradError(
+            "the digits come with scikit-learn, which is not installed: pip install 'graphgrad[demo]'"
+        ) from None
     digits = load_digits()
     return split(digits.data / 16.0, digits.target.astype(np.int64), test, seed, stratify=True)

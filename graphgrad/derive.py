@@ -166,6 +166,8 @@ def derive(scalar: Tensor, wrt: Sequence[Tensor] | None = None) -> Derivation:
     1  v̄1 = 1                   seed
     2  w̄ = v̄1 * (1 - v1 * v1)   tanh: v1 = tanh(w)
     """
+    if not isinstance(scalar, Tensor):
+        raise DerivativeError(f"derive wants a Tensor, but {type(scalar).__name__} was given")
     graph = scalar.graph
     targets = tuple(graph.leaves("parameter") if wrt is None else wrt)
     _check(scalar, targets)
@@ -182,8 +184,6 @@ def derive(scalar: Tensor, wrt: Sequence[Tensor] | None = None) -> Derivation:
 
 
 def _check(scalar: Tensor, targets: tuple[Tensor, ...]) -> None:
-    if not isinstance(scalar, Tensor):
-        raise DerivativeError(f"derive wants a Tensor, but {type(scalar).__name__} was given")
     line = scalar.graph._line()
     if scalar.shape:
         raise DerivativeError(

@@ -32,14 +32,28 @@ FUNCTIONS = {
 #: Associative ones, of any number of arguments.
 CHAINS = {"Max": "maximum", "Min": "minimum", "And": "logical_and", "Or": "logical_or"}
 #: Written by others.
-WRITTEN = ("Add", "Mul", "Pow", "Piecewise", "Heaviside", "ceiling", "erfc", "sech", "csch", "coth", "sec", "csc", "cot")
+WRITTEN = (
+    "Add",
+    "Mul",
+    "Pow",
+    "Piecewise",
+    "Heaviside",
+    "ceiling",
+    "erfc",
+    "sech",
+    "csch",
+    "coth",
+    "sec",
+    "csc",
+    "cot",
+)
 
-#: Functions whose value or derivative is infinite somewhere: a branch that holds one is given a safe argument elsewhere.
+#: Functions that are infinite, or steep without bound, somewhere: a branch with one gets a safe argument elsewhere.
 SINGULAR = {"exp", "log", "tan", "asin", "acos", "sinh", "cosh", "sec", "csc", "cot", "csch", "coth", "atan2"}
 
 
 def lower(expression: Any) -> Steps:
-    """The steps that compute a sympy expression; the last is its value. Raises GraphgradError for what has no operator."""
+    """The steps that compute a sympy expression; the last is its value. Raises GraphgradError where there is no operator."""
     import sympy as sp
 
     if not isinstance(expression, sp.Basic):
@@ -61,7 +75,9 @@ class _Lowering:
         self.positions: dict[str, int] = {}  # equal steps are one
         self.done: dict[Any, int] = {}  # by sympy expression
         self.varying: dict[Any, bool] = {}
-        self.guarded: dict[Any, Form] = {}  # dummies that stand for a variable with a safe value where it is not looked at
+        self.guarded: dict[
+            Any, Form
+        ] = {}  # dummies that stand for a variable with a safe value where it is not looked at
 
     def steps_of(self, expression: Any) -> Steps:
         plans: dict[Any, Form] = {}
@@ -111,10 +127,12 @@ class _Lowering:
             if waiting and top not in self.varying:
                 stack += waiting
             else:
-                self.varying[stack.pop()] = not top.args and bool(top.free_symbols) or any(self.varying[a] for a in top.args)
+                self.varying[stack.pop()] = any(self.varying[a] for a in top.args) or (
+                    not top.args and bool(top.free_symbols)
+                )
         return self.varying[expression]
 
-    # -- one expression: its form in terms of its parts -----------------------------------------------------------------
+    # -- one expression: its form in terms of its parts ---------------------------------------------------------------
 
     def plan(self, e: Any) -> Form:
         import sympy as sp
@@ -132,7 +150,8 @@ class _Lowering:
         if isinstance(e, sp.Mul):
             return _product(e, self.varies)
         if isinstance(e, sp.Pow) and e.func is sp.Pow:
-            return _power(*e.as_base_exp(), self.varies)
+            base, exponent = e.as_base_exp()
+            return _power(base, exponent, self.varies)
         if isinstance(e, sp.Piecewise):
             return self.piecewise(e)
         name = type(e).__name__
@@ -152,7 +171,7 @@ class _Lowering:
         raise GraphgradError(f"{name} has no operator; there are: {known}")
 
     def piecewise(self, e: Any) -> Form:
-        """Nested choices. Where a branch could be singular, its variables are safe wherever it is not taken (two wheres)."""
+        """Nested choices. Where a branch could be singular, its variables are safe where it is not taken (two wheres)."""
         import sympy as sp
 
         pieces = [(branch, condition) for branch, condition in e.args]
@@ -167,7 +186,7 @@ class _Lowering:
         return result if isinstance(result, tuple) else ("chain", (("", result),))
 
     def guard(self, branch: Any, condition: Any, before: Any) -> Any:
-        """The branch with each variable that makes it singular replaced by one that is safe where the branch is not taken."""
+        """The branch with each variable that makes it singular replaced by one that is safe where it is not taken."""
         import sympy as sp
 
         risky: set[Any] = set()
@@ -414,12 +433,14 @@ def _written(name: str, x: Any, e: Any) -> Form:
 
 
 def _safe_point(branch: Any, variables: list[Any]) -> dict[Any, float] | None:
-    """Values at which the branch and its derivatives are finite; None where nothing is to be guarded or none was found."""
+    """Values at which the branch and its derivatives are finite; None where nothing is to be guarded or none is found."""
     if not variables:
         return None
     candidates = [dict.fromkeys(variables, v) for v in (1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 0.0)]
     if len(variables) <= 3:
-        candidates += [dict(zip(variables, v, strict=True)) for v in product((1.0, -1.0, 0.5, 2.0), repeat=len(variables))]
+        candidates += [
+            dict(zip(variables, v, strict=True)) for v in product((1.0, -1.0, 0.5, 2.0), repeat=len(variables))
+        ]
     others = {s: 0.7 for s in branch.free_symbols if s not in variables}
     derivatives = [branch, *(branch.diff(v) for v in variables)]
     for candidate in candidates:

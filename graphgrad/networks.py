@@ -40,7 +40,7 @@ RULES = (*[f"{name}{law}" for name in VARIANCES for law in ("", "_normal", "_uni
 
 
 def initial_law(rule: str, shape: tuple[int, ...]) -> tuple[str, float]:
-    """What a rule draws the entries of a parameter from: "normal" and σ, "uniform" and its bound, "orthogonal", "zeros".
+    """What a rule draws a parameter's entries from: "normal" and σ, "uniform" and its bound, "orthogonal", "zeros".
 
     A parameter of shape (outputs, inputs), as in x @ W.T. "he" alone is "he_normal". "auto" is "glorot" for matrices
     and zeros for biases and numbers.
@@ -61,7 +61,9 @@ def draw(rule: Rule, shape: tuple[int, ...], generator: np.random.Generator) -> 
     if not isinstance(rule, str):
         drawn = np.asarray(rule(generator, shape), np.float64)
         if drawn.shape != shape:
-            raise GraphgradError(f"the initial value rule {rule!r} gave shape {show(drawn.shape)} where {show(shape)} is wanted")
+            raise GraphgradError(
+                f"the initial value rule {rule!r} gave shape {show(drawn.shape)} where {show(shape)} is wanted"
+            )
         return drawn
     law, scale = initial_law(rule, shape)
     if law == "zeros":
@@ -102,7 +104,9 @@ class Network:
     target: Tensor | None = None
     prediction: Tensor | None = None
     initial: Rule | Mapping[str, Rule] = "auto"
-    parameters: tuple[Tensor, ...] = field(init=False)  # all that the loss depends on, in the order in which they were made
+    parameters: tuple[Tensor, ...] = field(
+        init=False
+    )  # all that the loss depends on, in the order in which they were made
     widths: tuple[int, ...] = ()  # of a feedforward network
     threshold: float | None = None  # of a prediction that decides between two classes: above it, the target is 1
 
@@ -132,7 +136,7 @@ class Network:
 
     @property
     def batch(self) -> str | None:
-        """The named size that counts samples: the first dimension of every input and of the target, if they share one."""
+        """The named size that counts samples: the first dimension of all inputs and the target, if they share one."""
         leaves = [*self.inputs, *([self.target] if self.target is not None else [])]
         first = {t.shape[0] if t.shape else 1 for t in leaves}
         (size,) = first if len(first) == 1 else (1,)
@@ -140,7 +144,7 @@ class Network:
 
     @property
     def classes(self) -> int | None:
-        """The number of classes, where the target holds one label a sample and the prediction a number for each class."""
+        """The number of classes, where the target is a label a sample and the prediction a number for each class."""
         t, p = self.target, self.prediction
         if t is None or p is None or t.dtype != "int64" or len(p.shape) != len(t.shape) + 1:
             return None
@@ -155,7 +159,7 @@ class Network:
             if unknown := [name for name in self.initial if name not in names]:
                 raise GraphgradError(f"initial names {', '.join(unknown)}, but the parameters are {', '.join(names)}")
             many = {name: self.initial.get(name, "auto") for name in names}
-        for rule in many.values():
+        for rule in (*many.values(), *(() if isinstance(self.initial, Mapping) else (self.initial,))):
             if not callable(rule) and rule not in RULES:
                 raise GraphgradError(f"no initial value rule is called {rule!r}; there are: {', '.join(RULES)}")
         return many
@@ -188,7 +192,8 @@ def _check_loss(loss: Tensor) -> None:
         raise GraphgradError(f"the loss of a network is a Tensor, but {type(loss).__name__} was given")
     if loss.shape:
         raise GraphgradError(
-            f"the loss of a network is a scalar, but {loss.name} has shape {show(loss.shape)}; gg.mean or gg.sum makes it one"
+            f"the loss of a network is a scalar, but {loss.name} has shape {show(loss.shape)}; "
+            "gg.mean or gg.sum makes it one"
         )
     if loss.dtype not in FLOATS:
         raise GraphgradError(f"the loss of a network is a float, but {loss.name} is {loss.dtype}")
@@ -201,19 +206,33 @@ def _check_leaves(net: Network) -> None:
         if not isinstance(t, Tensor) or t.graph is not net.graph:
             raise GraphgradError(f"{what} of a network is a Tensor of the graph of its loss, but {t!r} was given")
         if t.node.operator.name != "input":
-            raise GraphgradError(f"{what} of a network is an input of its graph, but {t.name} is a {t.node.operator.name}")
+            raise GraphgradError(
+                f"{what} of a network is an input of its graph, but {t.name} is a {t.node.operator.name}"
+            )
     if len({t.id for t in given}) < len(given):
-        raise GraphgradError(f"{', '.join(t.name for t in given)}: the inputs and the target of a network are different inputs of its graph")
+        raise GraphgradError(
+            f"{', '.join(t.name for t in given)}: "
+            "the inputs and the target of a network are different inputs of its graph"
+        )
     known = {t.id for t in given}
     for t in (*_needed(net.loss, "input"), *_needed(net.loss, "state")):
         if t.id not in known:
-            told = "which is neither among the inputs nor the target" if t.node.operator.name == "input" else "a state, which nothing would update"
+            told = (
+                "which is neither among the inputs nor the target"
+                if t.node.operator.name == "input"
+                else "a state, which nothing would update"
+            )
             raise GraphgradError(f"the loss depends on {t.name}, {told}")
     if not net.parameters:
-        raise GraphgradError(f"the loss {net.loss.name} depends on no parameter, so there is nothing to train; g.parameter(name, shape) makes one")
+        raise GraphgradError(
+            f"the loss {net.loss.name} depends on no parameter, so there is nothing to train; "
+            "g.parameter(name, shape) makes one"
+        )
     for p in net.parameters:
         if not all(isinstance(d, int) for d in p.shape):
-            raise GraphgradError(f"the parameter {p.name} has shape {show(p.shape)}; to train it, its dimensions are to be numbers")
+            raise GraphgradError(
+                f"the parameter {p.name} has shape {show(p.shape)}; to train it, its dimensions are to be numbers"
+            )
         if p.dtype not in FLOATS:
             raise GraphgradError(f"the parameter {p.name} is {p.dtype}; only floats can be trained")
 
@@ -227,7 +246,11 @@ def _check_prediction(net: Network) -> None:
     known = {t.id for t in (*net.inputs, *net.parameters)}
     for t in (leaf for kind in ("input", "parameter", "state") for leaf in _needed(p, kind)):
         if t.id not in known:
-            told = "the target" if t is net.target else f"the {t.node.operator.name} {t.name}, which the loss knows nothing of"
+            told = (
+                "the target"
+                if t is net.target
+                else f"the {t.node.operator.name} {t.name}, which the loss knows nothing of"
+            )
             raise GraphgradError(f"the prediction {p.name} depends on {told}")
 
 
@@ -257,9 +280,9 @@ def feedforward(
     """A network Φ of widths d⁽⁰⁾, ..., d⁽ᴸ⁾: x⁽ˡ⁾ = φ⁽ˡ⁾(W⁽ˡ⁾ x⁽ˡ⁻¹⁾ + b⁽ˡ⁾), a sample in each row of x.
 
     `activation` is one for all hidden layers or one for each: a name, an operator, or any function of a Tensor.
-    `loss` is a name ("mean_squared_error", "mse", "cross_entropy", ...) or a function of prediction and target. Cross-
-    entropy takes integer labels of shape (N,) and, like binary cross-entropy, works on the last layer's z (the logits);
-    the prediction is then their softmax, or sigmoid. `initial` is a rule for all W or one for each (see `initial_law`);
+    `loss` is a name ("mean_squared_error", "mse", "cross_entropy", ...) or a function of prediction and target.
+    Cross-entropy takes integer labels of shape (N,). It and binary cross-entropy work on the last layer's z (logits),
+    whose softmax, or sigmoid, is then the prediction. `initial` is a rule for all W or one for each (`initial_law`):
     "auto" is "he" for relu and its kin, "lecun" for selu, "glorot" for others. Biases start at zero.
 
     >>> import graphgrad as gg
@@ -268,18 +291,26 @@ def feedforward(
     """
     sizes = tuple(whole("a width", d, 1) for d in _sequence("widths", widths))
     if len(sizes) < 2:
-        raise GraphgradError(f"a network has at least two widths, of its input and its output, but {list(sizes)} was given")
+        raise GraphgradError(
+            f"a network has at least two widths, of its input and its output, but {list(sizes)} was given"
+        )
     layers = len(sizes) - 1
     hidden = _one_each("activation", activation, layers - 1, "hidden layer")
+    if isinstance(activation, str):
+        _activation(activation)  # known, also where there is no hidden layer
     chosen = LOSSES.get(loss) if isinstance(loss, str) else loss
     if chosen is None:
         raise GraphgradError(f"no loss is called {loss!r}; there are: {', '.join(LOSSES)}{_meant(str(loss), LOSSES)}")
     kind = chosen.name if isinstance(chosen, Loss) else ""
     logits = kind in ("cross_entropy", "binary_cross_entropy")
     if logits and output_activation is not None:
-        raise GraphgradError(f"{kind} works on the last layer's values before any activation; leave output_activation out")
+        raise GraphgradError(
+            f"{kind} works on the last layer's values before any activation; leave output_activation out"
+        )
     if kind == "cross_entropy" and sizes[-1] < 2:
-        raise GraphgradError("cross_entropy needs a last width of at least 2, one for each class; binary_cross_entropy needs 1")
+        raise GraphgradError(
+            "cross_entropy needs a last width of at least 2, one for each class; binary_cross_entropy needs 1"
+        )
     phis = [_activation(a) for a in (*hidden, output_activation if output_activation is not None else "identity")]
     rules = [_rule(r, phi) for r, phi in zip(_one_each("initial", initial, layers, "layer"), phis, strict=True)]
 
@@ -323,7 +354,9 @@ def parse_network(text: str) -> Network:
     numbers = widths.split("-")
     for number in numbers:
         if not (number.isascii() and number.isdigit() and int(number) > 0):
-            raise GraphgradError(f"{text!r}: the width {number!r} is no whole number from 1 on; a network is written {form}")
+            raise GraphgradError(
+                f"{text!r}: the width {number!r} is no whole number from 1 on; a network is written {form}"
+            )
     names = dict(zip(("activation", "loss"), rest, strict=False))
     return feedforward([int(number) for number in numbers], **names)
 
@@ -340,12 +373,14 @@ def _one_each(name: str, given: Any, number: int, what: str) -> tuple[Any, ...]:
         return (given,) * number
     each = _sequence(name, given)
     if len(each) != number:
-        raise GraphgradError(f"{name} is one for all or one for each {what}: there are {number}, but {len(each)} were given")
+        raise GraphgradError(
+            f"{name} is one for all or one for each {what}: there are {number}, but {len(each)} were given"
+        )
     return each
 
 
-def _activation(given: Any) -> Callable[[Tensor], Any]:
-    if callable(given):
+def _activation(given: Activation) -> Callable[[Tensor], Any]:
+    if not isinstance(given, str):
         return given
     if given not in ACTIVATIONS:
         names = ", ".join(ACTIVATIONS)
@@ -370,4 +405,3 @@ def _applied(activation: Callable[[Tensor], Any], z: Tensor) -> Tensor:
     if not isinstance(x, Tensor) or x.shape != z.shape or x.dtype != z.dtype:
         raise GraphgradError(f"an activation keeps shape and dtype of {z!r}, but {activation!r} gave {x!r}")
     return x
-

@@ -13,6 +13,7 @@ from graphgrad.operator import Operator
 from graphgrad.types import Dim, Shape, show
 
 LONG = 60  # nodes; a longer formula is cut to names
+SHORT = 4  # numbers; a longer constant is cut to its shape
 
 
 class Piece(NamedTuple):
@@ -100,17 +101,21 @@ def leaf_text(graph: Graph, node: Node, *, latex: bool) -> str:
         return str(node["dim"]).replace("*", r"\cdot " if latex else "*")
     if node.operator.name == "constant":
         array = node["value"].array
-        if array.ndim == 0:
-            value = array.item()
-            return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else repr(value)
-        return f"[{show(array.shape)}]"
+        if array.size and (array == array.flat[0]).all():  # ones of a shape read as 1
+            return _number(array.flat[0].item())
+        return f"[{', '.join(_number(v) for v in array.tolist())}]" if array.ndim == 1 and array.size <= SHORT else f"[{show(array.shape)}]"
     return latex_name(graph.label(node.id)) if latex else graph.label(node.id)
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else repr(value)
 
 
 def _leaf_binding(node: Node) -> int:
     """-2, N + 1 and 2*N want parentheses; names do not."""
-    if node.operator.name == "constant" and not node.shape:
-        return 15 if str(node["value"].array.item()).startswith("-") else 100
+    if node.operator.name == "constant":
+        array = node["value"].array
+        return 15 if array.size and (array == array.flat[0]).all() and str(array.flat[0]).startswith("-") else 100
     if node.operator.kind != "size" or not isinstance(node["dim"], Dim):
         return 100
     if len(node["dim"].terms) > 1:

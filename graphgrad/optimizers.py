@@ -37,7 +37,7 @@ class Optimizer(Protocol):
     """Anything with this method is an optimizer."""
 
     def update(self, theta: Tensor, g: Tensor, k: Tensor, state: State) -> Mapping[Tensor, Tensor]:
-        """The new value of theta and of each state, from the old ones, the gradient g and the number k of updates so far."""
+        """The new values of theta and of states, from the old ones, the gradient g and the number k of updates."""
         ...
 
 

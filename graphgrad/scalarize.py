@@ -24,7 +24,7 @@ FOLDED = {"max": "maximum", "min": "minimum", "prod": "multiply"}
 
 
 class Scalarized(Mapping[Tensor, Entries]):
-    """The written-out graph, and for each tensor of the old one (of those that were asked for, and its leaves) its entries.
+    """The written-out graph, and the entries of each tensor that was asked for and of each leaf of the old one.
 
     `s[W][0, 1]` is the Tensor of W_1_2; of a tensor of rank 0, `s.scalar(L)` is the one Tensor.
     """
@@ -50,7 +50,10 @@ class Scalarized(Mapping[Tensor, Entries]):
         return only
 
     def __repr__(self) -> str:
-        return f"<scalarized: {', '.join(f'{t.name} {show(e.shape)}' for t, e in self._entries.items())}; {len(self.graph.nodes)} nodes>"
+        return (
+            f"<scalarized: {', '.join(f'{t.name} {show(e.shape)}' for t, e in self._entries.items())}; "
+            f"{len(self.graph.nodes)} nodes>"
+        )
 
 
 def scalarize(tensors: Tensor | Sequence[Tensor] | Graph, sizes: Sizes | None = None) -> Scalarized:
@@ -79,11 +82,15 @@ def scalarize(tensors: Tensor | Sequence[Tensor] | Graph, sizes: Sizes | None = 
         raise GraphgradError("scalarize takes tensors of one graph")
     old = wanted[0].graph
     leaves = [old.tensor(i) for i in old.ancestors([t.id for t in wanted]) if old.nodes[i].operator.kind == "leaf"]
-    named = sorted({name for i in old.ancestors([t.id for t in wanted]) for d in old.nodes[i].shape for name in size_names(d)})
+    named = sorted(
+        {name for i in old.ancestors([t.id for t in wanted]) for d in old.nodes[i].shape for name in size_names(d)}
+    )
     numbers = {**dict.fromkeys(named, 1), **(sizes or {})}
     bound, moved = _bound(wanted, numbers)
     plain, again = lower([bound.tensor(moved[t.id].id) for t in wanted], _written_entrywise)
-    writer = _Writer(plain, {again[moved[t.id].id].id: _indexed(t.shape, numbers) for t in leaves if moved[t.id].id in again})
+    writer = _Writer(
+        plain, {again[moved[t.id].id].id: _indexed(t.shape, numbers) for t in leaves if moved[t.id].id in again}
+    )
     with paused_gc():
         entries = writer.write([again[moved[t.id].id].id for t in wanted])
     shown = [t for t in (*leaves, *wanted) if moved[t.id].id in again and again[moved[t.id].id].id in entries]
@@ -113,7 +120,11 @@ def _number(dim: Dimension, sizes: Sizes) -> int:
 
 def _written_entrywise(node: Node) -> bool:
     """What is written out as it stands: functions of single numbers, and what only moves and adds."""
-    return node.operator.kind in ("elementwise", "leaf", "size", "view") or node.operator.name in ("sum", "matmul", *FOLDED)
+    return node.operator.kind in ("elementwise", "leaf", "size", "view") or node.operator.name in (
+        "sum",
+        "matmul",
+        *FOLDED,
+    )
 
 
 class _Writer:
@@ -128,7 +139,9 @@ class _Writer:
         for id in self.old.ancestors(wanted):
             node = self.old.nodes[id]
             if int(np.prod(_shape(node))) > LIMIT:
-                raise GraphgradError(f"{self.old.where(id)} has {int(np.prod(_shape(node)))} entries: scalarize is for small graphs")
+                raise GraphgradError(
+                    f"{self.old.where(id)} has {int(np.prod(_shape(node)))} entries: scalarize is for small graphs"
+                )
             with self.new.asked_by(self.old.lines.get(id, ())):
                 entries[id] = self.node(node, [entries[i] for i in node.inputs])
             if node.operator.kind != "leaf":
@@ -147,11 +160,15 @@ class _Writer:
         if kind == "elementwise" or name == "checked_index":
             spread = np.broadcast_arrays(*operands) if len({o.shape for o in operands}) > 1 else operands
             attributes = dict(node.attributes)
-            return _entries(_shape(node), lambda index: self.new.apply(node.operator, [o[index] for o in spread], attributes))
+            return _entries(
+                _shape(node), lambda index: self.new.apply(node.operator, [o[index] for o in spread], attributes)
+            )
         if name == "matmul":
             return self.matmul(node, *operands)
         if name in FOLDED:
             return self.folded(node, operands[0])
+        if name == "gather" and node.inputs[1] not in self.numbers:
+            return self.chosen(node, *operands)
         return self.moved(node, operands)
 
     def constants(self, node: Node, value: Any) -> Entries:
@@ -176,14 +193,15 @@ class _Writer:
     def name(self, node: Node, entries: Entries) -> None:
         """z of shape (1, 3) becomes z_1, z_2, z_3: an axis of one entry has no index."""
         if entries.ndim == 0:
-            carry(self.old, node.id, entries[()])
+            carry(self.old, node.id, entries.item())
             return
         for name in self.old.names.get(node.id, ()):
             for index in np.ndindex(entries.shape):
                 own = [str(i + 1) for i, extent in zip(index, entries.shape, strict=True) if extent != 1]
                 full = "_".join([name, *own])
                 if full not in self.new:
-                    self.new.set_name(entries[index].id, full)
+                    entry: Tensor = entries[index]  # type: ignore[assignment]
+                    self.new.set_name(entry.id, full)
 
     def matmul(self, node: Node, x: Entries, y: Entries) -> Entries:
         """Each entry a sum of products."""
@@ -225,6 +243,20 @@ class _Writer:
 
         return _entries(flat.shape[:-1], entry).reshape(_shape(node))
 
+    def chosen(self, node: Node, x: Entries, indices: Entries) -> Entries:
+        """Which entry it is depends on data: where(i = 0, x_1, where(i = 1, x_2, ...))."""
+        axis = node["axis"]
+
+        def entry(index: tuple[int, ...]) -> Tensor:
+            before, at, after = index[:axis], index[axis : axis + indices.ndim], index[axis + indices.ndim :]
+            candidates = [x[(*before, k, *after)] for k in range(x.shape[axis])]
+            result = candidates[-1]
+            for k in reversed(range(len(candidates) - 1)):
+                result = OPERATORS["where"](indices[at] == k, candidates[k], result)
+            return result
+
+        return _entries(_shape(node), entry)
+
     def moved(self, node: Node, operands: list[Entries]) -> Entries:
         """What only moves and adds: NumPy does it, on arrays of nodes. Indices must be constants."""
         given: list[Any] = []
@@ -243,11 +275,15 @@ class _Writer:
             with np.errstate(all="ignore"):
                 result = node.operator.reference(*given, **dict(node.attributes))
         except (TypeError, GraphgradError):
-            raise GraphgradError(f"scalarize cannot write out {self.old.where(node.id)}: it is no sum of single entries") from None
+            raise GraphgradError(
+                f"scalarize cannot write out {self.old.where(node.id)}: it is no sum of single entries"
+            ) from None
         array = np.empty(_shape(node), dtype=object)
         array[...] = result
         zero = np.zeros((), node.dtype)
-        return _entries(array.shape, lambda index: t if isinstance(t := array[index], Tensor) else self.new.constant(zero + t))
+        return _entries(
+            array.shape, lambda index: t if isinstance(t := array[index], Tensor) else self.new.constant(zero + t)
+        )
 
 
 def _shape(node: Node) -> tuple[int, ...]:

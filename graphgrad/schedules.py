@@ -64,7 +64,7 @@ def inverse(alpha: float, decay: float = 1.0, power: float = 1.0) -> Schedule:
 
 
 def exponential(alpha: float, factor: float, every: int = 1, stairs: bool = False) -> Schedule:
-    """α_k = α · factor^(k / every); with `stairs` the exponent is rounded down, so that α_k falls every `every` steps."""
+    """α_k = α · factor^(k / every); with `stairs` the exponent is rounded down: α_k falls every `every` steps."""
     checked("exponential", scheduled=False, alpha=alpha, factor=factor)
     _steps("exponential", "every", every)
     text = f"exponential({alpha}, {factor}, every={every}, stairs={stairs})"
@@ -74,7 +74,7 @@ def exponential(alpha: float, factor: float, every: int = 1, stairs: bool = Fals
 
 
 def cosine(alpha: float, steps: int, final: float = 0.0) -> Schedule:
-    """α_k = final + (α - final) · (1 + cos(π·k / steps)) / 2, and `final` from k = steps on (Loshchilov and Hutter, 2017)."""
+    """α_k = final + (α - final) · (1 + cos(π·k / steps)) / 2, then `final` (Loshchilov and Hutter, 2017)."""
     checked("cosine", scheduled=False, alpha=alpha, final=final)
     _steps("cosine", "steps", steps)
     return Schedule(
@@ -84,7 +84,7 @@ def cosine(alpha: float, steps: int, final: float = 0.0) -> Schedule:
 
 
 def warm_up(then: Scheduled, steps: int, start: float = 0.0) -> Schedule:
-    """From `start` in a straight line up to then(0) within `steps` steps; from there `then`, counted from its own k = 0."""
+    """A straight line from `start` to then(0) within `steps` steps; from there `then`, counted from its own k = 0."""
     checked("warm_up", then=then)
     checked("warm_up", scheduled=False, start=start)
     _steps("warm_up", "steps", steps)
@@ -161,7 +161,11 @@ def checked(owner: str, /, *, below: float = math.inf, scheduled: bool = True, *
 
 def is_number(value: Any) -> bool:
     """A finite real number that is no bool."""
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and bool(np.isfinite(value))
+    )
 
 
 def _steps(owner: str, name: str, value: Any) -> None:

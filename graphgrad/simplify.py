@@ -42,7 +42,7 @@ def simplify(
     rules: Sequence[Rewrite] | None = None,
     lowered: bool = False,
 ) -> tuple[Graph, dict[int, Tensor]]:
-    """A simpler graph of the same values, and where each old node went. `counts` is told how often each rewrite applied.
+    """A simpler graph of the same values, and where each old node went. `counts` is told how often each applied.
 
     `keep` are leaves that come along although nothing may need them; `exact` leaves out what moves rounding;
     `lowered` leaves out what would make a composite again.
@@ -54,7 +54,9 @@ def simplify(
     by_kind = table.get("elementwise", [])
 
     def applies(node: Node, found: Tensor | None) -> bool:
-        return found is not None and found.id != node.id and not (lowered and found.node.operator.definition is not None)
+        if found is None or found.id == node.id:
+            return False
+        return not (lowered and found.node.operator.definition is not None)
 
     def once(node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
         for rule in table.get(node.operator.name, ()):

@@ -60,9 +60,12 @@ def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32") -
     heads = [net.loss, *([net.prediction] if net.prediction is not None else [])]
     outputs = [*heads, *leaves, *net.parameters]
     graph, where = with_dtype(outputs, dtype)
-    theta, starts = None, {}
+    theta: Tensor | None = None
+    starts: dict[str, int] = {}
     if packed:
-        graph, theta, starts, now = _on_one_vector([where[t.id] for t in outputs], [where[p.id] for p in net.parameters])
+        graph, theta, starts, now = _on_one_vector(
+            [where[t.id] for t in outputs], [where[p.id] for p in net.parameters]
+        )
         where = compose(where, now)
     parameters = {p.name: where[p.id] for p in net.parameters}
     d = derive(where[net.loss.id], wrt=list(parameters.values()))
@@ -90,7 +93,9 @@ def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32") -
     )
 
 
-def _on_one_vector(outputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Graph, Tensor, dict[str, int], dict[int, Tensor]]:
+def _on_one_vector(
+    outputs: Sequence[Tensor], parameters: Sequence[Tensor]
+) -> tuple[Graph, Tensor, dict[str, int], dict[int, Tensor]]:
     """The graph with each parameter replaced by a view of one vector, which carries the parameter's name."""
     starts: dict[str, int] = {}
     size = 0
@@ -140,24 +145,32 @@ class _States:
         slot = self.slots.get((name, of))
         if slot is None:
             wish = _free(self.graph, f"{name}_{of}" if of else name)
-            leaf = self.graph.state(wish, () if weak else self.theta.shape, "float64" if weak else self.theta.dtype, weak=weak)
+            leaf = self.graph.state(
+                wish, () if weak else self.theta.shape, "float64" if weak else self.theta.dtype, weak=weak
+            )
             slot = self.slots[name, of] = Slot(name, of, leaf, weak)
         if slot.weak != weak:
             raise GraphgradError(f"the optimizer asks for its state {name} as a number and as a tensor")
         return slot.leaf
 
 
-def _checked_updates(optimizer: Optimizer, theta: Tensor, g: Tensor, k: Tensor, states: _States) -> dict[Tensor, Tensor]:
+def _checked_updates(
+    optimizer: Optimizer, theta: Tensor, g: Tensor, k: Tensor, states: _States
+) -> dict[Tensor, Tensor]:
     """What the optimizer's formula makes of one tensor of parameters."""
     states.theta = theta
     own = type(optimizer).__name__
     updates = optimizer.update(theta, g, k, states)
     if not isinstance(updates, Mapping) or theta not in updates:
-        raise GraphgradError(f"{own}.update returns a mapping from theta and its states to their new values, but {updates!r} was returned")
+        raise GraphgradError(
+            f"{own}.update returns a mapping from theta and its states to their new values, but returned {updates!r}"
+        )
     allowed = {theta, *(slot.leaf for slot in states.slots.values())}
     for leaf, value in updates.items():
         if not isinstance(leaf, Tensor) or leaf not in allowed:
-            raise GraphgradError(f"{own}.update gives a new value to {leaf!r}, which is neither theta nor one of its states")
+            raise GraphgradError(
+                f"{own}.update gives a new value to {leaf!r}, which is neither theta nor one of its states"
+            )
         if not isinstance(value, Tensor) or value.shape != leaf.shape:
             given = f"shape {show(value.shape)}" if isinstance(value, Tensor) else repr(value)
             raise GraphgradError(f"{own}.update gives {leaf.name} of shape {show(leaf.shape)} a new value of {given}")

@@ -71,7 +71,9 @@ def to_json(graph: Graph) -> str:
     for node in graph.nodes:
         if isinstance(node.operator, CustomOperator):
             if operators.setdefault(node.operator.name, node.operator) != node.operator:
-                raise GraphgradError(f"two different operators are named {node.operator.name}: a stored graph knows them by name")
+                raise GraphgradError(
+                    f"two different operators are named {node.operator.name}: a stored graph knows them by name"
+                )
         elif OPERATORS.get(node.operator.name) is not node.operator:
             raise GraphgradError(f"{graph.where(node.id)} has an operator that stands in no table: it cannot be stored")
     named = [(name, id) for id in sorted(graph.names) for name in graph.names[id]]
@@ -139,14 +141,18 @@ def from_json(text: str) -> Graph:
     except GraphgradError:
         raise
     except json.JSONDecodeError as error:
-        raise GraphgradError(f"not a stored graph: no JSON, {error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise GraphgradError(
+            f"not a stored graph: no JSON, {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise GraphgradError(f"not a stored graph: no JSON that can be read: {error}") from None
     if not isinstance(stored, dict) or stored.get("format") != FORMAT:
         raise GraphgradError(f'not a stored graph: "format" is not {_dump(FORMAT)}')
     if type(stored.get("version")) is not int or stored["version"] != VERSION:
         raise GraphgradError(f"a stored graph of version {_show(stored.get('version'))}; version {VERSION} can be read")
-    _keys("a stored graph", stored, {"format": object, "version": object, "operators": dict, "nodes": list, "names": dict})
+    _keys(
+        "a stored graph", stored, {"format": object, "version": object, "operators": dict, "nodes": list, "names": dict}
+    )
     operators = {name: _read_operator(name, entry) for name, entry in stored["operators"].items()}
     graph = Graph()
     with paused_gc(), graph.asked_by(()):
@@ -199,21 +205,33 @@ def _read_node(graph: Graph, id: int, entry: Any, operators: dict[str, CustomOpe
         if type(i) is not int or not 0 <= i < id:
             raise GraphgradError(f"{where}: its input {_show(i)} is no node before it")
     if not operator.variadic and len(entry["inputs"]) != len(operator.operands):
-        raise GraphgradError(f"{where}: {operator.signature} has {len(operator.operands)} inputs, but {len(entry['inputs'])} were found")
-    attributes = {key: _read_attribute(f"{where}, attribute {_dump(key)}", value) for key, value in entry["attributes"].items()}
+        raise GraphgradError(
+            f"{where}: {operator.signature} has {len(operator.operands)} inputs, but {len(entry['inputs'])} were found"
+        )
+    attributes = {
+        key: _read_attribute(f"{where}, attribute {_dump(key)}", value) for key, value in entry["attributes"].items()
+    }
     try:
-        made = _leaf(graph, name, attributes) if operator.kind == "leaf" else graph.insert(operator, tuple(entry["inputs"]), attributes)
+        made = (
+            _leaf(graph, name, attributes)
+            if operator.kind == "leaf"
+            else graph.insert(operator, tuple(entry["inputs"]), attributes)
+        )
     except GraphgradError as error:
         message = str(error).partition("\n  at ")[0]  # the line that asked for reading tells nothing
         raise GraphgradError(f"{where}: {message}") from None
     except Exception as error:  # shape rules trust their caller; what stands in a file may be anything
-        raise GraphgradError(f"{where}: its attributes {_show(entry['attributes'])} are not those of {name}: {error}") from None
+        raise GraphgradError(
+            f"{where}: its attributes {_show(entry['attributes'])} are not those of {name}: {error}"
+        ) from None
     if made.node.operator is not operator:
         raise GraphgradError(f"{where} needs no node: its inputs are constants")
     if made.id != id:
         raise GraphgradError(f"{where} is the same as node {made.id}")
     if repr(made.node.attributes) != repr(tuple(attributes.items())):
-        raise GraphgradError(f"{where}: its attributes are {_show(_node(made.node)['attributes'])}, not {_show(entry['attributes'])}")
+        raise GraphgradError(
+            f"{where}: its attributes are {_show(_node(made.node)['attributes'])}, not {_show(entry['attributes'])}"
+        )
 
 
 def _leaf(graph: Graph, kind: str, attributes: dict[str, Any]) -> Tensor:
@@ -265,7 +283,9 @@ def _read_array(where: str, value: dict[str, Any]) -> Value:
         raise GraphgradError(f"{where}: its data are no base64") from None
     wanted = math.prod(shape) * np.dtype(dtype).itemsize
     if not isinstance(data, str) or len(content) != wanted:
-        raise GraphgradError(f"{where}: {len(content)} bytes of data, where {dtype} of shape {tuple(shape)} has {wanted}")
+        raise GraphgradError(
+            f"{where}: {len(content)} bytes of data, where {dtype} of shape {tuple(shape)} has {wanted}"
+        )
     if dtype == "bool" and content.strip(b"\x00\x01"):
         raise GraphgradError(f"{where}: bytes of bools are 0 and 1")
     return Value.of(np.frombuffer(content, np.dtype(dtype).newbyteorder("<")).reshape(shape).astype(dtype))
@@ -273,10 +293,21 @@ def _read_array(where: str, value: dict[str, Any]) -> Value:
 
 def _read_operator(name: str, entry: Any) -> CustomOperator:
     where = f"operator {name}"
-    kinds: dict[str, type] = {"operands": list, "defaults": dict, "steps": list, "formula": str, "text": str, "latex": str, "binding": int}
+    kinds: dict[str, type] = {
+        "operands": list,
+        "defaults": dict,
+        "steps": list,
+        "formula": str,
+        "text": str,
+        "latex": str,
+        "binding": int,
+    }
     _keys(where, entry, kinds)
     defaults = {k: _read_attribute(where, v) for k, v in entry["defaults"].items()}
-    steps: Steps = tuple(tuple(_read_attribute(where, part) for part in step) if isinstance(step, list) else () for step in entry["steps"])
+    steps: Steps = tuple(
+        tuple(_read_attribute(where, part) for part in step) if isinstance(step, list) else ()
+        for step in entry["steps"]
+    )
     if any(not step or any(type(part) not in (str, int, float, bool) for part in step) for step in steps):
         raise GraphgradError(f"{where}: a step is a list of a name and what it takes")
     try:

@@ -1,4 +1,4 @@
-"""Graphs and sympy: a scalar graph as an expression, an expression as a graph, and a user's own elementwise operator."""
+"""Graphs and sympy: a scalar graph as an expression, an expression as a graph, a user's own elementwise operator."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def to_sympy(tensor: Tensor) -> sympy.Expr:
         return found[result.id]
     except RecursionError:
         raise GraphgradError(
-            f"{tensor.name} is computed by {len(graph.nodes)} nodes, which nest too deeply for sympy: its own functions recurse"
+            f"{tensor.name} is computed by {len(graph.nodes)} nodes, which nest too deeply for sympy: its own "
+            f"functions recurse"
         ).at(tensor.graph._line()) from None
 
 
@@ -111,7 +112,7 @@ def _cast(graph: Graph, node: Node, operand: Any) -> Any:
     import sympy as sp
 
     before, after = graph.nodes[node.inputs[0]].dtype, node.dtype
-    if before == after or after.startswith("float") and before != "bool":
+    if before == after or (after.startswith("float") and before != "bool"):
         return operand
     if before == "bool":
         return sp.Piecewise((1, operand), (0, True))
@@ -136,9 +137,13 @@ def from_sympy(expr: sympy.Basic, /, **tensors: Operand) -> Tensor:
     steps = lower(expr)
     names = [str(step[1]) for step in steps if step[0] == "operand"]
     if missing := sorted(set(names) - tensors.keys()):
-        raise GraphgradError(f"the expression has the symbols {', '.join(sorted(names))}; no tensor was given for {', '.join(missing)}")
+        raise GraphgradError(
+            f"the expression has the symbols {', '.join(sorted(names))}; no tensor was given for {', '.join(missing)}"
+        )
     if unknown := sorted(tensors.keys() - set(names)):
-        raise GraphgradError(f"the expression has no {', '.join(unknown)}; its symbols are {', '.join(sorted(names)) or 'none'}")
+        raise GraphgradError(
+            f"the expression has no {', '.join(unknown)}; its symbols are {', '.join(sorted(names)) or 'none'}"
+        )
     graphs = [t.graph for t in tensors.values() if isinstance(t, Tensor)]
     if not graphs:
         raise GraphgradError("from_sympy builds nodes of a graph, so at least one symbol is given a Tensor")
@@ -177,7 +182,9 @@ def elementwise(
     defaults = {str(k): v for k, v in (parameters or {}).items()}
     found = {s.name: s for s in getattr(expr, "free_symbols", ())}
     if len(found) < len(getattr(expr, "free_symbols", ())):
-        raise GraphgradError(f"{name}: two different symbols of the expression have one name; its names are {', '.join(sorted(found))}")
+        raise GraphgradError(
+            f"{name}: two different symbols of the expression have one name; its names are {', '.join(sorted(found))}"
+        )
     if isinstance(variables, str):
         variables = variables.replace(",", " ").split()
     if variables is None:
@@ -187,9 +194,14 @@ def elementwise(
     order += [n for n in defaults if n not in order]
     for operand in order:
         if operand not in found:
-            raise GraphgradError(f"{name}: {operand} does not occur in the expression; its symbols are {', '.join(sorted(found)) or 'none'}")
+            raise GraphgradError(
+                f"{name}: {operand} does not occur in the expression; "
+                f"its symbols are {', '.join(sorted(found)) or 'none'}"
+            )
     if missing := sorted(found.keys() - set(order)):
-        raise GraphgradError(f"{name}: the expression has {', '.join(missing)}, but its variables are {', '.join(order)}")
+        raise GraphgradError(
+            f"{name}: the expression has {', '.join(missing)}, but its variables are {', '.join(order)}"
+        )
     binding, kinds = 100, ((sp.Add, 10), (sp.Mul, 20), (sp.Pow, 30))
     for kind, strength in kinds:
         if isinstance(expr, kind) and not isinstance(expr, sp.exp):
@@ -218,7 +230,7 @@ def _tokens(symbols: Mapping[str, Any]) -> dict[Any, Any]:
 
 
 def _template(text: str, symbols: Mapping[str, Any]) -> str:
-    """A printed expression as a template: literal braces doubled, each symbol its operand, in parentheses unless an atom."""
+    """A printed expression as a template: braces doubled, each symbol its operand, in parentheses unless an atom."""
     text = text.replace("{", "{{").replace("}", "}}")
     for name in symbols:
         text = text.replace(_token(name), f"{{{name}:100}}")

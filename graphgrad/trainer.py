@@ -14,7 +14,7 @@ from graphgrad.errors import CallError, GraphgradError
 from graphgrad.graph import Tensor
 from graphgrad.networks import Network
 from graphgrad.optimizers import Adam, Optimizer
-from graphgrad.step import Slot, TrainingGraph, numbers, training_graph
+from graphgrad.step import TrainingGraph, numbers, training_graph
 from graphgrad.types import FLOATS, Array, show, solve_sizes
 
 Data: TypeAlias = Any  # an array, or for several inputs a sequence of them or a mapping by name
@@ -44,13 +44,17 @@ class Trainer:
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(net, Network):
-            raise GraphgradError(f"a Trainer trains a Network, but {type(net).__name__} was given; gg.Network(loss=...) makes one")
+            raise GraphgradError(
+                f"a Trainer trains a Network, but {type(net).__name__} was given; gg.Network(loss=...) makes one"
+            )
         self.net = net
         self.optimizer = optimizer if optimizer is not None else Adam()
         self.dtype = dtype
         self._target = target
         self.graph = training_graph(net, self.optimizer, dtype)
         self.function = compile([self.graph.loss], updates=self.graph.updates, target=target, copy=False)
+        for leaf in (self.graph.k, *[slot.leaf for slot in self.graph.slots]):
+            self.function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
         named = {t.name: position for position, t in enumerate(self.graph.inputs)}
         self._order = [named[node["name"]] for node in self.function.program.inputs]
         self._dtypes = [np.dtype(t.dtype) for t in self.graph.inputs]
@@ -71,11 +75,11 @@ class Trainer:
         leaves = self.graph.inputs
         if len(batch) != len(leaves):
             raise CallError(f"a batch is ({', '.join(t.name for t in leaves)}), but {len(batch)} arrays were given")
-        if all([type(a) is np.ndarray and a.dtype is d for a, d in zip(batch, self._dtypes, strict=True)]):
+        if all(type(a) is np.ndarray and a.dtype is d for a, d in zip(batch, self._dtypes, strict=True)):
             return batch
         return [_array(t.name, a, t) for t, a in zip(leaves, batch, strict=True)]
 
-    # -- what it holds --------------------------------------------------------------------------------------------------
+    # -- what it holds ------------------------------------------------------------------------------------------------
 
     @property
     def k(self) -> int:
@@ -92,7 +96,9 @@ class Trainer:
 
     @parameters.setter
     def parameters(self, values: Mapping[str, Any]) -> None:
-        arrays = self._named("parameters", values, {name: (numbers(p), self.dtype) for name, p in self.graph.parameters.items()})
+        arrays = self._named(
+            "parameters", values, {name: (numbers(p), self.dtype) for name, p in self.graph.parameters.items()}
+        )
         held = self.function.state
         if self.graph.theta is not None:
             held[self.graph.theta.name] = self._vector(arrays)
@@ -109,7 +115,7 @@ class Trainer:
         held = self.function.state
         state = {"k": held[self.graph.k.name]}
         for slot in self.graph.slots:
-            value = self._held(slot)
+            value = held[slot.leaf.name]
             if slot.weak:
                 state[slot.name] = value
             elif slot.of:
@@ -129,14 +135,9 @@ class Trainer:
             elif slot.of:
                 held[slot.leaf.name] = arrays[f"{slot.name}.{slot.of}"]
             else:
-                held[slot.leaf.name] = self._vector({name: arrays[f"{slot.name}.{name}"] for name in self.graph.parameters})
-
-    def _held(self, slot: Slot) -> Array:
-        """A state's value: zero until the first step has made room for it."""
-        try:
-            return self.function.state[slot.leaf.name]
-        except CallError:
-            return np.zeros(numbers(slot.leaf), slot.leaf.dtype)
+                held[slot.leaf.name] = self._vector(
+                    {name: arrays[f"{slot.name}.{name}"] for name in self.graph.parameters}
+                )
 
     def _parts(self, vector: Array) -> dict[str, Array]:
         parts = {}
@@ -148,7 +149,9 @@ class Trainer:
     def _vector(self, arrays: Mapping[str, Array]) -> Array:
         return np.concatenate([arrays[name].ravel() for name in self.graph.parameters])
 
-    def _named(self, what: str, values: Mapping[str, Any], wanted: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, Array]:
+    def _named(
+        self, what: str, values: Mapping[str, Any], wanted: Mapping[str, tuple[tuple[int, ...], str]]
+    ) -> dict[str, Array]:
         """Arrays for exactly the names that are wanted, each of its shape and dtype."""
         if not isinstance(values, Mapping) or values.keys() != wanted.keys():
             given = ", ".join(map(str, values)) if isinstance(values, Mapping) else repr(values)
@@ -157,18 +160,24 @@ class Trainer:
         for name, (shape, dtype) in wanted.items():
             array = np.asarray(values[name])
             if array.shape != shape or array.dtype.kind not in "iuf" or (dtype == "int64" and array.dtype.kind == "f"):
-                raise CallError(f"{what}: {name} is {dtype} of shape {show(shape)}, but {array.dtype.name} of shape {show(array.shape)} was given")
+                raise CallError(
+                    f"{what}: {name} is {dtype} of shape {show(shape)}, "
+                    f"but {array.dtype.name} of shape {show(array.shape)} was given"
+                )
             arrays[name] = array.astype(dtype)
         return arrays
 
-    # -- evaluation -----------------------------------------------------------------------------------------------------
+    # -- evaluation ---------------------------------------------------------------------------------------------------
 
     def predict(self, X: Data) -> Array:
         """The prediction for samples X, in the trainer's dtype."""
         if self.graph.prediction is None:
             raise GraphgradError("the network has no prediction; gg.Network(..., prediction=p) names it")
         n = len(self.net.inputs)
-        arrays = [_array(name, a, t) for (name, a), t in zip(_several("X", X, self.graph.inputs[:n]), self.graph.inputs[:n], strict=True)]
+        arrays = [
+            _array(name, a, t)
+            for (name, a), t in zip(_several("X", X, self.graph.inputs[:n]), self.graph.inputs[:n], strict=True)
+        ]
         _check_sizes(self.graph.inputs[:n], arrays)
         return np.concatenate([parts[0] for parts, _ in self._evaluated(self._predictor, arrays)])
 
@@ -197,12 +206,15 @@ class Trainer:
 
     def _correct(self, prediction: Array, target: Array) -> Array:
         if self.net.threshold is None:
-            return np.argmax(prediction, axis=-1) == target
-        return (prediction > self.net.threshold) == (target > self.net.threshold)
+            return np.asarray(np.equal(np.argmax(prediction, axis=-1), target))
+        return np.asarray(np.equal(prediction > self.net.threshold, target > self.net.threshold))
 
     @cached_property
     def _evaluator(self) -> Function:
-        outputs = [self.graph.loss, *([self.graph.prediction] if self.classifies and self.graph.prediction is not None else [])]
+        outputs = [
+            self.graph.loss,
+            *([self.graph.prediction] if self.classifies and self.graph.prediction is not None else []),
+        ]
         return compile(outputs, target=self._target)
 
     @cached_property
@@ -232,7 +244,7 @@ class Trainer:
 
 
 def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[str, str]) -> list[Array]:
-    """X and Y as contiguous arrays of the network's dtypes, in the order of `graph.inputs`, after all that can be checked."""
+    """X and Y as contiguous arrays of the network's dtypes, in the order of `graph.inputs`, checked."""
     n = len(net.inputs)
     pairs = _several(names[0], X, graph.inputs[:n])
     if net.target is None:
@@ -256,7 +268,8 @@ def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[s
         labels = arrays[-1]
         if labels.min() < 0 or labels.max() >= net.classes:
             raise CallError(
-                f"{names[1]} holds labels from {labels.min()} to {labels.max()}, but the network's {net.classes} classes are 0 to {net.classes - 1}"
+                f"{names[1]} holds labels from {labels.min()} to {labels.max()}, "
+                f"but the network's {net.classes} classes are 0 to {net.classes - 1}"
             )
     return arrays
 
@@ -268,7 +281,9 @@ def _several(name: str, data: Data, leaves: Sequence[Tensor]) -> list[tuple[str,
     wanted = [t.name for t in leaves]
     if isinstance(data, Mapping):
         if data.keys() != set(wanted):
-            raise CallError(f"{name} maps {', '.join(wanted)} to arrays, but {', '.join(map(str, data)) or 'nothing'} was given")
+            raise CallError(
+                f"{name} maps {', '.join(wanted)} to arrays, but {', '.join(map(str, data)) or 'nothing'} was given"
+            )
         return [(f"{name}[{n!r}]", data[n]) for n in wanted]
     if not isinstance(data, (tuple, list)) or len(data) != len(wanted):
         raise CallError(f"{name} is one array for each input, ({', '.join(wanted)}), or a mapping by name")
@@ -283,9 +298,15 @@ def _array(name: str, value: Any, leaf: Tensor) -> Array:
         raise CallError(f"{name} is no array: its rows have different lengths") from None
     kind, floats = array.dtype.kind, leaf.dtype in FLOATS
     if kind not in "biuf" or (kind == "f" and not floats) or (leaf.dtype == "bool" and kind != "b"):
-        hint = "; integer labels are wanted, X.astype(int) makes them".replace("X", name) if kind == "f" and leaf.dtype == "int64" else ""
+        hint = (
+            "; integer labels are wanted, X.astype(int) makes them".replace("X", name)
+            if kind == "f" and leaf.dtype == "int64"
+            else ""
+        )
         raise CallError(f"{name} is {array.dtype.name}, but {leaf.name} is {leaf.dtype}{hint}")
-    if len(array.shape) != len(leaf.shape) or any(isinstance(d, int) and d != n for d, n in zip(leaf.shape, array.shape, strict=True)):
+    if len(array.shape) != len(leaf.shape) or any(
+        isinstance(d, int) and d != n for d, n in zip(leaf.shape, array.shape, strict=True)
+    ):
         missing = leaf.shape[len(array.shape) :]
         hint = f"; {name}[:, None] would fit" if array.ndim == 1 and missing == (1,) else ""
         raise CallError(f"{name} has shape {show(array.shape)}, but {leaf.name} is {show(leaf.shape)}{hint}")
@@ -298,4 +319,6 @@ def _array(name: str, value: Any, leaf: Tensor) -> Array:
 
 
 def _check_sizes(leaves: Sequence[Tensor], arrays: Sequence[Array], names: Sequence[str] = ()) -> None:
-    solve_sizes((name, t.shape, a.shape) for name, t, a in zip(names or [t.name for t in leaves], leaves, arrays, strict=True))
+    solve_sizes(
+        (name, t.shape, a.shape) for name, t, a in zip(names or [t.name for t in leaves], leaves, arrays, strict=True)
+    )

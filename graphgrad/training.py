@@ -70,7 +70,7 @@ def train(
     Each epoch goes through a random partition of the samples into batches, the last one smaller; `batch_size=None` is
     one batch of all. `callback(trainer, record)` is called after each epoch and ends training by returning True.
     Ctrl-C ends it after the step at hand: what was learned is returned, with `interrupted` set. `progress` shows a bar
-    (by default on a terminal). Raises GraphgradError for data that does not fit, and where the loss is no longer finite.
+    (by default on a terminal). Raises GraphgradError for data that does not fit, and where the loss is not finite.
     """
     if batch_size is not None:
         whole("batch_size", batch_size, 1)
@@ -78,7 +78,10 @@ def train(
     whole("seed", seed, 0)
     trainer = Trainer(net, optimizer, dtype=dtype, seed=seed)
     if net.batch is None and batch_size is not None:
-        raise GraphgradError("the inputs and the target share no named size as first dimension, so batches cannot be cut: batch_size=None would fit")
+        raise GraphgradError(
+            "the inputs and the target share no named size as first dimension, so batches cannot be cut: "
+            "batch_size=None would fit"
+        )
     arrays = as_data(trainer.graph, net, X, Y, ("X", "Y"))
     checks = _validation(trainer, validation)
     history: History = {}
@@ -102,7 +105,9 @@ def train(
                 record = {"epoch": epoch, "loss": total / samples, **_rate(trainer), **_validated(trainer, checks)}
                 for name, value in record.items():
                     history.setdefault(name, []).append(value)
-                bar.set_postfix({name: f"{value:.4g}" for name, value in record.items() if name not in ("epoch", "rate")})
+                bar.set_postfix(
+                    {name: f"{value:.4g}" for name, value in record.items() if name not in ("epoch", "rate")}
+                )
                 if callback is not None and callback(trainer, record) is True:
                     break
                 if interrupted:
@@ -151,7 +156,10 @@ def _diverged(trainer: Trainer, loss: float, epoch: int) -> str:
 def _held_back_interrupt() -> Iterator[list[int]]:
     """Ctrl-C is noted in the list instead of raised, so that no update is cut in half; a second one is raised."""
     noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
         yield noted
         return
 

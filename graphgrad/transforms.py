@@ -21,8 +21,6 @@ from graphgrad.operators.shape import broadcast_to, reshape
 from graphgrad.operators.slices import stack
 from graphgrad.types import FLOATS, Shape, broadcast, count, show
 
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Forward mode
 # ---------------------------------------------------------------------------------------------------------------------
@@ -62,7 +60,9 @@ def _tangent(graph: Graph, tensor: Tensor, value: Operand) -> Tensor:
     if tangent.graph is not graph:
         raise DerivativeError(f"the tangent of {tensor.name} is of another graph").at(line)
     if broadcast(tangent.shape, tensor.shape) != tensor.shape:
-        raise DerivativeError(f"the tangent of {tensor.name} has shape {show(tangent.shape)}, but {show(tensor.shape)} is wanted").at(line)
+        raise DerivativeError(
+            f"the tangent of {tensor.name} has shape {show(tangent.shape)}, but {show(tensor.shape)} is wanted"
+        ).at(line)
     return _fitted(tangent, tensor.shape, tensor.dtype)
 
 
@@ -92,7 +92,9 @@ def _push(graph: Graph, node: Node, active: list[int], tangents: list[Tensor | N
     operator, attributes = node.operator, dict(node.attributes)
     inputs = [graph.tensor(i) for i in node.inputs]
     if operator.kind in ("linear", "view"):
-        moved = [_part(graph, t, inputs[k]) if k in active or passes(node, k) else inputs[k] for k, t in enumerate(tangents)]
+        moved = [
+            _part(graph, t, inputs[k]) if k in active or passes(node, k) else inputs[k] for k, t in enumerate(tangents)
+        ]
         parts = [graph.insert(operator, tuple(t.id for t in moved), attributes)]
     elif operator.kind == "multilinear":
         replaced = [[tangents[k] if k == j else t for k, t in enumerate(inputs)] for j in active]
@@ -100,12 +102,18 @@ def _push(graph: Graph, node: Node, active: list[int], tangents: list[Tensor | N
     elif operator.kind == "elementwise" and operator.pullback is not None:
         # The Jacobian of a function of single elements is diagonal: it is its own transpose.
         rules = [(k, operator.rule(k)) for k in active]
-        parts = [_as_tensor(graph, rule(tangents[k], *inputs, graph.tensor(node.id), **attributes)) for k, rule in rules if rule]
+        parts = [
+            _as_tensor(graph, rule(tangents[k], *inputs, graph.tensor(node.id), **attributes))
+            for k, rule in rules
+            if rule
+        ]
     elif operator.pullback is not None:
         parts = [_transposed(graph, node, active, tangents)]
     elif operator.definition is not None:
         defined = operator.definition(*inputs, **attributes)
-        inner = _forward(graph, graph.ancestors([defined.id]), {node.inputs[k]: t for k in active if (t := tangents[k]) is not None})
+        inner = _forward(
+            graph, graph.ancestors([defined.id]), {node.inputs[k]: t for k in active if (t := tangents[k]) is not None}
+        )
         parts = [inner[defined.id]] if defined.id in inner else [zeros(graph, node.shape, node.dtype)]
     else:
         raise DerivativeError(f"{operator.name} has no derivative, but {graph.where(node.id)} depends on what changes")
@@ -187,7 +195,9 @@ def hvp(scalar: Tensor, wrt: Tensor | Sequence[Tensor], vectors: Operand | Seque
     else:
         directions = list(vectors)  # type: ignore[arg-type]
     if len(directions) != len(targets):
-        raise DerivativeError(f"hvp by {len(targets)} tensors was given {len(directions)} vectors; one for each is wanted").at(scalar.graph._line())
+        raise DerivativeError(
+            f"hvp by {len(targets)} tensors was given {len(directions)} vectors; one for each is wanted"
+        ).at(scalar.graph._line())
     gradients = derive(scalar, targets)
     return _alike(wrt, jvp([gradients[t] for t in targets], dict(zip(targets, directions, strict=True))))
 
@@ -212,7 +222,9 @@ def jacobian(y: Tensor, x: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
     _one_graph("jacobian", [y, *targets])
     for t in (y, *targets):
         if t.dtype not in FLOATS:
-            raise DerivativeError(f"jacobian: {t.name} is {t.dtype}; a derivative is of floats by floats").at(y.graph._line())
+            raise DerivativeError(f"jacobian: {t.name} is {t.dtype}; a derivative is of floats by floats").at(
+                y.graph._line()
+            )
     with paused_gc():
         return _alike(x, [_jacobian(y, t) for t in targets])
 
@@ -220,12 +232,15 @@ def jacobian(y: Tensor, x: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
 def _jacobian(y: Tensor, x: Tensor) -> Tensor:
     graph, rows, columns = y.graph, _entries(y.shape), _entries(x.shape)
     if x.id not in (found := depends(graph, graph.ancestors([y.id]), {x.id})) or y.id not in found:
-        warnings.warn(f"{y.name} does not depend on {x.name}: its Jacobian is zero", UnusedParameterWarning, stacklevel=4)
+        warnings.warn(
+            f"{y.name} does not depend on {x.name}: its Jacobian is zero", UnusedParameterWarning, stacklevel=4
+        )
         return zeros(graph, (*y.shape, *x.shape), x.dtype)
     if rows is None and columns is None:
         raise DerivativeError(
             f"jacobian of {y.name} {show(y.shape)} by {x.name} {show(x.shape)}: each entry is derived on its own, "
-            f"so one of the two must have a shape of numbers only; build the graph with numbers in place of the named sizes"
+            f"so one of the two must have a shape of numbers only; build the graph with numbers in place of the "
+            f"named sizes"
         ).at(graph._line())
     if columns is None or (rows is not None and rows <= columns):
         units = np.eye(math.prod(_static(y.shape))).reshape(-1, *_static(y.shape))
@@ -282,12 +297,21 @@ def per_sample_gradients(losses: Tensor, wrt: Tensor | Sequence[Tensor]) -> Tens
     the graph for one sample (n = 1) and call it for each, or build it with a batch of numbers.
     """
     if not isinstance(losses, Tensor) or len(losses.shape) != 1:
-        found = f"{losses.name} has shape {show(losses.shape)}" if isinstance(losses, Tensor) else f"{type(losses).__name__} was given"
-        raise DerivativeError(f"per_sample_gradients wants a vector of losses, one for each sample, but {found}; reduction='none' gives one")
+        found = (
+            f"{losses.name} has shape {show(losses.shape)}"
+            if isinstance(losses, Tensor)
+            else f"{type(losses).__name__} was given"
+        )
+        raise DerivativeError(
+            f"per_sample_gradients wants a vector of losses, one for each sample, but {found}; reduction='none' "
+            f"gives one"
+        )
     if not isinstance(losses.shape[0], int):
         raise DerivativeError(
-            f"per_sample_gradients of {losses.name} {show(losses.shape)}: each sample is derived on its own, so their number "
-            f"must be known, but it is {losses.shape[0]}; build the graph with a batch of numbers, or for one sample and "
+            f"per_sample_gradients of {losses.name} {show(losses.shape)}: each sample is derived on its own, so "
+            f"their number "
+            f"must be known, but it is {losses.shape[0]}; build the graph with a batch of numbers, or for one "
+            f"sample and "
             f"call it for each"
         ).at(losses.graph._line())
     targets = _several(wrt)

@@ -134,7 +134,13 @@ def divide_exactly(a: Dimension, b: Dimension) -> Dimension | None:
     divisor = _terms(b)
     if b == 0:
         return None
-    order = lambda term: (sum(p for _, p in term[0]), term[0])  # noqa: E731
+    names = sorted(size_names(a) | size_names(b))
+
+    def order(term: tuple[Monomial, int]) -> tuple[int, list[int]]:
+        """By degree, then by the powers of each name in turn: an order that products keep, as long division needs."""
+        powers = dict(term[0])
+        return sum(powers.values()), [powers.get(name, 0) for name in names]
+
     lead, lead_factor = max(divisor, key=order)
     quotient: Dimension = 0
     while a != 0:
@@ -300,6 +306,8 @@ class Value:
 
     @staticmethod
     def of(value: Any) -> Value:
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise DTypeError(f"the constant {value} does not fit int64")
         array = np.asarray(value)
         kind = array.dtype.kind
         wanted = "int64" if kind in "iu" else _NAMES.get(array.dtype)

@@ -80,7 +80,11 @@ def test_labels_and_indices_are_in_range(classes: int) -> None:
         g = gg.Graph()
         x, i = g.input("x", ("N", 2)), g.input("i", ("N",), "int64")
         W = g.parameter("W", (classes, 2))
-        for loss in (gg.mean(gg.one_hot(i, classes) * (x @ W.T)), gg.sum(gg.take(W, i, axis=0) ** 2), gg.cross_entropy(x @ W.T, i)):
+        for loss in (
+            gg.mean(gg.one_hot(i, classes) * (x @ W.T)),
+            gg.sum(gg.take(W, i, axis=0) ** 2),
+            gg.cross_entropy(x @ W.T, i),
+        ):
             report = gg.check(loss, [W], seed=seed)
             assert report.ok, str(report)
 
@@ -112,7 +116,9 @@ def test_nan_is_named_where_it_begins() -> None:
     assert report.notes[0].startswith("NaN in the value of root = sqrt (made at test_check.py:")
     report = gg.check(loss, values={"w": [4.0, 0.0]})
     assert len(report.notes) == 1
-    assert report.notes[0].startswith("NaN in the adjoint w\u0304 = r\u0304oot / (2 * root), by the rule of root = sqrt (made at test_check.py:")
+    assert report.notes[0].startswith(
+        "NaN in the adjoint w\u0304 = r\u0304oot / (2 * root), by the rule of root = sqrt (made at test_check.py:"
+    )
 
 
 def test_an_infinite_adjoint_of_finite_values_is_named() -> None:
@@ -128,14 +134,24 @@ def test_an_infinite_adjoint_of_finite_values_is_named() -> None:
 def test_what_cannot_be_checked() -> None:
     g = gg.Graph()
     x, w = g.input("i", (), "int64"), g.parameter("w", (2,))
-    with pytest.raises(DerivativeError, match=r"^derive wants a scalar, but v2 has shape \(2,\); gg\.sum or gg\.mean makes it one\n  at test_check"):
+    with pytest.raises(
+        DerivativeError,
+        match=r"^derive wants a scalar, but v2 has shape \(2,\); gg\.sum or gg\.mean makes it one\n  at test_check",
+    ):
         gg.check(w * 2)
-    with pytest.raises(DerivativeError, match=r"^check moves leaves of the graph of L by a little; <v\d+: .*> is none\n  at test_check"):
+    with pytest.raises(
+        DerivativeError, match=r"^check moves leaves of the graph of L by a little; <v\d+: .*> is none\n  at test_check"
+    ):
         gg.check(gg.sum(w).named("L"), [w * 2])
-    with pytest.raises(DerivativeError, match=r"^a derivative by i does not exist: its dtype is int64\n  at test_check"):
+    with pytest.raises(
+        DerivativeError, match=r"^a derivative by i does not exist: its dtype is int64\n  at test_check"
+    ):
         gg.check(gg.sum(w) * x, [x])
     with pytest.raises(DerivativeError, match=r"^check takes a Tensor, but float was given$"):
         gg.check(1.0)  # type: ignore[arg-type]
     h = gg.Graph()
-    with pytest.raises(DerivativeError, match=r"^check: the graph of x has no parameters; wrt=\[\.\.\.\] names other leaves\n  at test_check"):
+    with pytest.raises(
+        DerivativeError,
+        match=r"^check: the graph of x has no parameters; wrt=\[\.\.\.\] names other leaves\n  at test_check",
+    ):
         gg.check(h.input("x"))

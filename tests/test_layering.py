@@ -36,9 +36,9 @@ codegen.schedule codegen.memory
 codegen.numpy_target
 codegen.loader codegen.module_writer
 codegen
-schedules data
+schedules data table
 networks optimizers
-step
+step loading
 render.*
 render
 trainer
@@ -46,6 +46,7 @@ training
 search export
 explain.*
 explain
+demo fitting
 cli
 __main__
 """

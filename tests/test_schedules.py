@@ -23,7 +23,10 @@ SCHEDULES: list[tuple[Schedule, dict[int, float]]] = [
     (schedules.warm_up(0.4, 4), {0: 0.0, 1: 0.1, 3: 0.3, 4: 0.4, 100: 0.4}),
     (schedules.warm_up(schedules.inverse(0.4, decay=1.0), 4, start=0.2), {0: 0.2, 2: 0.3, 4: 0.4, 5: 0.2, 7: 0.1}),
     (schedules.piecewise([1.0, 0.1, 0.01], [5, 8]), {0: 1.0, 4: 1.0, 5: 0.1, 7: 0.1, 8: 0.01, 99: 0.01}),
-    (schedules.piecewise([schedules.exponential(1.0, 0.5), schedules.inverse(3.0)], [2]), {0: 1.0, 1: 0.5, 2: 3.0, 4: 1.0}),
+    (
+        schedules.piecewise([schedules.exponential(1.0, 0.5), schedules.inverse(3.0)], [2]),
+        {0: 1.0, 1: 0.5, 2: 3.0, 4: 1.0},
+    ),
 ]
 
 
@@ -67,10 +70,19 @@ def test_a_function_written_with_operators_is_a_schedule() -> None:
     [
         (lambda: schedules.constant(-0.1), "constant: alpha is a number that is not negative, but -0.1 was given"),
         (lambda: schedules.constant(True), "constant: alpha is a number that is not negative, but True was given"),
-        (lambda: schedules.inverse(0.1, decay=np.nan), "inverse: decay is a number that is not negative, but nan was given"),
+        (
+            lambda: schedules.inverse(0.1, decay=np.nan),
+            "inverse: decay is a number that is not negative, but nan was given",
+        ),
         (lambda: schedules.cosine(0.1, 0), "cosine: steps counts steps, from 1 on, but 0 was given"),
-        (lambda: schedules.exponential(0.1, 0.9, every=2.5), "exponential: every counts steps, from 1 on, but 2.5 was given"),  # type: ignore[arg-type]
-        (lambda: schedules.warm_up("fast", 3), "warm_up: then is a number that is not negative or a schedule, but 'fast' was given"),  # type: ignore[arg-type]
+        (
+            lambda: schedules.exponential(0.1, 0.9, every=2.5),
+            "exponential: every counts steps, from 1 on, but 2.5 was given",
+        ),  # type: ignore[arg-type]
+        (
+            lambda: schedules.warm_up("fast", 3),
+            "warm_up: then is a number that is not negative or a schedule, but 'fast' was given",
+        ),  # type: ignore[arg-type]
         (lambda: schedules.piecewise([1, 2], [3, 4]), "piecewise: 2 boundaries part 3 values, but 2 were given"),
         (lambda: schedules.piecewise([3, 2, 1], [4, 4]), "piecewise: boundaries rise, but (4, 4) were given"),
     ],
@@ -83,7 +95,9 @@ def test_what_is_no_schedule_is_told(make: Any, message: str) -> None:
 def test_a_formula_of_something_else_is_told() -> None:
     g = gg.Graph()
     k, x = g.state("k", (), dtype="int64", weak=True), g.input("x", ("N",))
-    with pytest.raises(gg.GraphgradError, match=r"^a schedule is a formula of k and numbers, but .* gave <x: input \(N,\) float64>$"):
+    with pytest.raises(
+        gg.GraphgradError, match=r"^a schedule is a formula of k and numbers, but .* gave <x: input \(N,\) float64>$"
+    ):
         at(lambda _: x, k)
     with pytest.raises(gg.GraphgradError, match=r"^a schedule gives a number or a Tensor, but .* gave str$"):
         at(lambda _: "fast", k)

@@ -94,7 +94,8 @@ def test_the_file_is_as_documented() -> None:
         '{"format": "graphgrad graph", "version": 1,\n'
         ' "operators": {},\n'
         ' "nodes": [\n'
-        '  {"operator": "input", "inputs": [], "attributes": {"name": "x", "shape": [{"dim": "N"}, 2], "dtype": "float64", "weak": false}},\n'
+        '  {"operator": "input", "inputs": [], "attributes": {"name": "x", "shape": [{"dim": "N"}, 2], "dtype": '
+        '"float64", "weak": false}},\n'
         '  {"operator": "reshape", "inputs": [0], "attributes": {"shape": [{"dim": "2*N"}]}}\n'
         " ],\n"
         ' "names": {\n'
@@ -111,7 +112,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["graph.json"]
 
 
-# -- what is no stored graph ----------------------------------------------------------------------------------------------
+# -- what is no stored graph ------------------------------------------------------------------------------------------
 
 
 def stored() -> dict[str, Any]:
@@ -156,36 +157,53 @@ BAD = [
     ("nodes.1.inputs", ["0"], 'node 1 (transpose): its input "0" is no node before it'),
     ("nodes.1.inputs", [False], "node 1 (transpose): its input false is no node before it"),
     ("nodes.1.inputs", [], "node 1 (transpose): transpose(x, axes=None) has 1 inputs, but 0 were found"),
-    ("nodes.1.attributes.axes", [0, 0], "node 1 (transpose): transpose of (N, 2) by axes (0, 0): each of its 2 axes is wanted once"),
-    ("nodes.1.attributes.axes", [-1, 0], 'node 1 (transpose): its attributes are {"axes": [1, 0]}, not {"axes": [-1, 0]}'),
+    ("nodes.1.attributes.axes", [0, 0], "node 1 (transpose): transpose of (N, 2) by axes (0, 0): each of its 2 "
+                                        "axes is wanted once"),
+    ("nodes.1.attributes.axes", [-1, 0], 'node 1 (transpose): its attributes are {"axes": [1, 0]}, not {"axes": '
+                                         '[-1, 0]}'),
     ("nodes.1.attributes.axes", "ab", "node 1 (transpose): transpose: axis 'a' of shape (N, 2); axes run from -2 to 1"),
     ("nodes.1.attributes.axes", 1.5, 'node 1 (transpose): its attributes {"axes": 1.5} are not those of transpose'),
-    ("nodes.1.attributes.axes", {"dim": "N +"}, "a dimension is an int or a name such as 'N' or '2*N + 1', but 'N +' was given"),
-    ("nodes.1.attributes.axes", {"x": 1}, 'node 1 (transpose), attribute "axes": {"x": 1} is no dimension, number or array'),
-    ("nodes.1.attributes.axes", {"float": "one"}, 'node 1 (transpose), attribute "axes": {"float": "one"} is no dimension, number or array'),
-    ("nodes.0.attributes.shape", [{"dim": "1 + N"}, 2], 'node 0 (input), attribute "shape": {"dim": "1 + N"} is no dimension, number or array'),
+    ("nodes.1.attributes.axes", {"dim": "N +"}, "a dimension is an int or a name such as 'N' or '2*N + 1', but "
+                                                "'N +' was given"),
+    ("nodes.1.attributes.axes", {"x": 1}, 'node 1 (transpose), attribute "axes": {"x": 1} is no dimension, '
+                                          'number or array'),
+    ("nodes.1.attributes.axes", {"float": "one"}, 'node 1 (transpose), attribute "axes": {"float": "one"} is no '
+                                                  'dimension, number or array'),
+    ("nodes.0.attributes.shape", [{"dim": "1 + N"}, 2], 'node 0 (input), attribute "shape": {"dim": "1 + N"} is '
+                                                        'no dimension, number or array'),
     ("nodes.0.attributes.shape", [-2], "node 0 (input): a dimension is not negative, but -2 was given"),
-    ("nodes.0.attributes.shape", 2, 'node 0 (input): input has "name" and "dtype", texts, "shape", a list, and "weak", a bool'),
-    ("nodes.0.attributes.weak", 0, 'node 0 (input): input has "name" and "dtype", texts, "shape", a list, and "weak", a bool'),
+    ("nodes.0.attributes.shape", 2, 'node 0 (input): input has "name" and "dtype", texts, "shape", a list, and '
+                                    '"weak", a bool'),
+    ("nodes.0.attributes.weak", 0, 'node 0 (input): input has "name" and "dtype", texts, "shape", a list, and '
+                                   '"weak", a bool'),
     ("nodes.0.attributes.weak", True, "node 0 (input): x is weak, so its shape is (), but (N, 2) was given"),
-    ("nodes.0.attributes.dtype", "float16", "node 0 (input): dtype 'float16' is not one of bool, int64, float32, float64"),
+    ("nodes.0.attributes.dtype", "float16", "node 0 (input): dtype 'float16' is not one of bool, int64, "
+                                            "float32, float64"),
     ("nodes.0.attributes.name", "", "node 0 (input): the name of an input is text, but '' was given"),
-    ("nodes.3.attributes.value.data", "AAAA", 'node 3 (constant), attribute "value": 3 bytes of data, where float64 of shape (2, 1) has 16'),
+    ("nodes.3.attributes.value.data", "AAAA", 'node 3 (constant), attribute "value": 3 bytes of data, where '
+                                              'float64 of shape (2, 1) has 16'),
     ("nodes.3.attributes.value.data", "?", 'node 3 (constant), attribute "value": its data are no base64'),
-    ("nodes.3.attributes.value.data", 5, 'node 3 (constant), attribute "value": 0 bytes of data, where float64 of shape (2, 1) has 16'),
-    ("nodes.3.attributes.value.dtype", "object", 'node 3 (constant), attribute "value": dtype "object" is not one of bool, int64, float32, float64'),
-    ("nodes.3.attributes.value.dtype", [], 'node 3 (constant), attribute "value": dtype [] is not one of bool, int64, float32, float64'),
-    ("nodes.3.attributes.value.shape", [2, -1], 'node 3 (constant), attribute "value": [2, -1] is no shape of an array'),
+    ("nodes.3.attributes.value.data", 5, 'node 3 (constant), attribute "value": 0 bytes of data, where float64 '
+                                         'of shape (2, 1) has 16'),
+    ("nodes.3.attributes.value.dtype", "object", 'node 3 (constant), attribute "value": dtype "object" is not '
+                                                 'one of bool, int64, float32, float64'),
+    ("nodes.3.attributes.value.dtype", [], 'node 3 (constant), attribute "value": dtype [] is not one of bool, '
+                                           'int64, float32, float64'),
+    ("nodes.3.attributes.value.shape", [2, -1], 'node 3 (constant), attribute "value": [2, -1] is no shape of '
+                                                'an array'),
     ("nodes.3.attributes.value", 1.0, 'node 3 (constant): a constant has "value", an array, and "weak", a bool'),
-    ("nodes.3.attributes.weak", True, "node 3 (constant): a weak constant is a Python number: of rank 0, and no float32"),
+    ("nodes.3.attributes.weak", True, "node 3 (constant): a weak constant is a Python number: of rank 0, and "
+                                      "no float32"),
     ("names.y", 5, 'the name "y" is of node 5; there are 5 nodes'),
     ("names.y", "4", 'the name "y" is of node "4"; there are 5 nodes'),
     ("names.x", 1, 'the name "x" is of node 1, but node 0 carries it'),
     ("names.x", KeyError, 'the name "x" of a leaf is missing'),
     ("names.z", 1, 'the name "z" is empty or stands out of order'),
     ("operators.double.steps", KeyError, 'operator double: "steps" is missing'),
-    ("operators.double.steps.2", ["exec", 0], "operator double: step 2 of its definition, ('exec', 0), is no elementwise operator of its operands"),
-    ("operators.double.steps.2", ["exp", 2], "operator double: step 2 of its definition, ('exp', 2), takes a step that is not before it"),
+    ("operators.double.steps.2", ["exec", 0], "operator double: step 2 of its definition, ('exec', 0), is no "
+                                              "elementwise operator of its operands"),
+    ("operators.double.steps.2", ["exp", 2], "operator double: step 2 of its definition, ('exp', 2), takes a "
+                                             "step that is not before it"),
     ("operators.double.steps.2", [], "operator double: a step is a list of a name and what it takes"),
     ("operators.double.operands", ["X", "X"], "operator double: its operands are X, X; each is wanted once"),
     ("operators.double.text", "{X.infer}", "operator double: '{X.infer}' is no template of X"),
@@ -260,11 +278,13 @@ def test_two_operators_of_one_name_cannot_be_stored() -> None:
     x = g.input("x")
     gg.elementwise("f", 2 * X)(x)
     gg.elementwise("f", 3 * X)(x)
-    with pytest.raises(GraphgradError, match=r"^two different operators are named f: a stored graph knows them by name$"):
+    with pytest.raises(
+        GraphgradError, match=r"^two different operators are named f: a stored graph knows them by name$"
+    ):
         gg.to_json(g)
 
 
-# -- files ----------------------------------------------------------------------------------------------------------------
+# -- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,13 @@ def test_values_and_gradients_are_those_of_the_expression(expr: sp.Basic) -> Non
         d = gg.derive(gg.sum(y))
     got = gg.evaluate([y, *[d[tensors[n]] for n in names]], **values)
     at = [{sp.Symbol(n, real=True): points[n][k] for n in names} for k in range(4)]
-    rows = [expr, *(sp.diff(expr.rewrite(sp.Piecewise) if expr.has(sp.Max, sp.Min) else expr, sp.Symbol(n, real=True)) for n in names)]
+    rows = [
+        expr,
+        *(
+            sp.diff(expr.rewrite(sp.Piecewise) if expr.has(sp.Max, sp.Min) else expr, sp.Symbol(n, real=True))
+            for n in names
+        ),
+    ]
     for value, row in zip(got, rows, strict=True):
         row = row.replace(sp.Derivative, lambda *_: sp.S.Zero)  # of floor and ceiling, which sympy leaves open
         wanted = [float(row.subs(p).doit()) if row.free_symbols else float(row) for p in at]
@@ -185,12 +191,14 @@ def test_from_sympy_wants_a_tensor_for_every_symbol() -> None:
         gg.from_sympy(X + Y, X=x)
     with pytest.raises(GraphgradError, match=r"^the expression has no Z; its symbols are X$"):
         gg.from_sympy(X + 1, X=x, Z=x)
-    with pytest.raises(GraphgradError, match=r"^from_sympy builds nodes of a graph, so at least one symbol is given a Tensor$"):
+    with pytest.raises(
+        GraphgradError, match=r"^from_sympy builds nodes of a graph, so at least one symbol is given a Tensor$"
+    ):
         gg.from_sympy(X + 1, X=2.0)
     assert gg.from_sympy(X + Y, X=x, Y=2.5) is x + 2.5
 
 
-# -- to sympy -----------------------------------------------------------------------------------------------------------
+# -- to sympy ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_scalar_graph_as_an_expression_and_back() -> None:
@@ -208,7 +216,13 @@ def test_a_scalar_graph_as_an_expression_and_back() -> None:
 def test_the_derivation_of_a_scalar_graph_is_sympys_derivative() -> None:
     g = gg.Graph()
     w, x = g.parameter("w"), g.input("x")
-    for y in (gg.tanh(w * x), gg.exp(w) / (x * x + w), w**3 * gg.log(x), gg.sigmoid(w) * gg.softplus(w * x), gg.silu(w)):
+    for y in (
+        gg.tanh(w * x),
+        gg.exp(w) / (x * x + w),
+        w**3 * gg.log(x),
+        gg.sigmoid(w) * gg.softplus(w * x),
+        gg.silu(w),
+    ):
         expr = gg.to_sympy(y)
         assert sp.simplify((gg.to_sympy(gg.derive(y)[w]) - sp.diff(expr, gg.to_sympy(w))).rewrite(sp.exp)) == 0
 
@@ -238,7 +252,10 @@ def test_numbers_become_exact_where_they_are_short() -> None:
 def test_a_graph_with_shapes_is_refused() -> None:
     g = gg.Graph()
     x = g.input("x", (3,))
-    message = r"^to_sympy takes a graph of numbers, but v1 depends on x of shape \(3,\); gg\.scalarize writes a graph out in numbers\n  at .*$"
+    message = (
+        r"^to_sympy takes a graph of numbers, but v1 depends on x of shape \(3,\); gg\.scalarize writes a "
+        r"graph out in numbers\n  at .*$"
+    )
     with pytest.raises(GraphgradError, match=message):
         gg.to_sympy(gg.sum(x))
     with pytest.raises(GraphgradError, match=r"^to_sympy takes a Tensor, but float was given$"):
@@ -255,11 +272,14 @@ def test_a_graph_of_ten_thousand_nodes_works_or_is_refused_in_words() -> None:
     y = x
     for _ in range(10_000):
         y = gg.tanh(y)
-    with pytest.raises(GraphgradError, match=r"^v\d+ is computed by 10001 nodes, which nest too deeply for sympy: its own functions recurse"):
+    with pytest.raises(
+        GraphgradError,
+        match=r"^v\d+ is computed by 10001 nodes, which nest too deeply for sympy: its own functions recurse",
+    ):
         gg.to_sympy(y)
 
 
-# -- own operators ------------------------------------------------------------------------------------------------------
+# -- own operators ----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -285,7 +305,9 @@ def test_swish_far_out(swish: Operator, dtype: str) -> None:
     g = gg.Graph()
     x, b = g.parameter("x", (4,), dtype), g.parameter("b", (), dtype)
     d = gg.derive(gg.sum(swish(x, b)))
-    value, dx, db = gg.evaluate([swish(x, b), d[x], d[b]], x=np.array([-1000, -1, 1, 1000], dtype), b=np.ones((), dtype))
+    value, dx, db = gg.evaluate(
+        [swish(x, b), d[x], d[b]], x=np.array([-1000, -1, 1, 1000], dtype), b=np.ones((), dtype)
+    )
     assert value.dtype == dx.dtype == db.dtype == dtype
     s = 1 / (1 + np.exp(-1.0))
     np.testing.assert_allclose(value, [0, s - 1, s, 1000], rtol=1e-6)
@@ -310,7 +332,10 @@ def test_broadcasting_dtypes_and_weakness() -> None:
     assert f(g.input("i", (), "int64"), 2).dtype == "int64"
     assert gg.elementwise("positive", X > 0)(x).dtype == "bool"
     a, b = g.input("a", (2,)), g.input("b", (3,))
-    message = r"^f of shapes \(2,\) and \(3,\): axis -1 is 2 and 3; dimensions fit where they are equal or one of them is 1\n  at .*$"
+    message = (
+        r"^f of shapes \(2,\) and \(3,\): axis -1 is 2 and 3; dimensions fit where they are equal or one "
+        r"of them is 1\n  at .*$"
+    )
     with pytest.raises(GraphgradError, match=message):
         f(a, b)
 
@@ -323,7 +348,9 @@ def test_second_derivatives_of_an_own_operator(swish: Operator) -> None:
     x_ = sp.Symbol("x", real=True)
     expr = x_ / (1 + sp.exp(-sp.Rational(3, 2) * x_))
     for order, tensor in ((1, first), (2, second)):
-        assert float(gg.evaluate(tensor, x=0.8)) == pytest.approx(float(sp.diff(expr, x_, order).subs(x_, 0.8)), rel=1e-13)
+        assert float(gg.evaluate(tensor, x=0.8)) == pytest.approx(
+            float(sp.diff(expr, x_, order).subs(x_, 0.8)), rel=1e-13
+        )
 
 
 def test_notation_is_printed_from_the_expression(swish: Operator) -> None:
@@ -332,9 +359,7 @@ def test_notation_is_printed_from_the_expression(swish: Operator) -> None:
     y = swish(a + b, 2.0)
     assert formula(g, y.id, {}) == "(a + b)/(1 + exp(-(a + b)*2))"
     assert formula(g, (y * a).id, {}) == "((a + b)/(1 + exp(-(a + b)*2))) * a"
-    assert formula(g, y.id, {}, latex=True) == (
-        r"\frac{\left(a + b\right)}{1 + e^{- \left(a + b\right) 2}}"
-    )
+    assert formula(g, y.id, {}, latex=True) == (r"\frac{\left(a + b\right)}{1 + e^{- \left(a + b\right) 2}}")
     assert swish.formula == "X/(1 + exp(-X*beta))"
 
 
@@ -357,15 +382,36 @@ def test_equal_own_operators_make_equal_nodes() -> None:
     ("build", "message"),
     [
         (lambda: gg.elementwise("tanh", X + 1), "an operator named tanh exists already: tanh(x); choose another name"),
-        (lambda: gg.elementwise("my op", X + 1), "the name of an operator is a Python name, as swish is, but 'my op' was given"),
-        (lambda: gg.elementwise("lambda", X + 1), "the name of an operator is a Python name, as swish is, but 'lambda' was given"),
+        (
+            lambda: gg.elementwise("my op", X + 1),
+            "the name of an operator is a Python name, as swish is, but 'my op' was given",
+        ),
+        (
+            lambda: gg.elementwise("lambda", X + 1),
+            "the name of an operator is a Python name, as swish is, but 'lambda' was given",
+        ),
         (lambda: gg.elementwise("f", X, "X Y"), "f: Y does not occur in the expression; its symbols are X"),
         (lambda: gg.elementwise("f", X * Y, "X"), "f: the expression has Y, but its variables are X"),
-        (lambda: gg.elementwise("f", X * Y, "X", {"Z": 1.0}), "f: Z does not occur in the expression; its symbols are X, Y"),
-        (lambda: gg.elementwise("f", sp.Integer(2)), "f has no variable: an elementwise operator is a function of at least one"),
-        (lambda: gg.elementwise("f", X * sp.Symbol("lambda")), "f: an operand is called as a Python name is, but 'lambda' was given"),
-        (lambda: gg.elementwise("f", X * sp.Symbol("X")), "f: two different symbols of the expression have one name; its names are X"),
-        (lambda: gg.elementwise("f", X * Y, "X Y", {"X": 1.0}), "f: operands with defaults come last, but their order is X, Y"),
+        (
+            lambda: gg.elementwise("f", X * Y, "X", {"Z": 1.0}),
+            "f: Z does not occur in the expression; its symbols are X, Y",
+        ),
+        (
+            lambda: gg.elementwise("f", sp.Integer(2)),
+            "f has no variable: an elementwise operator is a function of at least one",
+        ),
+        (
+            lambda: gg.elementwise("f", X * sp.Symbol("lambda")),
+            "f: an operand is called as a Python name is, but 'lambda' was given",
+        ),
+        (
+            lambda: gg.elementwise("f", X * sp.Symbol("X")),
+            "f: two different symbols of the expression have one name; its names are X",
+        ),
+        (
+            lambda: gg.elementwise("f", X * Y, "X Y", {"X": 1.0}),
+            "f: operands with defaults come last, but their order is X, Y",
+        ),
     ],
 )
 def test_what_cannot_be_an_operator(build: object, message: str) -> None:

@@ -226,7 +226,10 @@ def test_one_side_of_a_jacobian_may_have_named_sizes() -> None:
     np.testing.assert_allclose(gg.evaluate(gg.jacobian(x @ w, w), **at), at["x"], rtol=1e-15)
     by_x = gg.evaluate(gg.jacobian(gg.sum(x, axis=0), x), x=at["x"])
     np.testing.assert_array_equal(by_x, np.broadcast_to(np.eye(2)[:, None, :], (2, 3, 2)))
-    message = r"^jacobian of v\d+ \(N, 2\) by x \(N, 2\): each entry is derived on its own, so one of the two must have a shape of numbers only; .*"
+    message = (
+        r"^jacobian of v\d+ \(N, 2\) by x \(N, 2\): each entry is derived on its own, so one of the two "
+        r"must have a shape of numbers only; .*"
+    )
     with pytest.raises(DerivativeError, match=message):
         gg.jacobian(x * x, x)
 
@@ -268,9 +271,13 @@ def test_the_number_of_samples_must_be_known() -> None:
     with pytest.raises(DerivativeError) as error:
         gg.per_sample_gradients((x @ w).named("losses"), w)
     assert str(error.value).split("\n")[0] == (
-        "per_sample_gradients of losses (N,): each sample is derived on its own, so their number must be known, but it is N; "
+        "per_sample_gradients of losses (N,): each sample is derived on its own, so their number must be known, "
+        "but it is N; "
         "build the graph with a batch of numbers, or for one sample and call it for each"
     )
-    message = r"^per_sample_gradients wants a vector of losses, one for each sample, but L has shape \(\); reduction='none' gives one$"
+    message = (
+        r"^per_sample_gradients wants a vector of losses, one for each sample, but L has shape \(\); "
+        r"reduction='none' gives one$"
+    )
     with pytest.raises(DerivativeError, match=message):
         gg.per_sample_gradients(gg.sum(x @ w).named("L"), w)

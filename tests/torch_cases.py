@@ -226,21 +226,30 @@ for _axis, _dim in {"": "", ", axis=1": ", dim=1", ", axis=0, keepdims=True": ",
     case(f"prod(x{_axis})", f"torch.prod(x{_dim})", x=draw(3, 3, low=0.5))
     case(f"prod(x{_axis})", f"torch.prod(x{_dim})", "one zero", x=[[2.0, 0.0, 3.0], [-1.5, 0.5, 2.5], [1.0, -2.0, 3.0]])
     case(f"prod(x{_axis})", f"torch.prod(x{_dim})", "many zeros", x=[[2.0, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.0]])
+case("prod(x, axis=(1, 2))", "torch.prod(x.flatten(1), dim=1)", x=Draw((2, 2, 3), points=(0.0, 2.0, 0.0)))
 case("var(x)", "torch.var(x, correction=0)", "all equal", x=[2.0, 2.0, 2.0])
-case("var(x)", "torch.var(x, correction=0)", "far from zero", x=[1e6 + 1, 1e6 + 2, 1e6 + 4])
+case("var(x)", "torch.var(x, correction=0)", "far from zero", x=[1001.0, 1002.0, 1004.0])
 case("norm(x)", "torch.linalg.vector_norm(x)", "of zeros", x=[0.0, 0.0, 0.0])
-case("norm(x, axis=1)", "torch.linalg.vector_norm(x, dim=1)", "a row of zeros", x=[[0.0, 0.0], [3.0, 4.0]])
+_ROWS = [[0.0, 0.0, 0.0], [3.0, 0.0, 4.0], [-2.0, 2.0, 1.0], [-1.0, 1.0, 1.0]]
+case("norm(x, axis=1)", "torch.linalg.vector_norm(x, dim=1)", "a row of zeros", x=_ROWS)
+for _ord in ("0", "0.5", "1", "1.5", "3", "inf", "-inf"):
+    _call = f"float('{_ord}')" if "inf" in _ord else _ord
+    case(f"norm(x, ord={_call}, axis=1)", f"torch.linalg.vector_norm(x, ord={_call}, dim=1)", x=_ROWS)
 case("logsumexp(x, axis=1)", "torch.logsumexp(x, dim=1)", "far", x=[[1e4, -1e4, 1e4], [-1e4, -1e4, -1e4 + 1]])
-case("logsumexp(x, axis=1)", "torch.logsumexp(x, dim=1)", "infinite", x=[[-np.inf, 0.0, 1.0], [np.inf, 0.0, 1.0]])
+_INFINITE = [[-np.inf, 0.0, 1.0], [-np.inf, -np.inf, -np.inf]]
+case("logsumexp(x, axis=1)", "torch.logsumexp(x, dim=1)", "minus infinity", x=_INFINITE)
+case("logsumexp(x, axis=1)", "torch.logsumexp(x, dim=1)", "infinity", fixed="x", x=[[np.inf, 0.0, 1.0]])
 for _name, _function in {"softmax": "F.softmax", "log_softmax": "F.log_softmax"}.items():
     for _axis in (-1, 0):
         case(f"{_name}(x, axis={_axis})", f"{_function}(x, dim={_axis})", x=draw(3, 4))
     case(f"{_name}(x, axis=1)", f"{_function}(x, dim=1)", "rank 3", x=draw(2, 3, 2))
     _far = [[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4], [1.0, 1.0, 1.0]]
     case(f"{_name}(x, axis=-1)", f"{_function}(x, dim=-1)", "far", x=_far)
+    case(f"{_name}(x, axis=-1)", f"{_function}(x, dim=-1)", "minus infinity", x=_INFINITE)
 case("argmax(x, axis=1)", "torch.argmax(x, dim=1)", x=[[1.0, 3.0, 3.0], [2.0, 0.0, 2.0]])
 case("argmax(x)", "torch.argmax(x)", x=draw(3, 4))
 case("argmin(x, axis=1)", "torch.argmin(x, dim=1)", x=[[1.0, 3.0, 1.0], [2.0, 0.0, 0.0]])
+case("cumsum(x)", "torch.cumsum(x.flatten(), dim=0)", x=draw(2, 3))
 for _axis in (0, -1):
     case(f"cumsum(x, axis={_axis})", f"torch.cumsum(x, dim={_axis})", x=draw(3, 4))
 
@@ -267,6 +276,8 @@ case("x @ x.T", "", x=draw(2, 3))
 case("x @ x", "", x=draw(3, 3))
 case("outer(x, y)", "torch.outer(x, y)", x=draw(3), y=draw(2))
 case("dot(x, y)", "torch.dot(x, y)", x=draw(3), y=draw(3))
+case("outer(x, y)", "torch.outer(x.flatten(), y.flatten())", "matrices", x=draw(2, 2), y=draw(1, 3))
+case("dot(x, y)", "torch.mm(x, y)", "matrices", x=draw(2, 3), y=draw(3, 2))
 case("trace(x)", "torch.trace(x)", x=draw(3, 3))
 case("trace(x)", "torch.trace(x)", "not square", x=draw(2, 4))
 for _k in (-1, 0, 1):
@@ -385,19 +396,29 @@ for _r in REDUCTIONS:
     _hinge = f"F.margin_ranking_loss(x, 0 * x, y, margin=1.0, {_end}"
     case(f"hinge(x, y, {_end}", _hinge, "off its edge", fixed="y", x=draw(4), y=[1.0, -1.0, 1.0, -1.0])
 
-# A weight a sample: w for rows of x. PyTorch's mean is Σ w·ℓ / Σ w too, but for huber and the binary cross-entropy; its
-# cross-entropy has a weight a class, which makes the same of the weights of the samples' classes.
+# A weight a sample: w for rows of x. The mean is Σ w·ℓ / Σ w. PyTorch's is, but for huber and the binary cross-entropy,
+# which it divides by the number of values; its cross-entropy has a weight a class: those of the samples' classes.
 SAMPLES = {"x": draw(3, 2), "y": draw(3, 2), "w": draw(3, low=0.2, high=2.0)}
+BINARY = {"x": LOGITS, "y": TARGETS, "w": draw(4, low=0.2, high=2.0)}
 WIDE = "w[:, None].expand(3, 2)"
 for _r in REDUCTIONS:
     case(f"mean_squared_error(x, y, w, '{_r}')", f"F.mse_loss(x, y, weight={WIDE}, reduction='{_r}')", **SAMPLES)
     case(f"mean_absolute_error(x, y, w, '{_r}')", f"F.l1_loss(x, y, weight={WIDE}, reduction='{_r}')", **SAMPLES)
     _ce, _w = f"F.cross_entropy(x, i, weight=w, reduction='{_r}')", draw(4, low=0.2, high=2.0)
     case(f"cross_entropy(x, i, take(w, i), '{_r}')", _ce, fixed="w", x=draw(3, 4), i=[0, 3, 3], w=_w)
-for _r in ("sum", "none"):
-    case(f"huber(x, y, w, '{_r}')", f"F.huber_loss(x, y, weight={WIDE}, reduction='{_r}')", **SAMPLES)
-    _bce = f"F.binary_cross_entropy_with_logits(x, y, weight=w, reduction='{_r}')"
-    case(f"binary_cross_entropy(x, y, w, '{_r}')", _bce, fixed="w", x=LOGITS, y=TARGETS, w=draw(4, low=0.2, high=2.0))
+_NONE = "reduction='none'"
+_VALUES = {
+    "cross_entropy": f"F.cross_entropy(x, y, {_NONE}) * w",
+    "binary_cross_entropy": f"F.binary_cross_entropy_with_logits(x, y, {_NONE}) * w",
+    "hinge": "F.relu(1 - x * y) * w",
+    "huber": f"F.huber_loss(x, y, weight={WIDE}, {_NONE})",
+}
+for _name, _values in _VALUES.items():
+    _inputs = BINARY if _name in ("binary_cross_entropy", "hinge") else SAMPLES
+    _count = "2 * w.sum()" if _name == "huber" else "w.sum()"
+    case(f"{_name}(x, y, w, 'mean')", f"({_values}).sum() / ({_count})", **_inputs)
+    case(f"{_name}(x, y, w, 'sum')", f"({_values}).sum()", **_inputs)
+    case(f"{_name}(x, y, w, 'none')", _values, **_inputs)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Optimizers: 100 steps of a 4-8-3 tanh network, from the same parameters, over the same batches in turn

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.operators.elementwise import abs, clip_row, exp, expm1, log1p, logical_and, maximum, minimum, only, square
+from graphgrad.operators.elementwise import (
+    abs,
+    clip_row,
+    exp,
+    expm1,
+    log1p,
+    logical_and,
+    maximum,
+    minimum,
+    only,
+    square,
+)
 from graphgrad.operators.functions import bell, erfc, tanh
 from graphgrad.operators.rows import elementwise
 
@@ -36,7 +47,7 @@ def _softplus(x: Any) -> Any:
 
 
 def _sigmoid_definition(x: Any) -> Any:
-    """1/(1+e) for x >= 0 and e/(1+e) below, with e = exp(-|x|) <= 1: the maximum of e and the bool is that numerator."""
+    """1/(1+e) for x >= 0 and e/(1+e) below, with e = exp(-|x|) <= 1: so the numerator is max(e, x >= 0)."""
     e = exp(-abs(x))
     return maximum(e, x >= 0) / (1 + e)
 
@@ -138,7 +149,7 @@ _C, _A = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
 def _gate(x: Any) -> tuple[Any, Any, Any]:
-    """What gelu_tanh's gate is the sigmoid of, over x; x where the gate still moves (x² may overflow beyond); its square."""
+    """What gelu_tanh's gate is the sigmoid of, over x; x where the gate still moves (beyond, x² may overflow); x²."""
     near = clip_row(x, min=-30.0, max=30.0)
     squared = square(near)
     return _C + (_C * _A) * squared, near, squared

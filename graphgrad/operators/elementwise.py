@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.operator import Operator
 from graphgrad.operators.rows import Inferred, Node, Tensor, elementwise, operator
 from graphgrad.types import FLOATS, dtype_name
 
@@ -278,7 +279,7 @@ logical_not = elementwise(
 # Choice
 # ---------------------------------------------------------------------------------------------------------------------
 
-where = elementwise(
+where: Operator = elementwise(
     "where",
     operands="condition x y",
     formula="Piecewise((x, condition), (y, True))",
@@ -288,14 +289,14 @@ where = elementwise(
     latex=r"\operatorname{{where}}({condition:0}, {x:0}, {y:0})",
     numpy=("np.copyto({out}, {y})", "np.copyto({out}, {x}, where={condition})"),
     scalar="{x:0} if {condition:0} else {y:0}",
-    doc="where(condition, x, y): x where the condition is true, else y. No derivative passes through the condition, and "
-    "the branch not taken gets 0. A branch that is inf or NaN where it is not taken still makes 0·inf = NaN further up: "
-    "choose a safe argument inside too, as in where(x > 0, log(where(x > 0, x, 1)), 0).",
+    doc="where(condition, x, y): x where the condition is true, else y. No derivative passes through the condition; "
+    "the branch not taken gets 0. A branch that is inf or NaN where it is not taken still makes 0·inf = NaN further "
+    "up: choose a safe argument inside too, as in where(x > 0, log(where(x > 0, x, 1)), 0).",
 )
 
 
 def only(g: Any, condition: Any) -> Any:
-    """g where the condition holds, else 0: the product with a bool, which NumPy computes several times faster than a choice.
+    """g where the condition holds, else 0: the product with a bool, in NumPy several times as fast as a choice.
 
     It stays a choice for symbols, and differs from one where g is inf or NaN: these pass on as NaN.
     """
@@ -316,7 +317,9 @@ abs = elementwise(
 )
 
 
-def _step(name: str, formula: str, latex: str, kinks: tuple[float, ...], ufunc: Any, doc: str, dtype: str = "float") -> Any:
+def _step(
+    name: str, formula: str, latex: str, kinks: tuple[float, ...], ufunc: Any, doc: str, dtype: str = "float"
+) -> Any:
     """A function that is constant between its jumps. Its derivative is 0 everywhere, whatever comes from above."""
     return elementwise(
         name,
@@ -332,9 +335,15 @@ def _step(name: str, formula: str, latex: str, kinks: tuple[float, ...], ufunc: 
 
 
 INTEGERS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-sign = _step("sign", "sign(x)", r"\operatorname{{sign}}({x:0})", (0.0,), np.sign, "-1, 0 or 1 by the sign of x.", "number")
-floor = _step("floor", "floor(x)", r"\left\lfloor {x:0} \right\rfloor", INTEGERS, np.floor, "The largest whole number up to x.")
-ceil = _step("ceil", "ceiling(x)", r"\left\lceil {x:0} \right\rceil", INTEGERS, np.ceil, "The smallest whole number from x.")
+sign: Operator = _step(
+    "sign", "sign(x)", r"\operatorname{{sign}}({x:0})", (0.0,), np.sign, "-1, 0 or 1 by the sign of x.", "number"
+)
+floor = _step(
+    "floor", "floor(x)", r"\left\lfloor {x:0} \right\rfloor", INTEGERS, np.floor, "The largest whole number up to x."
+)
+ceil = _step(
+    "ceil", "ceiling(x)", r"\left\lceil {x:0} \right\rceil", INTEGERS, np.ceil, "The smallest whole number from x."
+)
 round = _step(
     "round",
     "floor(x + 1/2) - Piecewise((1, Eq(Mod(x, 2), 1/2)), (0, True))",
@@ -401,7 +410,9 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     <v1: clip (N,) float64>
     """
     if _is_number(min) and _is_number(max) and getattr(x, "dtype", "float64") in FLOATS:
-        return x if min is max is None else clip_row(x, min=-inf if min is None else min, max=inf if max is None else max)
+        return (
+            x if min is max is None else clip_row(x, min=-inf if min is None else min, max=inf if max is None else max)
+        )
     if min is not None:
         x = maximum(x, min)
     return x if max is None else minimum(x, max)

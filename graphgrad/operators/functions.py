@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.operator import Operator
 from graphgrad.operators.elementwise import clip_row, equal, exp, sqrt, square, where
 from graphgrad.operators.rows import elementwise
 
@@ -20,7 +21,7 @@ sin = elementwise(
     analytic=True,
 )
 
-cos = elementwise(
+cos: Operator = elementwise(
     "cos",
     formula="cos(x)",
     reference=np.cos,
@@ -111,7 +112,7 @@ sinh = elementwise(
     analytic=True,
 )
 
-cosh = elementwise(
+cosh: Operator = elementwise(
     "cosh",
     formula="cosh(x)",
     reference=np.cosh,

@@ -1,4 +1,4 @@
-"""Picking by integers: take, one index for each element, and `x[...]` in full. The adjoint adds up where indices repeat."""
+"""Picking by integers: take, an index for each element, and `x[...]` in full. Adjoints add up where indices repeat."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from graphgrad.graph import Graph
 from graphgrad.operator import SYNTAX
 from graphgrad.operators.elementwise import cast, equal
 from graphgrad.operators.rows import Inferred, Node, Tensor, axis_of, operator
-from graphgrad.operators.shape import expand_dims, extent_of, reshape, Telling, transpose
+from graphgrad.operators.shape import Telling, expand_dims, extent_of, reshape, transpose
 from graphgrad.operators.slices import canonical, flip, slice_, stops_of
-from graphgrad.types import Array, Dim, Dimension, Shape, broadcast, count, dimension, dtype_name, show
+from graphgrad.types import Dim, Dimension, Shape, broadcast, count, dimension, dtype_name, show
 
 _OUTSIDE = "indices from {} to {} into an axis that is {} long"
 
@@ -47,7 +47,9 @@ def checked_index(indices: Node, extent: Any, negative: bool = True) -> Inferred
 
 def _index_dtype(name: str, indices: Node) -> None:
     if indices.dtype == "bool":
-        raise DTypeError(f"{name} by a mask of bools: how many it picks is not known before the call; gg.where(mask, x, 0) keeps the shape")
+        raise DTypeError(
+            f"{name} by a mask of bools: how many it picks is unknown before the call; gg.where(mask, x, 0) keeps the shape"
+        )
     if indices.dtype != "int64":
         raise DTypeError(f"{name} by indices of dtype {indices.dtype}: int64 is wanted; gg.cast(i, 'int64') makes it")
 
@@ -70,9 +72,13 @@ def _picked(x: Shape, indices: Shape, axis: int) -> Shape:
     return (*x[:axis], *indices, *x[axis + 1 :])
 
 
+def _gather_rule(g: Any, x: Any, i: Any, y: Any, axis: int) -> Any:
+    return scatter(g, i, x.shape, axis)
+
+
 @operator(
     reference=lambda x, indices, axis: np.take(x, indices, axis=axis),
-    pullback=(lambda g, x, i, y, axis: scatter(g, i, x.shape, axis), None),
+    pullback=(_gather_rule, None),
     kind="linear",
     numpy="np.take({x}, {indices}, axis={axis}, out={out}, mode='clip')",  # "raise" would buffer the whole result
     analytic=True,
@@ -88,14 +94,17 @@ def _scatter(x: Any, indices: Any, shape: tuple[int, ...], axis: int) -> Any:
     return out
 
 
+def _scattered(s: Any) -> tuple[str, str]:
+    axis = s.attributes["axis"]
+    where = "(" + "slice(None), " * axis + "{indices})" if axis else "{indices}"
+    return "{out}.fill(0)", f"np.add.at({{out}}, {where}, {{x}})"
+
+
 @operator(
     reference=_scatter,
     pullback=(lambda g, x, i, y, shape, axis: gather(g, i, axis), None),
     kind="linear",
-    numpy=lambda s: (
-        "{out}.fill(0)",
-        "np.add.at({out}, " + ("({})" if s.attributes["axis"] else "{}").format("slice(None), " * s.attributes["axis"] + "{indices}") + ", {x})",
-    ),
+    numpy=_scattered,
     analytic=True,
 )
 def scatter(x: Node, indices: Node, shape: Shape, axis: int) -> Inferred:
@@ -103,9 +112,13 @@ def scatter(x: Node, indices: Node, shape: Shape, axis: int) -> Inferred:
     return Inferred(tuple(shape), x.dtype, {"shape": tuple(shape), "axis": axis}, weak=False)
 
 
+def _take_rule(g: Any, x: Any, i: Any, y: Any, axis: int) -> Any:
+    return scatter_add(g, i, x.shape, axis)
+
+
 @operator(
     reference=lambda x, indices, axis: np.take(x, check_indices(indices, x.shape[axis]), axis=axis),
-    pullback=(lambda g, x, i, y, axis: scatter_add(g, i, x.shape, axis), None),
+    pullback=(_take_rule, None),
     definition=lambda x, i, axis: gather(x, inside(i, x.shape[axis]), axis),
     kind="linear",
     text="{x:>}[{indices:0}]",
@@ -140,11 +153,14 @@ def scatter_add(x: Node, indices: Node, shape: Shape, axis: int = 0) -> Inferred
     _index_dtype("scatter_add", indices)
     whole = tuple(dimension(d) for d in shape)
     if not isinstance(axis, int) or not -len(whole) <= axis < len(whole):
-        raise ShapeError(f"scatter_add: axis {axis!r} of shape {show(whole)}; axes run from {-len(whole)} to {len(whole) - 1}")
+        raise ShapeError(
+            f"scatter_add: axis {axis!r} of shape {show(whole)}; axes run from {-len(whole)} to {len(whole) - 1}"
+        )
     at = axis % len(whole)
     if x.shape != (wanted := _picked(whole, indices.shape, at)):
         raise ShapeError(
-            f"scatter_add of shape {show(x.shape)} by indices {show(indices.shape)} into {show(whole)} along axis {at}: {show(wanted)} would fit"
+            f"scatter_add of shape {show(x.shape)} by indices {show(indices.shape)} into {show(whole)} along axis {at}"
+            f": {show(wanted)} would fit"
         )
     _known_indices(f"scatter_add into shape {show(whole)} along axis {at}", indices, whole[at])
     return Inferred(whole, x.dtype, {"shape": whole, "axis": at}, weak=False)
@@ -154,13 +170,17 @@ def _along(name: str, x: Shape, indices: Shape, axis: Any) -> tuple[int, Shape]:
     """The axis, not negative, and the result's shape."""
     rank = len(x)
     if len(indices) != rank or not rank:
-        raise ShapeError(f"{name} of shape {show(x)} by indices {show(indices)}: both have the same number of axes, one at least")
+        raise ShapeError(
+            f"{name} of shape {show(x)} by indices {show(indices)}: both have the same number of axes, one at least"
+        )
     if not isinstance(axis, int) or not -rank <= axis < rank:
         raise ShapeError(f"{name}: axis {axis!r} of shape {show(x)}; axes run from {-rank} to {rank - 1}")
     at = axis % rank
     shape = broadcast((*x[:at], 1, *x[at + 1 :]), (*indices[:at], 1, *indices[at + 1 :]))
     if shape is None:
-        raise ShapeError(f"{name} of shape {show(x)} by indices {show(indices)} along axis {at}: the other dimensions do not fit")
+        raise ShapeError(
+            f"{name} of shape {show(x)} by indices {show(indices)} along axis {at}: the other dimensions do not fit"
+        )
     return at, (*shape[:at], indices[at], *shape[at + 1 :])
 
 
@@ -203,9 +223,13 @@ def _scatter_along(x: Any, indices: Any, shape: tuple[int, ...], axis: int) -> A
     return out
 
 
+def _take_along_axis_rule(g: Any, x: Any, i: Any, y: Any, axis: int) -> Any:
+    return scatter_add_along_axis(g, i, x.shape, axis)
+
+
 @operator(
     reference=lambda x, indices, axis: x[_grid(indices, x.shape, axis)],
-    pullback=(lambda g, x, i, y, axis: scatter_add_along_axis(g, i, x.shape, axis), None),
+    pullback=(_take_along_axis_rule, None),
     definition=lambda x, i, axis: pick_along(x, inside(i, x.shape[axis]), axis),
     kind="linear",
     analytic=True,
@@ -222,7 +246,8 @@ def take_along_axis(x: Node, indices: Node, axis: int = -1) -> Inferred:
     reference=_scatter_along,
     pullback=(lambda g, x, i, y, shape, axis: take_along_axis(g, i, axis), None),
     definition=lambda x, i, shape, axis: reshape(
-        scatter(reshape(x, (-1,)), reshape(_positions(inside(i, shape[axis]), shape, axis), (-1,)), (count(shape),), 0), shape
+        scatter(reshape(x, (-1,)), reshape(_positions(inside(i, shape[axis]), shape, axis), (-1,)), (count(shape),), 0),
+        shape,
     ),
     kind="linear",
     analytic=True,
@@ -234,7 +259,8 @@ def scatter_add_along_axis(x: Node, indices: Node, shape: Shape, axis: int = -1)
     at, wanted = _along("scatter_add_along_axis", whole, indices.shape, axis)
     if x.shape != wanted:
         raise ShapeError(
-            f"scatter_add_along_axis of shape {show(x.shape)} by indices {show(indices.shape)} into {show(whole)}: {show(wanted)} would fit"
+            f"scatter_add_along_axis of shape {show(x.shape)} by indices {show(indices.shape)} into {show(whole)}: "
+            f"{show(wanted)} would fit"
         )
     return Inferred(whole, x.dtype, {"shape": whole, "axis": at})
 
@@ -247,10 +273,12 @@ def arange(extent: Any) -> Inferred:
 
 def arange_in(graph: Graph, extent: Dimension) -> Tensor:
     """0, 1, ..., extent - 1 as a tensor of a graph."""
-    return graph.constant(np.arange(extent)) if isinstance(extent, int) else graph.insert(arange, (), {"extent": extent})
+    return (
+        graph.constant(np.arange(extent)) if isinstance(extent, int) else graph.insert(arange, (), {"extent": extent})
+    )
 
 
-def _one_hot(labels: Any, classes: int, dtype: str) -> Array:
+def _one_hot(labels: Any, classes: int, dtype: str) -> Any:
     return (check_indices(labels, classes, False)[..., None] == np.arange(classes)).astype(dtype)
 
 
@@ -267,7 +295,9 @@ def one_hot(labels: Node, classes: int, dtype: str = "float64") -> Inferred:
     """Labels 0 ... classes - 1 as unit vectors along a new last axis. A label outside is an error of the call."""
     _index_dtype("one_hot", labels)
     extent = dimension(classes)
-    return Inferred((*labels.shape, extent), dtype_name(dtype), {"classes": extent, "dtype": dtype_name(dtype)}, weak=False)
+    return Inferred(
+        (*labels.shape, extent), dtype_name(dtype), {"classes": extent, "dtype": dtype_name(dtype)}, weak=False
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -276,15 +306,18 @@ def one_hot(labels: Node, classes: int, dtype: str = "float64") -> Inferred:
 
 
 def getitem(x: Tensor, key: Any) -> Tensor:
-    """x[key] as NumPy reads it: integers, slices, None, `...`, and integer tensors, arrays or lists, which broadcast together.
+    """x[key] as NumPy reads it: integers, slices, None, `...`, and integer tensors, arrays or lists, which broadcast.
 
-    Raises ShapeError for an integer outside of a known dimension; bounds inside a named size are checked at the call.
+    Raises ShapeError for an integer outside of a known dimension; bounds within a named size are checked at the call.
     """
     with Telling(x):
         entries = _entries(x, key)
         picks = any(isinstance(e, Tensor) for e in entries)
-        sliced, shape, arrays = x, [], {}
-        ranges, backwards, axis = [], [], 0
+        sliced, axis = x, 0
+        shape: list[Dimension] = []
+        arrays: dict[int, Any] = {}
+        ranges: list[tuple[Dimension, Dimension, int]] = []
+        backwards: list[int] = []
         for e in entries:
             if e is None:
                 shape.append(1)
@@ -339,7 +372,7 @@ def _entry(x: Tensor, e: Any) -> Any:
     kind = e.dtype.name if isinstance(e, np.ndarray) else type(e).__name__
     if kind == "bool":
         raise DTypeError(
-            f"{x.name}[...] by a mask of bools: how many it picks is not known before the call; "
+            f"{x.name}[...] by a mask of bools: how many it picks is unknown before the call; "
             f"gg.where(mask, {x.name}, 0) keeps the shape"
         )
     raise DTypeError(f"{x.name}[...] takes integers, slices, None, ... and arrays of integers, but {kind} was given")
@@ -365,8 +398,12 @@ def _pick(x: Tensor, arrays: dict[int, Any]) -> Tensor:
         return take(x, arrays[axes[0]], axis=axes[0])
     tensors = [i for i in arrays.values() if isinstance(i, Tensor)]
     if broadcast(*[i.shape for i in tensors]) is None:
-        raise ShapeError(f"index arrays of shapes {' and '.join(show(i.shape) for i in tensors)} do not broadcast together")
-    shape, flat, offset = x.shape, None, 0
+        raise ShapeError(
+            f"index arrays of shapes {' and '.join(show(i.shape) for i in tensors)} do not broadcast together"
+        )
+    shape = x.shape
+    flat: Any = None
+    offset: Dimension = 0
     for k, axis in enumerate(axes):
         stride = count(tuple(shape[a] for a in axes[k + 1 :]))
         index = arrays[axis]
@@ -383,7 +420,9 @@ def _pick(x: Tensor, arrays: dict[int, Any]) -> Tensor:
     first = axes[0] if neighbours else 0
     if not neighbours:
         x = transpose(x, (*axes, *rest))
-    return gather(reshape(x, (*[shape[a] for a in rest[:first]], merged, *[shape[a] for a in rest[first:]])), flat, first)
+    return gather(
+        reshape(x, (*[shape[a] for a in rest[:first]], merged, *[shape[a] for a in rest[first:]])), flat, first
+    )
 
 
 SYNTAX["getitem"] = getitem

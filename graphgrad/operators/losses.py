@@ -1,14 +1,14 @@
 """Losses: each is one node, with its reduction inside, with weights or without.
 
-A loss has a value ℓ for each element of the prediction (cross-entropy: for each row of logits), and `reduction` says what
-becomes of these:
+A loss has a value ℓ for each element of the prediction (cross-entropy: for each row of logits), and `reduction` says
+what becomes of these:
 
     "mean"   Σ ℓ / n               with weights   Σ w·ℓ / Σ w
     "sum"    Σ ℓ                   with weights   Σ w·ℓ
     "none"   ℓ                     with weights   w·ℓ
 
-Weights are one a sample, of shape (N,); where ℓ has more axes, a weight counts for all values of its sample, and weights
-may follow more of the leading axes. Integers and bools in target and weights are taken in the prediction's dtype.
+Weights are one a sample, of shape (N,); where ℓ has more axes, a weight counts for all values of its sample, and
+weights may follow more of the leading axes. Integers and bools in target and weights are taken in the prediction's dtype.
 Prediction and target have one shape: (N, 1) beside (N,) would silently broadcast to (N, N), and is an error here.
 """
 
@@ -25,12 +25,12 @@ from graphgrad.errors import DTypeError, GraphgradError, ShapeError
 from graphgrad.graph import Tensor
 from graphgrad.operator import Operator, register
 from graphgrad.operators.activations import relu, sigmoid, softplus
-from graphgrad.operators.elementwise import abs, cast, clip, less, maximum, minimum, sign, square, where
+from graphgrad.operators.elementwise import abs, cast, clip, exp, less, log, maximum, minimum, sign, square, where
 from graphgrad.operators.index import as_value, check_indices, checked_index, one_hot, pick_along
 from graphgrad.operators.reduce import mean, sum
 from graphgrad.operators.rows import Inferred, Node
 from graphgrad.operators.shape import expand_dims, reshape
-from graphgrad.operators.softmax import log_softmax, softmax
+from graphgrad.operators.softmax import log_softmax, lowered, softmax
 from graphgrad.types import FLOATS, Shape, as_float, count, promote, show
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -40,7 +40,7 @@ Build: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """One loss: its values before reduction, from which its two rows in the vocabulary are made, with weights and without.
+    """One loss: its values before reduction, from which its two rows are made, with weights and without.
 
     `reference` and `definition` give the values, from (prediction, target); `pullbacks` are the rules of prediction and
     target, from (g, prediction, target), where g is the adjoint of the values (of rank 0 where it is one for all). Both
@@ -63,7 +63,9 @@ class Loss:
         object.__setattr__(self, "plain", self._row(self.name, 2))
         object.__setattr__(self, "weighted", self._row(f"weighted_{self.name}", 3))
 
-    def __call__(self, prediction: Any, target: Any, weights: Any = None, reduction: str = "mean", **attributes: float) -> Tensor:
+    def __call__(
+        self, prediction: Any, target: Any, weights: Any = None, reduction: str = "mean", **attributes: float
+    ) -> Tensor:
         operands = (prediction, target) if weights is None else (prediction, target, weights)
         row: Operator = getattr(self, "plain" if weights is None else "weighted")
         return row(*operands, reduction=reduction, **attributes)
@@ -97,8 +99,14 @@ class Loss:
         shape = self.shape(prediction, target, **attributes)
         for w in weights:
             if w.shape != shape[: max(len(w.shape), 1)]:
-                wanted = f"one weight a sample has shape {show(shape[:1])}" if shape else "a single sample has a weight of shape ()"
-                raise ShapeError(f"{self.name}: weights of shape {show(w.shape)} for values of shape {show(shape)}; {wanted}")
+                wanted = (
+                    f"one weight a sample has shape {show(shape[:1])}"
+                    if shape
+                    else "a single sample has a weight of shape ()"
+                )
+                raise ShapeError(
+                    f"{self.name}: weights of shape {show(w.shape)} for values of shape {show(shape)}; {wanted}"
+                )
         floats = [n for n in (target, *weights) if n.dtype in FLOATS]
         dtype = promote([(as_float(prediction.dtype), prediction.weak), *[(n.dtype, n.weak) for n in floats]])[0]
         numbers = {name: float(value) for name, value in attributes.items()}
@@ -189,9 +197,12 @@ def loss(short: str, **parts: Any) -> Callable[[Callable[..., Shape]], Loss]:
 def _of_one_shape(name: str, prediction: Node, target: Node) -> Shape:
     if prediction.shape != target.shape:
         fits = count(prediction.shape) == count(target.shape)
-        would = f"gg.reshape(target, {show(prediction.shape)})" if fits else f"a target of shape {show(prediction.shape)}"
+        would = (
+            f"gg.reshape(target, {show(prediction.shape)})" if fits else f"a target of shape {show(prediction.shape)}"
+        )
         raise ShapeError(
-            f"{name} of prediction {show(prediction.shape)} and target {show(target.shape)}: the shapes are to be equal; {would} would fit"
+            f"{name} of prediction {show(prediction.shape)} and target {show(target.shape)}: "
+            f"the shapes are to be equal; {would} would fit"
         )
     return prediction.shape
 
@@ -246,7 +257,7 @@ def _huber_definition(p: Any, t: Any, delta: float) -> Any:
     ),
 )
 def huber(prediction: Node, target: Node, delta: float = 1.0) -> Shape:
-    """d²/2 up to |d| = delta and delta·(|d| - delta/2) from there, with d = prediction - target: outliers pull no harder."""
+    """d²/2 up to |d| = delta, from there delta·(|d| - delta/2), with d = prediction - target: outliers pull no harder."""
     if not delta > 0:
         raise GraphgradError(f"huber: delta is positive, but {delta} was given")
     return _of_one_shape("huber", prediction, target)
@@ -266,11 +277,13 @@ def _cross_entropy(z: Any, t: Any) -> Any:
 
 
 def _cross_entropy_definition(z: Any, t: Any) -> Any:
-    log_p = log_softmax(z, axis=-1)
-    if t.dtype == "int64":
-        labels = expand_dims(checked_index(t, z.shape[-1], False), -1)
-        return -reshape(pick_along(log_p, labels, len(z.shape) - 1), t.shape)
-    return -sum(t * log_p, axis=-1)
+    """log Σ exp(z) - z[label], in the parts that softmax is computed by: those of the gradient."""
+    if t.dtype != "int64":
+        return -sum(t * log_softmax(z, axis=-1), axis=-1)
+    last = len(z.shape) - 1
+    z = lowered(z, (last,))
+    labels = expand_dims(checked_index(t, z.shape[-1], False), -1)
+    return reshape(log(sum(exp(z), axis=-1, keepdims=True)) - pick_along(z, labels, last), t.shape)
 
 
 def _logits_adjoint(g: Any, z: Any, t: Any) -> Any:
@@ -300,12 +313,20 @@ def cross_entropy(prediction: Node, target: Node) -> Shape:
     """
     z, t = prediction.shape, target.shape
     if not z:
-        raise ShapeError("cross_entropy of a number: logits of shape (..., C) are wanted, with the classes along the last axis")
+        raise ShapeError(
+            "cross_entropy of a number: logits of shape (..., C) are wanted, with the classes along the last axis"
+        )
     if t != (z[:-1] if target.dtype == "int64" else z):
         if t == z[:-1]:
-            raise DTypeError(f"cross_entropy: labels are integers, but the target is {target.dtype}; gg.cast(target, 'int64') would fit")
+            raise DTypeError(
+                f"cross_entropy: labels are integers, but the target is {target.dtype}; "
+                "gg.cast(target, 'int64') would fit"
+            )
         if t == z:
-            raise DTypeError(f"cross_entropy: probabilities are floats, but the target is int64; gg.cast(target, '{prediction.dtype}') would fit")
+            raise DTypeError(
+                "cross_entropy: probabilities are floats, but the target is int64; "
+                f"gg.cast(target, '{prediction.dtype}') would fit"
+            )
         raise ShapeError(
             f"cross_entropy of logits {show(z)} and target {show(t)}: "
             f"integer labels of shape {show(z[:-1])} or probabilities of shape {show(z)} would fit"

@@ -1,4 +1,4 @@
-"""Reductions over axes, and the running sum."""
+"""Reductions over axes, positions of extremes, and the running sum."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.operators.elementwise import cast, equal
-from graphgrad.operators.rows import Inferred, Node, axes_of, operator
-from graphgrad.operators.shape import broadcast_to, reshape, size
-from graphgrad.types import Shape, as_float
+from graphgrad.errors import GraphgradError, ShapeError
+from graphgrad.operators.elementwise import abs, cast, equal, maximum, not_equal, power, sign, sqrt, square, where
+from graphgrad.operators.rows import Inferred, Node, axes_of, axis_of, operator
+from graphgrad.operators.shape import broadcast_to, reshape, size, transpose
+from graphgrad.operators.slices import flip
+from graphgrad.types import FLOATS, Dim, Shape, as_float, count, show
 
 
 def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:
@@ -21,9 +23,30 @@ def reduced(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
     return kept(shape, axes) if keepdims else tuple(d for i, d in enumerate(shape) if i not in axes)
 
 
+def upright(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
+    """A reduced value with its lost axes as 1, so that it broadcasts against what was reduced."""
+    shape = kept(x.shape, axis)
+    return g if g.shape == shape else reshape(g, shape)
+
+
 def spread(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
     """A reduced value broadcast back over the axes that it was reduced by."""
     return broadcast_to(reshape(g, kept(x.shape, axis)), x.shape)
+
+
+def floats(x: Any) -> Any:
+    """Integers and bools as float64."""
+    return x if x.dtype in FLOATS else cast(x, "float64")
+
+
+def _floats(x: Any) -> Any:
+    """The same of arrays."""
+    return x if np.asarray(x).dtype.kind in "fc" else np.asarray(x, np.float64)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sum and mean
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @operator(
@@ -58,39 +81,315 @@ def mean(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
     return Inferred(reduced(x.shape, axes, keepdims), as_float(x.dtype), {"axis": axes, "keepdims": bool(keepdims)})
 
 
-def _extreme_rule(g: Any, x: Any, y: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """Equal shares for all entries that are the extreme one."""
-    hit = cast(equal(x, spread(y, x, axis)), g.dtype)
-    return spread(g, x, axis) * (hit / spread(sum(hit, axis, keepdims), x, axis))
+# ---------------------------------------------------------------------------------------------------------------------
+# Extremes
+# ---------------------------------------------------------------------------------------------------------------------
 
 
-def _extreme_shape(name: str, x: Node, axis: Any, keepdims: bool) -> Inferred:
-    axes = axes_of(name, x, axis)
-    return Inferred(reduced(x.shape, axes, keepdims), x.dtype, {"axis": axes, "keepdims": bool(keepdims)})
+def not_empty(name: str, x: Node, axes: tuple[int, ...]) -> None:
+    """What has no value for no numbers. Raises ShapeError where there are none; named sizes are checked at the call."""
+    for a in axes:
+        if x.shape[a] == 0:
+            raise ShapeError(f"{name} of shape {show(x.shape)} over axis {a}: {name} of no numbers has no value")
+
+
+def one_at_least(node: Node, x: Node) -> list[tuple[Dim, int, str]]:
+    """The same at the call."""
+    axis = node["axis"]
+    axes = axis if isinstance(axis, tuple) else tuple(range(len(x.shape))) if axis is None else (axis,)
+    return [(d, 1, f"{node.operator.name} of shape {show(x.shape)}") for d in (x.shape[a] for a in axes) if isinstance(d, Dim)]
+
+
+def _equal_shares(g: Any, x: Any, y: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Those that are the extreme one share g equally: 1/n each where there are n of them."""
+    extreme = cast(equal(x, upright(y, x, axis)), g.dtype)
+    return extreme * (upright(g, x, axis) / sum(extreme, axis, keepdims=True))
 
 
 @operator(
     reference=lambda x, axis, keepdims: np.max(x, axis=axis, keepdims=keepdims),
-    pullback=_extreme_rule,
+    pullback=_equal_shares,
     numpy="np.maximum.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})",
-    latex=r"\max {x}",
+    text="max({x:0}, {axis})",
+    latex=r"\textstyle\max_{{{axis}}} {x}",
     binding=12,
+    requires=one_at_least,
 )
 def max(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
-    """The largest entry along `axis` (None: of all), as numpy.max. Entries that tie share the derivative equally."""
-    return _extreme_shape("max", x, axis, keepdims)
+    """The largest element over `axis` (None: of all), as numpy.max. Where several are, they share the derivative equally."""
+    axes = axes_of("max", x, axis)
+    not_empty("max", x, axes)
+    return Inferred(reduced(x.shape, axes, keepdims), x.dtype, {"axis": axes, "keepdims": bool(keepdims)})
 
 
 @operator(
     reference=lambda x, axis, keepdims: np.min(x, axis=axis, keepdims=keepdims),
-    pullback=_extreme_rule,
+    pullback=_equal_shares,
     numpy="np.minimum.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})",
-    latex=r"\min {x}",
+    text="min({x:0}, {axis})",
+    latex=r"\textstyle\min_{{{axis}}} {x}",
     binding=12,
+    requires=one_at_least,
 )
 def min(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
-    """The smallest entry along `axis` (None: of all), as numpy.min. Entries that tie share the derivative equally."""
-    return _extreme_shape("min", x, axis, keepdims)
+    """The smallest element over `axis` (None: of all), as numpy.min. Where several are, they share the derivative equally."""
+    axes = axes_of("min", x, axis)
+    not_empty("min", x, axes)
+    return Inferred(reduced(x.shape, axes, keepdims), x.dtype, {"axis": axes, "keepdims": bool(keepdims)})
 
 
-__all__ = ["max", "mean", "min", "sum"]
+def _position(name: str, x: Node, axis: Any, keepdims: bool) -> Inferred:
+    at = axis if axis is None else axis_of(name, x, axis)
+    axes = tuple(range(len(x.shape))) if at is None else (at,)
+    not_empty(name, x, axes)
+    return Inferred(reduced(x.shape, axes, keepdims), "int64", {"axis": at, "keepdims": bool(keepdims)})
+
+
+@operator(
+    reference=lambda x, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims),
+    numpy="np.argmax({x}, axis={axis}, keepdims={keepdims}, out={out})",
+    latex=r"\operatorname{{argmax}}_{{{axis}}} {x}",
+    requires=one_at_least,
+)
+def argmax(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
+    """The index of the largest element along one axis (None: of all in row-major order), as numpy.argmax; of several,
+    the first. It has no derivative."""
+    return _position("argmax", x, axis, keepdims)
+
+
+@operator(
+    reference=lambda x, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims),
+    numpy="np.argmin({x}, axis={axis}, keepdims={keepdims}, out={out})",
+    latex=r"\operatorname{{argmin}}_{{{axis}}} {x}",
+    requires=one_at_least,
+)
+def argmin(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
+    """The index of the smallest element along one axis (None: of all in row-major order), as numpy.argmin; of several,
+    the first. It has no derivative."""
+    return _position("argmin", x, axis, keepdims)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Spread and length
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def freedom(x: Any, axis: tuple[int, ...], ddof: float) -> Any:
+    """The number that a variance divides by: never below 0, as in NumPy."""
+    return maximum(size(x, axis) - ddof, 0) if ddof else size(x, axis)
+
+
+def _var(x: Any, axis: Any, ddof: float, keepdims: bool) -> Any:
+    x = _floats(x)
+    squares = np.square(x - np.mean(x, axis=axis, keepdims=True))
+    n = int(np.prod([np.shape(x)[a] for a in axis], dtype=np.int64))
+    return np.sum(squares, axis=axis, keepdims=keepdims) / np.maximum(n - ddof, 0).astype(squares.real.dtype)
+
+
+@operator(
+    reference=_var,
+    pullback=lambda g, x, y, axis, ddof, keepdims: (
+        upright(2 * g / freedom(x, axis, ddof), x, axis) * (x - mean(x, axis, keepdims=True))
+    ),
+    definition=lambda x, axis, ddof, keepdims: (
+        sum(square(x - mean(x, axis, keepdims=True)), axis, keepdims) / freedom(x, axis, ddof)
+    ),
+    text="var({x:0}, {axis})",
+    latex=r"\operatorname{{var}}({x:0})",
+    analytic=True,
+)
+def var(x: Node, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Inferred:
+    """The variance over `axis` (None: over all), as numpy.var: the squared deviations from the mean, over n - `ddof`."""
+    axes = axes_of("var", x, axis)
+    if isinstance(ddof, bool) or not isinstance(ddof, (int, float, np.integer, np.floating)):
+        raise GraphgradError(f"var: ddof is a number, but {ddof!r} was given")
+    attributes = {"axis": axes, "ddof": int(ddof) if ddof == int(ddof) else float(ddof), "keepdims": bool(keepdims)}
+    return Inferred(reduced(x.shape, axes, keepdims), as_float(x.dtype), attributes)
+
+
+def _norm(x: Any, ord: float, axis: Any, keepdims: bool) -> Any:
+    a = np.abs(_floats(x))
+    if np.isinf(ord):
+        return (np.max if ord > 0 else np.min)(a, axis=axis, keepdims=keepdims)
+    if ord == 0:
+        return np.sum(a != 0, axis=axis, keepdims=keepdims).astype(a.dtype)
+    return np.sum(a**ord, axis=axis, keepdims=keepdims) ** (1 / ord)
+
+
+def _norm_definition(x: Any, ord: float, axis: tuple[int, ...], keepdims: bool) -> Any:
+    x = floats(x)
+    if np.isinf(ord):
+        return (max if ord > 0 else min)(abs(x), axis, keepdims)
+    if ord == 0:
+        return sum(cast(not_equal(x, 0), x.dtype), axis, keepdims)
+    if ord == 1:
+        return sum(abs(x), axis, keepdims)
+    if ord == 2:
+        return sqrt(sum(square(x), axis, keepdims))
+    return power(sum(power(abs(x), ord), axis, keepdims), 1 / ord)
+
+
+def _norm_rule(g: Any, x: Any, y: Any, ord: float, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """x / |x| for the Euclidean norm, in general sign(x) (|x| / norm)^(p-1); 0 where the norm is 0.
+
+    A ratio is not raised where it is 0: for p < 2 that is a pole, of the rule or of its derivative.
+    """
+    if ord == 0:
+        return upright(g, x, axis) * 0
+    if ord == 1:
+        return upright(g, x, axis) * sign(x)
+    zero = equal(y, 0)
+    if ord == 2:
+        return upright(where(zero, 0.0, g / where(zero, 1.0, y)), x, axis) * x
+    if np.isinf(ord):
+        return _equal_shares(g, abs(x), y, axis, keepdims) * sign(x)
+    ratio = abs(x) / upright(where(zero, 1.0, y), x, axis)
+    safe = power(where(equal(x, 0), 1.0, ratio), ord - 1)
+    return upright(where(zero, 0.0, g), x, axis) * (sign(x) * safe)
+
+
+@operator(
+    reference=_norm,
+    pullback=_norm_rule,
+    definition=_norm_definition,
+    text="norm({x:0}, {ord}, {axis})",
+    latex=r"\left\|{x:0}\right\|_{{{ord}}}",
+    requires=lambda node, x: one_at_least(node, x) if np.isinf(node["ord"]) else [],
+)
+def norm(x: Node, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Inferred:
+    """The length of a vector: (Σ |x|^ord)^(1/ord) over `axis` (None: over all elements, whatever the rank).
+
+    `ord` is 2 (the Euclidean norm), 1, inf and -inf (the largest and the smallest |x|), 0 (the number of elements that
+    are not 0) or any other number. Norms of matrices (numpy.linalg.norm of two axes) are not among them. The
+    derivative where the norm is 0 is 0.
+    """
+    if isinstance(ord, bool) or not isinstance(ord, (int, float, np.integer, np.floating)) or ord != ord:
+        raise GraphgradError(f"norm: ord is a number, inf or -inf, but {ord!r} was given")
+    axes = axes_of("norm", x, axis)
+    if np.isinf(ord):
+        not_empty("norm", x, axes)
+    attributes = {"ord": float(ord), "axis": axes, "keepdims": bool(keepdims)}
+    return Inferred(reduced(x.shape, axes, keepdims), as_float(x.dtype), attributes)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Running sum
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _reversed_cumsum(g: Any, x: Any, y: Any, axis: int | None) -> Any:
+    """What is added into y_k and all that follow receives the sum of their adjoints."""
+    at = 0 if axis is None else axis
+    back = flip(cumsum(flip(g, at), at), at)
+    return back if axis is not None else reshape(back, x.shape)
+
+
+@operator(
+    reference=lambda x, axis: np.cumsum(x, axis=axis),
+    pullback=_reversed_cumsum,
+    kind="linear",
+    numpy=lambda s: (
+        "np.cumsum({x}, axis=None, out={out})"
+        if s.attributes["axis"] is None
+        else "np.add.accumulate({x}, axis={axis}, out={out})"
+    ),
+    analytic=True,
+)
+def cumsum(x: Node, axis: int | None = None) -> Inferred:
+    """The running sum along one axis (None: over all elements in row-major order), as numpy.cumsum."""
+    at = axis if axis is None else axis_of("cumsum", x, axis)
+    dtype = "int64" if x.dtype == "bool" else x.dtype
+    return Inferred((count(x.shape),) if at is None else x.shape, dtype, {"axis": at}, weak=False)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Product. Its derivative needs the product of all others, x_1 ⋯ x_{i-1} x_{i+1} ⋯ x_n. Division finds it only where no
+# x_i is 0, so it is computed as what stands before times what stands after; and the derivative of these running
+# products is a linear recurrence, whose own derivative is two more of them: no order of derivative ever divides.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _products_before(x: Any, axis: int, reverse: bool) -> Any:
+    lines = np.moveaxis(np.asarray(x), axis, 0)[:: -1 if reverse else 1]
+    found = np.cumprod(np.concatenate([np.ones_like(lines[:1]), lines[:-1]]), axis=0)
+    return np.moveaxis(found[:: -1 if reverse else 1], 0, axis)
+
+
+def _products_before_numpy(s: Any) -> tuple[str, str]:
+    before = ":, " * s.attributes["axis"]
+    turned = f"[{before}::-1]" if s.attributes["reverse"] else ""
+    return (
+        f"{{out}}{turned}[{before}:1].fill(1)",
+        f"np.multiply.accumulate({{x}}{turned}[{before}:-1], axis={{axis}}, out={{out}}{turned}[{before}1:])",
+    )
+
+
+@operator(
+    reference=_products_before,
+    pullback=lambda g, x, y, axis, reverse: y * linear_recurrence(x, g, axis, not reverse),
+    numpy=_products_before_numpy,
+    text="products_before({x:0}, {axis}, {reverse})",
+    latex=r"\textstyle\prod_{{j<i}} {x}",
+    binding=12,
+    analytic=True,
+)
+def products_before(x: Node, axis: int, reverse: bool = False) -> Inferred:
+    """y_i = x_1 ⋯ x_{i-1} along an axis; with `reverse`, x_{i+1} ⋯ x_n. An empty product is 1."""
+    return Inferred(x.shape, x.dtype, {"axis": axis_of("products_before", x, axis), "reverse": bool(reverse)})
+
+
+def _linear_recurrence(factors: Any, terms: Any, axis: int, reverse: bool) -> Any:
+    a, b = (np.moveaxis(np.asarray(v), axis, 0)[:: -1 if reverse else 1] for v in (factors, terms))
+    found = np.zeros(a.shape, np.result_type(a, b))
+    for k in range(1, len(a)):
+        found[k] = a[k - 1] * found[k - 1] + b[k - 1]
+    return np.moveaxis(found[:: -1 if reverse else 1], 0, axis)
+
+
+@operator(
+    reference=_linear_recurrence,
+    pullback=(
+        lambda g, a, b, r, axis, reverse: r * linear_recurrence(a, g, axis, not reverse),
+        lambda g, a, b, r, axis, reverse: linear_recurrence(a, g, axis, not reverse),
+    ),
+    numpy="recurrence({factors}, {terms}, axis={axis}, reverse={reverse}, out={out})",
+    text="linear_recurrence({factors:0}, {terms:0}, {axis}, {reverse})",
+    analytic=True,
+)
+def linear_recurrence(factors: Node, terms: Node, axis: int, reverse: bool = False) -> Inferred:
+    """r_1 = 0, r_{i+1} = factors_i · r_i + terms_i along an axis; with `reverse`, from its end."""
+    if factors.shape != terms.shape or factors.dtype != terms.dtype:
+        raise ShapeError(f"linear_recurrence of {show(factors.shape)} and {show(terms.shape)}: they are to be alike")
+    attributes = {"axis": axis_of("linear_recurrence", factors, axis), "reverse": bool(reverse)}
+    return Inferred(factors.shape, factors.dtype, attributes)
+
+
+def products_of_others(x: Any, axis: tuple[int, ...]) -> Any:
+    """The product of all other elements over the axes, for each element. Several axes are made one."""
+    if len(axis) == 1:
+        return products_before(x, axis[0]) * products_before(x, axis[0], reverse=True)
+    rest = tuple(i for i in range(len(x.shape)) if i not in axis)
+    order = (*rest, *axis)
+    moved = x if order == tuple(range(len(order))) else transpose(x, order)
+    lines = reshape(moved, (*[x.shape[i] for i in rest], count(tuple(x.shape[i] for i in axis))))
+    others = reshape(products_of_others(lines, (len(rest),)), moved.shape)
+    return others if moved is x else transpose(others, tuple(order.index(i) for i in range(len(order))))
+
+
+@operator(
+    reference=lambda x, axis, keepdims: np.prod(x, axis=axis, keepdims=keepdims),
+    pullback=lambda g, x, y, axis, keepdims: upright(g, x, axis) * products_of_others(x, axis) if axis else g,
+    numpy="np.multiply.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})",
+    text="prod({x:0}, {axis})",
+    latex=r"\textstyle\prod_{{{axis}}} {x}",
+    binding=20,
+    analytic=True,
+)
+def prod(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
+    """The product over `axis` (None: over all), as numpy.prod. Its derivative is right where elements are 0, too."""
+    axes = axes_of("prod", x, axis)
+    dtype = "int64" if x.dtype == "bool" else x.dtype
+    return Inferred(reduced(x.shape, axes, keepdims), dtype, {"axis": axes, "keepdims": bool(keepdims)})
+
+
+__all__ = ["argmax", "argmin", "cumsum", "max", "mean", "min", "norm", "prod", "sum", "var"]

@@ -39,10 +39,12 @@ def broadcast_nodes(name: str, *nodes: Node) -> tuple[Any, ...]:
         shapes = " and ".join(show(n.shape) for n in nodes)
         rank = max(len(n.shape) for n in nodes)
         padded = [(1,) * (rank - len(n.shape)) + n.shape for n in nodes]
-        axis, column = next((i, c) for i, c in enumerate(zip(*padded, strict=True)) if broadcast(*[(d,) for d in c]) is None)
+        columns = enumerate(zip(*padded, strict=True))
+        axis, column = next((i, c) for i, c in columns if broadcast(*[(d,) for d in c]) is None)
         clash = " and ".join(str(d) for d in dict.fromkeys(d for d in column if d != 1))
         raise ShapeError(
-            f"{name} of shapes {shapes}: axis {axis - rank} is {clash}; dimensions fit where they are equal or one of them is 1"
+            f"{name} of shapes {shapes}: axis {axis - rank} is {clash}; "
+            "dimensions fit where they are equal or one of them is 1"
         )
     return shape
 

@@ -33,9 +33,13 @@ def _dims(shape: Any, free: bool = False) -> tuple[Any, ...]:
     return tuple(-1 if free and isinstance(d, (int, np.integer)) and d == -1 else dimension(d) for d in given)
 
 
+def _reshape_rule(g: Any, x: Any, y: Any, shape: Shape) -> Any:
+    return reshape(g, x.shape)
+
+
 @operator(
     reference=lambda x, shape: np.reshape(x, shape),
-    pullback=lambda g, x, y, shape: reshape(g, x.shape),
+    pullback=_reshape_rule,
     kind="view",
     numpy="{x}.reshape({shape})",
     latex=r"\operatorname{{reshape}}({x:0}, {shape})",
@@ -54,7 +58,8 @@ def reshape(x: Node, shape: Shape) -> Inferred:
         rest = divide_exactly(total, known)
         if rest is None:
             raise ShapeError(
-                f"reshape of {show(x.shape)} to {show(wanted)}: {total} elements cannot be divided by {known} without a rest"
+                f"reshape of {show(x.shape)} to {show(wanted)}: "
+                f"{total} elements cannot be divided by {known} without a rest"
             )
         wanted = tuple(rest if d == -1 else d for d in wanted)
     if count(wanted) != total:
@@ -62,9 +67,13 @@ def reshape(x: Node, shape: Shape) -> Inferred:
     return Inferred(wanted, x.dtype, {"shape": wanted})
 
 
+def _transpose_rule(g: Any, x: Any, y: Any, axes: tuple[int, ...]) -> Any:
+    return transpose(g, tuple(int(i) for i in np.argsort(axes)))
+
+
 @operator(
     reference=lambda x, axes: np.transpose(x, axes),
-    pullback=lambda g, x, y, axes: transpose(g, tuple(int(i) for i in np.argsort(axes))),
+    pullback=_transpose_rule,
     kind="view",
     numpy="{x}.transpose({axes})",
     text="{x:>}ᵀ",
@@ -82,9 +91,13 @@ def transpose(x: Node, axes: Sequence[int] | None = None) -> Inferred:
     return Inferred(tuple(x.shape[a] for a in order), x.dtype, {"axes": order})
 
 
+def _broadcast_rule(g: Any, x: Any, y: Any, shape: Shape) -> Any:
+    return sum_to(g, x.shape)
+
+
 @operator(
     reference=lambda x, shape: np.broadcast_to(x, shape),
-    pullback=lambda g, x, y, shape: sum_to(g, x.shape),
+    pullback=_broadcast_rule,
     kind="view",
     numpy="np.broadcast_to({x}, {shape})",
     latex=r"\operatorname{{broadcast}}({x:0}, {shape})",
@@ -94,7 +107,9 @@ def broadcast_to(x: Node, shape: Shape) -> Inferred:
     """x repeated along new and unit dimensions until it has `shape`."""
     wanted = _dims(shape)
     if broadcast(x.shape, wanted) != wanted:
-        raise ShapeError(f"broadcast_to of {show(x.shape)} to {show(wanted)}: dimensions fit where they are equal or 1 becomes more")
+        raise ShapeError(
+            f"broadcast_to of {show(x.shape)} to {show(wanted)}: dimensions fit where they are equal or 1 becomes more"
+        )
     return Inferred(wanted, x.dtype, {"shape": wanted})
 
 
@@ -124,7 +139,9 @@ def sum_to(x: Node, shape: Shape) -> Inferred:
     """The sum over the axes along which `shape` was broadcast to x's: the adjoint of broadcast_to."""
     wanted = _dims(shape)
     if broadcast(x.shape, wanted) != x.shape:
-        raise ShapeError(f"sum_to of {show(x.shape)} to {show(wanted)}: {show(wanted)} does not broadcast to {show(x.shape)}")
+        raise ShapeError(
+            f"sum_to of {show(x.shape)} to {show(wanted)}: {show(wanted)} does not broadcast to {show(x.shape)}"
+        )
     return Inferred(wanted, "int64" if x.dtype == "bool" else x.dtype, {"shape": wanted})
 
 
@@ -145,7 +162,9 @@ def squeeze(x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor:
         axes = [i for i, d in enumerate(x.shape) if d == 1] if axis is None else axes_of("squeeze", x.node, axis)
         for a in axes:
             if x.shape[a] != 1:
-                raise ShapeError(f"squeeze of shape {show(x.shape)}: axis {a} is {x.shape[a]}, and only axes of length 1 can go")
+                raise ShapeError(
+                    f"squeeze of shape {show(x.shape)}: axis {a} is {x.shape[a]}, and only axes of length 1 can go"
+                )
         return reshape(x, tuple(d for i, d in enumerate(x.shape) if i not in axes)) if axes else x
 
 
@@ -158,7 +177,9 @@ def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
         return transpose(x, tuple(order))
 
 
-@operator(reference=lambda dim: np.int64(dim), kind="size", name="dimension_size", text="{dim}", latex="{dim}", numpy="{dim}")
+@operator(
+    reference=lambda dim: np.int64(dim), kind="size", name="dimension_size", text="{dim}", latex="{dim}", numpy="{dim}"
+)
 def dimension_size(dim: Any) -> Inferred:
     """A dimension as a value: rank 0, int64. `gg.size` makes it."""
     return Inferred((), "int64", {"dim": dim}, weak=True)
@@ -183,4 +204,14 @@ def extent_of(graph: Graph, dim: Dim) -> Tensor:
 
 SYNTAX["T"] = transpose
 
-__all__ = ["broadcast_to", "dimension_size", "expand_dims", "reshape", "size", "squeeze", "sum_to", "swapaxes", "transpose"]
+__all__ = [
+    "broadcast_to",
+    "dimension_size",
+    "expand_dims",
+    "reshape",
+    "size",
+    "squeeze",
+    "sum_to",
+    "swapaxes",
+    "transpose",
+]

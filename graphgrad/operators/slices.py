@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator as python
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ import numpy as np
 from graphgrad.errors import DTypeError, ShapeError
 from graphgrad.operators.elementwise import cast
 from graphgrad.operators.rows import Inferred, Node, Tensor, axes_of, axis_of, operator
-from graphgrad.operators.shape import broadcast_to, expand_dims, reshape, Telling
-from graphgrad.types import FLOATS, Dim, Dimension, Shape, count, divide_exactly, promote, show, size_names
+from graphgrad.operators.shape import Telling, broadcast_to, expand_dims, reshape
+from graphgrad.types import FLOATS, Dim, Dimension, Shape, count, dimension, divide_exactly, promote, show, size_names
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Joining
 # ---------------------------------------------------------------------------------------------------------------------
+
 
 def _part(g: Any, operands: Sequence[Any], output: Any, position: int, axis: int) -> Any:
     """The adjoint of one part: the elements of g where that part lies."""
@@ -35,11 +37,13 @@ def concatenate(*tensors: Node, axis: int = 0) -> Inferred:
     """Tensors one after the other along an axis, as numpy.concatenate: `concatenate([a, b], axis=1)`."""
     first = tensors[0]
     if not first.shape:
-        raise ShapeError("concatenate of numbers: tensors with at least one axis are wanted; gg.stack([a, b]) joins numbers")
+        raise ShapeError(
+            "concatenate of numbers: tensors with at least one axis are wanted; gg.stack([a, b]) joins numbers"
+        )
     at = axis_of("concatenate", first, axis)
     for t in tensors[1:]:
         if len(t.shape) != len(first.shape) or without(t.shape, at) != without(first.shape, at):
-            wanted = show((*first.shape[:at], "any", *first.shape[at + 1 :]))
+            wanted = show((*first.shape[:at], dimension("any"), *first.shape[at + 1 :]))
             raise ShapeError(
                 f"concatenate of shapes {' and '.join(show(t.shape) for t in tensors)} along axis {at}: "
                 f"all other dimensions are to be equal, so {wanted} would fit beside {show(first.shape)}"
@@ -54,7 +58,9 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     parts = in_one_graph("stack", tensors)
     shapes = list(dict.fromkeys(t.shape for t in parts))
     if len(shapes) > 1:
-        raise ShapeError(f"stack of shapes {' and '.join(map(show, shapes))}: they are to be equal").at(parts[0].graph._line())
+        raise ShapeError(f"stack of shapes {' and '.join(map(show, shapes))}: they are to be equal").at(
+            parts[0].graph._line()
+        )
     dtype = promote([(t.dtype, t.node.weak) for t in parts])[0]
     strong = [cast(t, dtype) if t.node.weak else t for t in parts]
     return concatenate([expand_dims(t, axis) for t in strong], axis=axis if axis >= 0 else axis + len(shapes[0]) + 1)
@@ -75,21 +81,27 @@ def _elements(g: Any, operands: Sequence[Any], output: Any, position: int) -> An
 )
 def pack(*tensors: Node) -> Inferred:
     """All elements of the tensors in one vector, one tensor after the other, in row-major order: `pack([W, b])`."""
-    return Inferred((total(count(t.shape) for t in tensors),), promote([(t.dtype, t.weak) for t in tensors])[0], weak=False)
+    return Inferred(
+        (total(count(t.shape) for t in tensors),), promote([(t.dtype, t.weak) for t in tensors])[0], weak=False
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Slices
 # ---------------------------------------------------------------------------------------------------------------------
 
+
 def cut(x: Any, axis: int, start: Dimension, stop: Dimension) -> Any:
     """x[start:stop] along one axis, within its bounds."""
     if start == 0 and stop == x.shape[axis]:
         return x
     rank = len(x.shape)
-    starts, stops = [0] * rank, list(x.shape)
-    starts[axis], stops[axis] = start, stop
-    return slice_(x, tuple(starts), tuple(stops), (1,) * rank)
+    starts = (*(0,) * axis, start, *(0,) * (rank - axis - 1))
+    return slice_(x, starts, (*x.shape[:axis], stop, *x.shape[axis + 1 :]), (1,) * rank)
+
+
+def _slice_rule(g: Any, x: Any, y: Any, start: Any, stop: Any, step: Any) -> Any:
+    return embed(g, x.shape, start, step)
 
 
 def slices_text(start: Sequence[Dimension], stop: Sequence[Dimension], step: Sequence[int], shape: Shape) -> str:
@@ -106,20 +118,23 @@ def stops_of(shape: Shape, start: Sequence[Dimension], step: Sequence[int]) -> t
     return tuple(a + d * s for a, d, s in zip(start, shape, step, strict=True))
 
 
-def within(what: str, whole: Shape, shape: Shape, start: Sequence[Dimension], step: Sequence[int]) -> list[tuple[Dim, int, str]]:
+def within(
+    what: str, whole: Shape, shape: Shape, start: Sequence[Dimension], step: Sequence[int]
+) -> list[tuple[Dim, int, str]]:
     """What the sizes must satisfy for slices of `shape` to lie in `whole`: (dimension, its least value, why)."""
     wanted = []
     for d, n, a, s in zip(whole, shape, start, step, strict=True):
         for rest in (a, n, d - a - (n - 1) * s - 1):
             if isinstance(rest, Dim) and any(factor < 0 for _, factor in rest.terms):
                 least = -dict(rest.terms).get((), 0)
-                wanted.append((rest + least, least, what))
-    return [w for w in wanted if isinstance(w[0], Dim)]
+                if isinstance(named := rest + least, Dim):
+                    wanted.append((named, least, what))
+    return wanted
 
 
 @operator(
     reference=lambda x, start, stop, step: x[tuple(map(slice, start, stop, step))],
-    pullback=lambda g, x, y, start, stop, step: embed(g, x.shape, start, step),
+    pullback=_slice_rule,
     kind="view",
     numpy=lambda s: "{x}[" + slices_text(**s.attributes, shape=s.shapes[0]) + "]",
     text="{x:>}[{start}:{stop}:{step}]",
@@ -132,8 +147,9 @@ def within(what: str, whole: Shape, shape: Shape, start: Sequence[Dimension], st
 )  # fmt: skip
 def slice_(x: Node, start: Any, stop: Any, step: Any) -> Inferred:
     """Every step-th element from start to stop along each axis: what x[a:b:c] becomes. Steps are positive."""
-    shape = tuple(divide_exactly(b - a, s) for a, b, s in zip(start, stop, step, strict=True))
-    if None in shape or len(shape) != len(x.shape):
+    found = [divide_exactly(b - a, s) for a, b, s in zip(start, stop, step, strict=True)]
+    shape = tuple(d for d in found if d is not None)
+    if not len(shape) == len(found) == len(x.shape):
         raise ShapeError(f"slice of {show(x.shape)} from {start} to {stop} by {step}: each axis has whole steps")
     return Inferred(shape, x.dtype, {"start": tuple(start), "stop": tuple(stop), "step": tuple(step)})
 
@@ -155,7 +171,9 @@ def _embedded(s: Any) -> tuple[str, str]:
     pullback=lambda g, x, y, shape, start, step: slice_(g, start, stops_of(x.shape, start, step), step),
     kind="linear",
     numpy=_embedded,
-    requires=lambda node, x: within(f"{show(x.shape)} inside of {show(node.shape)}", node.shape, x.shape, node["start"], node["step"]),
+    requires=lambda node, x: within(
+        f"{show(x.shape)} inside of {show(node.shape)}", node.shape, x.shape, node["start"], node["step"]
+    ),
     analytic=True,
 )
 def embed(x: Node, shape: Shape, start: Any, step: Any) -> Inferred:
@@ -163,11 +181,17 @@ def embed(x: Node, shape: Shape, start: Any, step: Any) -> Inferred:
     return Inferred(tuple(shape), x.dtype, {"shape": tuple(shape), "start": tuple(start), "step": tuple(step)})
 
 
+def _flip_rule(g: Any, x: Any, y: Any, axis: Any) -> Any:
+    return flip(g, axis)
+
+
 @operator(
     reference=lambda x, axis: np.flip(x, axis),
-    pullback=lambda g, x, y, axis: flip(g, axis),
+    pullback=_flip_rule,
     kind="view",
-    numpy=lambda s: "{x}[" + ", ".join([*["::-1" if a in s.attributes["axis"] else ":" for a in range(len(s.shape))], "..."]) + "]",
+    numpy=lambda s: (
+        "{x}[" + ", ".join([*["::-1" if a in s.attributes["axis"] else ":" for a in range(len(s.shape))], "..."]) + "]"
+    ),
     analytic=True,
 )
 def flip(x: Node, axis: Any = None) -> Inferred:
@@ -229,10 +253,12 @@ def split(x: Tensor, sections_or_indices: int | Sequence[int], axis: int = 0) ->
             sections = int(sections_or_indices)
             each = divide_exactly(extent, sections) if sections > 0 else None
             if each is None:
-                raise ShapeError(f"split of shape {show(x.shape)} along axis {at}: {extent} is no {sections} equal sections")
+                raise ShapeError(
+                    f"split of shape {show(x.shape)} along axis {at}: {extent} is no {sections} equal sections"
+                )
             return [cut(x, at, each * k, each * (k + 1)) for k in range(sections)]
         edges = [None, *sections_or_indices, None]
-        ranges = [canonical(slice(a, b), at, x.shape) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        ranges = [canonical(slice(a, b), at, x.shape) for a, b in pairwise(edges)]
         return [cut(x, at, start, start + n) for start, n, _, _ in ranges]
 
 
@@ -246,14 +272,12 @@ def pad(x: Tensor, pad_width: Any, value: float = 0.0) -> Tensor:
             pairs = np.array([[-1]])
         if pairs.dtype.kind not in "iu" or (pairs < 0).any():
             raise ShapeError(
-                f"pad of shape {show(x.shape)} by {pad_width!r}: n, (before, after) or such a pair for each axis is wanted, "
-                "whole and not negative"
+                f"pad of shape {show(x.shape)} by {pad_width!r}: n, (before, after) or such a pair for each axis "
+                "is wanted, whole and not negative"
             )
         if x.dtype not in FLOATS and value != int(value):
             raise DTypeError(f"pad of {x.dtype} with {value}: a whole number is wanted")
     widths = [(int(a), int(b)) for a, b in pairs]
-    if x.dtype not in ("float32", "float64") and value != int(value):
-        raise DTypeError(f"pad of {x.dtype} with {value}: a whole number is wanted").at(line)
     if value == 0:
         shape = tuple(a + d + b for d, (a, b) in zip(x.shape, widths, strict=True))
         return x if shape == x.shape else embed(x, shape, tuple(a for a, _ in widths), (1,) * rank)
@@ -269,6 +293,7 @@ def pad(x: Tensor, pad_width: Any, value: float = 0.0) -> Tensor:
 # Helpers
 # ---------------------------------------------------------------------------------------------------------------------
 
+
 def total(dims: Any) -> Dimension:
     result: Dimension = 0
     for d in dims:
@@ -282,7 +307,8 @@ def without(shape: Shape, axis: int) -> Shape:
 
 def in_one_graph(name: str, tensors: Sequence[Any]) -> list[Tensor]:
     """Operands of any kind as tensors of the graph that one of them is of."""
-    graph = next((t.graph for t in tensors if isinstance(t, Tensor)), None) if isinstance(tensors, (list, tuple)) else None
+    given = tensors if isinstance(tensors, (list, tuple)) else ()
+    graph = next((t.graph for t in given if isinstance(t, Tensor)), None)
     if graph is None:
         raise ShapeError(f"{name} takes a list of tensors, as in {name}([a, b])")
     return [t if isinstance(t, Tensor) else graph.constant(t) for t in tensors]

@@ -7,8 +7,8 @@
         check_gradient(lambda x, y: gg.maximum(x, y), x, y)
 
 `check_gradient` makes a graph whose parameters are the float arrays (other arrays become inputs, which have no
-derivative), takes a weighted sum of what `build` returns as the scalar, and holds its first and second derivative against
-differences of `evaluate`. A complex step is taken as well where every operator on the way is analytic.
+derivative), takes a weighted sum of what `build` returns as the scalar, and holds its first and second derivative
+against differences of `evaluate`. A complex step is taken as well where every operator on the way is analytic.
 
     check_gradient(gg.softmax, x)                                    # a Tensor, or a tuple of Tensors
     check_gradient(lambda x, i: gg.take(x, i), x, np.array([0, 2]))  # integers and bools are inputs
@@ -41,16 +41,24 @@ STEP = 5e-4  # of the fourth-order central difference: its error is about STEP^4
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def shapes(min_rank: int = 0, max_rank: int = 3, min_side: int = 1, max_side: int = 3) -> st.SearchStrategy[tuple[int, ...]]:
+def shapes(
+    min_rank: int = 0, max_rank: int = 3, min_side: int = 1, max_side: int = 3
+) -> st.SearchStrategy[tuple[int, ...]]:
     """A small shape."""
-    return hnp.array_shapes(min_dims=min_rank, max_dims=max_rank, min_side=min_side, max_side=max_side) if min_rank else (
-        st.lists(st.integers(min_side, max_side), max_size=max_rank).map(tuple)
+    return (
+        hnp.array_shapes(min_dims=min_rank, max_dims=max_rank, min_side=min_side, max_side=max_side)
+        if min_rank
+        else (st.lists(st.integers(min_side, max_side), max_size=max_rank).map(tuple))
     )
 
 
-def shapes_that_broadcast(number: int, max_rank: int = 3, max_side: int = 3) -> st.SearchStrategy[tuple[tuple[int, ...], ...]]:
+def shapes_that_broadcast(
+    number: int, max_rank: int = 3, max_side: int = 3
+) -> st.SearchStrategy[tuple[tuple[int, ...], ...]]:
     """As many shapes as asked for that fit together by NumPy's broadcasting."""
-    return hnp.mutually_broadcastable_shapes(num_shapes=number, max_dims=max_rank, max_side=max_side).map(lambda found: found.input_shapes)
+    return hnp.mutually_broadcastable_shapes(num_shapes=number, max_dims=max_rank, max_side=max_side).map(
+        lambda found: found.input_shapes
+    )
 
 
 def axes(rank: int) -> st.SearchStrategy[Any]:
@@ -75,7 +83,7 @@ def values(
     lane: tuple[int, int] = (0, 1),
     dtype: str = "float64",
 ) -> np.ndarray[Any, Any]:
-    """Uniform values between bounds, at least 0.02 away from the points in `avoid`; with `distinct`, from each other too.
+    """Uniform values between bounds, 0.02 away from the points in `avoid`; with `distinct`, from each other too.
 
     Arrays of different lanes, (0, 2) and (1, 2), have no values nearer than 0.02: no ties between two operands.
     """
@@ -104,7 +112,9 @@ def leaves(graph: gg.Graph, arrays: Sequence[Any], shapes: Sequence[Sequence[Any
     """A parameter for each float array, an input for each other one: x0, x1, ..."""
     declared = shapes or [np.shape(a) for a in arrays]
     return [
-        (graph.parameter if np.asarray(a).dtype.name in FLOATS else graph.input)(f"x{i}", tuple(s), np.asarray(a).dtype.name)
+        (graph.parameter if np.asarray(a).dtype.name in FLOATS else graph.input)(
+            f"x{i}", tuple(s), np.asarray(a).dtype.name
+        )
         for i, (a, s) in enumerate(zip(arrays, declared, strict=True))
     ]
 
@@ -154,7 +164,7 @@ def check_gradient(
     tolerance: float = 1e-6,
     second_tolerance: float = 1e-4,
 ) -> None:
-    """Hold the derived gradient against numeric ones: 1e-6 of its largest entry, second order 1e-4, complex step 1e-10."""
+    """Hold the derived gradient against numeric ones: to 1e-6 of its largest entry, 1e-4 in second order."""
     graph = gg.Graph()
     tensors = leaves(graph, arrays, shapes)
     by_name = feed(arrays)
@@ -166,13 +176,23 @@ def check_gradient(
     found = [first.at(g) for g in gradients]
     scale = first.magnitude(outputs)
     compare("first derivative", found, first.differences(scalar), wrt, tolerance, scale)
-    if all(graph.nodes[i].operator.analytic or graph.nodes[i].operator.kind in ("leaf", "size") for i in graph.ancestors([scalar.id])):
+    if all(
+        graph.nodes[i].operator.analytic or graph.nodes[i].operator.kind in ("leaf", "size")
+        for i in graph.ancestors([scalar.id])
+    ):
         compare("first derivative by the complex step", found, first.complex_step(), wrt, 1e-10, scale * 1e-4)
     if second:
         slope = weighted_sum(graph, gradients, by_name, seed=2)
         again = _derive(slope, wrt)
         twice = Function(slope, wrt, by_name)
-        compare("second derivative", [twice.at(g) for g in again], twice.differences(slope), wrt, second_tolerance, twice.magnitude(gradients))
+        compare(
+            "second derivative",
+            [twice.at(g) for g in again],
+            twice.differences(slope),
+            wrt,
+            second_tolerance,
+            twice.magnitude(gradients),
+        )
 
 
 def _derive(scalar: gg.Tensor, wrt: list[gg.Tensor]) -> list[gg.Tensor]:
@@ -236,16 +256,20 @@ class Function:
         return results
 
 
-def compare(what: str, found: Sequence[Any], wanted: Sequence[Any], wrt: Sequence[gg.Tensor], tolerance: float, floor: float) -> None:
+def compare(
+    what: str, found: Sequence[Any], wanted: Sequence[Any], wrt: Sequence[gg.Tensor], tolerance: float, floor: float
+) -> None:
     """Gradients within `tolerance` of each one's largest entry, and `floor` for the rounding of a difference."""
     for a, b, tensor in zip(found, wanted, wrt, strict=True):
         largest = float(np.max(np.abs(b), initial=0.0))
         worst = float(np.max(np.abs(a - b), initial=0.0))
-        assert worst <= tolerance * largest + floor, f"{what} by {tensor.name}: {worst:.3g} apart\nderived {a!r}\nnumeric {b!r}"
+        assert worst <= tolerance * largest + floor, (
+            f"{what} by {tensor.name}: {worst:.3g} apart\nderived {a!r}\nnumeric {b!r}"
+        )
 
 
 def check_result(build: Build, *arrays: Any, shapes: Sequence[Sequence[Any]] | None = None) -> list[Any]:
-    """Every node's reference gives the inferred shape and dtype of its own accord. Returns the values of the outputs."""
+    """Every node's reference gives the inferred shape and dtype of its own accord. Returns the outputs' values."""
     graph = gg.Graph()
     tensors = leaves(graph, arrays, shapes)
     outputs = outputs_of(build, tensors)
@@ -260,7 +284,9 @@ def check_result(build: Build, *arrays: Any, shapes: Sequence[Sequence[Any]] | N
             got = (np.shape(raw), np.asarray(raw).dtype.name)
             wanted = (tuple(size_of(d, sizes) for d in node.shape), node.dtype)
             operand_types = [f"{'weak ' * graph.nodes[i].weak}{graph.nodes[i].dtype}" for i in node.inputs]
-            assert got == wanted or node.weak, f"{node.operator.name} of {operand_types}: reference gives {got}, inferred {wanted}"
+            assert got == wanted or node.weak, (
+                f"{node.operator.name} of {operand_types}: reference gives {got}, inferred {wanted}"
+            )
     return [results[t.id] for t in outputs]
 
 
@@ -274,7 +300,9 @@ def ulps(found: Any, wanted: Any) -> float:
     if wanted.dtype.kind != "f":
         return np.inf
     with np.errstate(all="ignore"):
-        apart = np.abs(found.astype(np.float64) - wanted.astype(np.float64)) / np.spacing(np.abs(wanted)).astype(np.float64)
+        apart = np.abs(found.astype(np.float64) - wanted.astype(np.float64)) / np.spacing(np.abs(wanted)).astype(
+            np.float64
+        )
     return float(np.max(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))))
 
 

@@ -16,7 +16,13 @@ ACTIVATIONS = [row for row in ROWS if row.name in activations.__all__]
 #: Attributes other than the defaults.
 ATTRIBUTES: dict[str, list[dict[str, float]]] = {
     "clip": [{"min": -1.0, "max": 1.0}, {"min": -0.5}, {"max": 0.5}, {"min": 0.5, "max": -0.5}],
-    "leaky_relu": [{}, {"negative_slope": 0.3}, {"negative_slope": 0.0}, {"negative_slope": -0.5}, {"negative_slope": 2.0}],
+    "leaky_relu": [
+        {},
+        {"negative_slope": 0.3},
+        {"negative_slope": 0.0},
+        {"negative_slope": -0.5},
+        {"negative_slope": 2.0},
+    ],
     "elu": [{}, {"alpha": 0.4}, {"alpha": 2.0}],
     "celu": [{}, {"alpha": 0.4}, {"alpha": 2.0}],
     "hard_tanh": [{}, {"min_val": -0.5, "max_val": 1.5}],

@@ -1,4 +1,4 @@
-"""Each elementwise pullback is the derivative of its formula, and of its definition; kinks are as the table has them."""
+"""Each elementwise pullback is the derivative of its formula and its definition; kinks are as the table has them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from graphgrad.operator import OPERATORS, Operator
 from tests.operators.rows import ROWS, bounds, cases, edges
 
 DIFFERENTIABLE = [row for row in ROWS if row.differentiable and row.pullback != (None,) * len(row.operands)]
-SMOOTH = [row for row in DIFFERENTIABLE if not row.kinks and row.name not in ("where", "maximum", "minimum", "arctan2", "power")]
+SMOOTH = [
+    row
+    for row in DIFFERENTIABLE
+    if not row.kinks and row.name not in ("where", "maximum", "minimum", "arctan2", "power")
+]
 DIGITS = 50
 inf = float("inf")
 
@@ -58,7 +62,9 @@ def test_a_smooth_pullback_is_the_derivative_of_its_formula_symbolically(row: Op
 
 
 @pytest.mark.parametrize(("row", "attributes"), cases([r for r in DIFFERENTIABLE if r.pullback is not None]))
-def test_a_pullback_is_the_derivative_of_its_formula_on_every_open_piece(row: Operator, attributes: dict[str, float]) -> None:
+def test_a_pullback_is_the_derivative_of_its_formula_on_every_open_piece(
+    row: Operator, attributes: dict[str, float]
+) -> None:
     symbols = dict(zip(row.operands, sympy.symbols(row.operands, real=True), strict=True))
     for point in points(row, attributes):
         values = [point[o] for o in row.operands]
@@ -70,7 +76,9 @@ def test_a_pullback_is_the_derivative_of_its_formula_on_every_open_piece(row: Op
             formula = row.symbolic([symbols[o] if o == operand else point[o] for o in row.operands], attributes)
             wanted = derivative(formula, symbols[operand], point[operand])
             found = sympy.sympify(rule(sympy.Integer(1), *values, value, **attributes)).evalf(DIGITS)
-            assert abs(found - wanted) <= 1e-14 * (1 + abs(wanted)), f"by {operand} at {point}: {found}, derivative {wanted}"
+            assert abs(found - wanted) <= 1e-14 * (1 + abs(wanted)), (
+                f"by {operand} at {point}: {found}, derivative {wanted}"
+            )
 
 
 def derivative(formula: Any, symbol: Any, at: Any) -> Any:

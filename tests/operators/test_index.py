@@ -1,4 +1,4 @@
-"""Joining, cutting and picking against NumPy, in `evaluate` and in generated code, with first and second derivatives."""
+"""Joining, cutting and picking against NumPy, in `evaluate` and generated code, with first and second derivatives."""
 
 from __future__ import annotations
 
@@ -67,9 +67,10 @@ def test_slices_of_named_sizes(data: st.DataObject) -> None:
     tensor = graph.input("x0", ("N", 2))[key]
     try:
         found = gg.evaluate(tensor, x0=x)
-    except gg.GraphgradError as error:
-        # Bounds in the wrong order are an empty slice to NumPy, and are refused only if one is a distance from the end.
-        assert length == 0, error
+    except gg.GraphgradError:
+        found = None
+    if found is None:  # bounds in the wrong order: empty to NumPy, refused where only the call can know the order
+        assert length == 0
         return
     np.testing.assert_array_equal(found, wanted)
     check_target(build, x, shapes=[("N", 2)])
@@ -154,7 +155,11 @@ def test_equal_slices_are_one_node() -> None:
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        (np.s_[::2], "the slice ::2 of axis 0 of shape (N, 3): N elements by steps of 2 is no dimension; an axis of 2*N would fit"),
+        (
+            np.s_[::2],
+            "the slice ::2 of axis 0 of shape (N, 3): N elements by steps of 2 is no dimension; "
+            "an axis of 2*N would fit",
+        ),
         (np.s_[::0], "the slice ::0 goes by steps of 0; a step is a number that is not zero"),
         (np.s_[1.5:], "a slice goes by integers, but 1.5 was given"),
         (np.s_[:, 3], "index 3 of axis 1 of shape (N, 3): indices run from -3 to 2"),
@@ -171,7 +176,7 @@ def test_equal_slices_are_one_node() -> None:
     + [
         (
             mask,
-            "x[...] by a mask of bools: how many it picks is not known before the call; gg.where(mask, x, 0) keeps the shape",
+            "x[...] by a mask of bools: how many it picks is unknown before the call; gg.where(mask, x, 0) keeps the shape",
         )
         for mask in (True, np.True_, [True, False], np.array([True]), (slice(None), [True, False, True]))
     ],
@@ -212,7 +217,9 @@ def test_embed_is_the_adjoint_of_a_slice(data: st.DataObject) -> None:
     x = ramp(*data.draw(shapes(min_rank=1, max_rank=2)))
     start = tuple(data.draw(st.integers(0, 2)) for _ in x.shape)
     step = tuple(data.draw(st.integers(1, 3)) for _ in x.shape)
-    shape = tuple(a + (n - 1) * s + 1 + data.draw(st.integers(0, 2)) for a, n, s in zip(start, x.shape, step, strict=True))
+    shape = tuple(
+        a + (n - 1) * s + 1 + data.draw(st.integers(0, 2)) for a, n, s in zip(start, x.shape, step, strict=True)
+    )
     wanted = np.zeros(shape)
     wanted[tuple(slice(a, a + n * s, s) for a, n, s in zip(start, x.shape, step, strict=True))] = x
     agrees(lambda x: embed(x, shape, start, step), wanted, x)
@@ -243,7 +250,9 @@ def test_wrong_pads() -> None:
     i = gg.Graph().input("i", (2,), "int64")
     wanted = "n, (before, after) or such a pair for each axis is wanted, whole and not negative"
     assert told(lambda: gg.pad(x, -1)).startswith(f"pad of shape (N, 3) by -1: {wanted}\n  at test_index.py:")
-    assert told(lambda: gg.pad(x, ((1, 2),) * 3)).startswith(f"pad of shape (N, 3) by ((1, 2), (1, 2), (1, 2)): {wanted}\n")
+    assert told(lambda: gg.pad(x, ((1, 2),) * 3)).startswith(
+        f"pad of shape (N, 3) by ((1, 2), (1, 2), (1, 2)): {wanted}\n"
+    )
     assert told(lambda: gg.pad(x, 0.5)).startswith(f"pad of shape (N, 3) by 0.5: {wanted}\n")
     assert told(lambda: gg.pad(i, 1, 0.5)).startswith("pad of int64 with 0.5: a whole number is wanted\n")
 
@@ -267,7 +276,9 @@ def test_concatenate_and_split(data: st.DataObject) -> None:
     whole = np.concatenate(parts, axis)
     agrees(lambda *xs: gg.concatenate(list(xs), axis), whole, *parts)
     edges = [int(e) for e in np.cumsum(sides)[:-1]]
-    for found, wanted in zip(check_result(lambda x: gg.split(x, edges, axis), whole), np.split(whole, edges, axis), strict=True):
+    for found, wanted in zip(
+        check_result(lambda x: gg.split(x, edges, axis), whole), np.split(whole, edges, axis), strict=True
+    ):
         np.testing.assert_array_equal(found, wanted)
     check_gradient(lambda x: tuple(gg.split(x, edges, axis)), whole)
 
@@ -397,7 +408,7 @@ def test_take_along_axis(data: st.DataObject) -> None:
     agrees(lambda x, i: gg.take_along_axis(x, i, axis), wanted, x, i)
     added = np.zeros(x.shape)
     for place in np.ndindex(i.shape and wanted.shape):
-        source = list(min(p, s - 1) for p, s in zip(place, x.shape, strict=True))
+        source = [min(p, s - 1) for p, s in zip(place, x.shape, strict=True)]
         index = [min(p, s - 1) for p, s in zip(place, i.shape, strict=True)]
         source[axis] = i[tuple(index)]
         added[tuple(source)] += wanted[place]
@@ -517,7 +528,7 @@ def test_weak_and_constant_indices() -> None:
         (lambda x, i: gg.take(x, x), "take by indices of dtype float64: int64 is wanted; gg.cast(i, 'int64') makes it"),
         (
             lambda x, i: gg.take(x, x > 0),
-            "take by a mask of bools: how many it picks is not known before the call; gg.where(mask, x, 0) keeps the shape",
+            "take by a mask of bools: how many it picks is unknown before the call; gg.where(mask, x, 0) keeps the shape",
         ),
         (
             lambda x, i: gg.scatter_add(x, i, (4, 2)),
@@ -540,7 +551,10 @@ def test_weak_and_constant_indices() -> None:
             lambda x, i: gg.scatter_add_along_axis(x, i[:, None], ("K", 3), 1),
             "scatter_add_along_axis of shape (N, 3) by indices (K, 1) into (K, 3): (K, 1) would fit",
         ),
-        (lambda x, i: gg.one_hot(x, 3), "one_hot by indices of dtype float64: int64 is wanted; gg.cast(i, 'int64') makes it"),
+        (
+            lambda x, i: gg.one_hot(x, 3),
+            "one_hot by indices of dtype float64: int64 is wanted; gg.cast(i, 'int64') makes it",
+        ),
     ],
 )
 def test_wrong_picks(build: Any, text: str) -> None:

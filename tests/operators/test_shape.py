@@ -89,7 +89,10 @@ def test_reshape_finds_what_is_left(shape: Any, wanted: Any, found: str) -> None
         (lambda x: gg.reshape(x, ("M", 3)), "reshape of (N, 3) to (M, 3): 3*N elements are not 3*M"),
         (lambda x: gg.reshape(x, (-2,)), "a dimension is not negative, but -2 was given"),
         (lambda x: gg.reshape(x, 2.5), "a dimension is an int or a name such as 'N' or '2*N + 1', but 2.5 was given"),
-        (lambda x: gg.reshape(x, (True, -1)), "a dimension is an int or a name such as 'N' or '2*N + 1', but True was given"),
+        (
+            lambda x: gg.reshape(x, (True, -1)),
+            "a dimension is an int or a name such as 'N' or '2*N + 1', but True was given",
+        ),
         (lambda x: gg.transpose(x, (0, 0)), "transpose of (N, 3) by axes (0, 0): each of its 2 axes is wanted once"),
         (lambda x: gg.transpose(x, 0), "transpose of (N, 3) by axes 0: each of its 2 axes is wanted once"),
         (lambda x: gg.transpose(x, (0, 2)), "transpose: axis 2 of shape (N, 3); axes run from -2 to 1"),
@@ -138,7 +141,9 @@ def test_squeeze_and_expand_dims(data: st.DataObject) -> None:
     agrees(lambda x: gg.squeeze(x, chosen), np.squeeze(x, chosen), x)
     axis = data.draw(st.integers(-x.ndim - 1, x.ndim))
     agrees(lambda x: gg.expand_dims(x, axis), np.expand_dims(x, axis), x)
-    agrees(lambda x: gg.expand_dims(x, (0, axis % (x.ndim + 1) + 1)), np.expand_dims(x, (0, axis % (x.ndim + 1) + 1)), x)
+    agrees(
+        lambda x: gg.expand_dims(x, (0, axis % (x.ndim + 1) + 1)), np.expand_dims(x, (0, axis % (x.ndim + 1) + 1)), x
+    )
 
 
 @few
@@ -193,7 +198,7 @@ def test_size() -> None:
         arrays = call if "x" in [g.label(i) for i in g.ancestors([value.id])] or value.value is None else {}
         assert gg.evaluate(value + 0 * gg.cast(gg.sum(x), "int64"), **call) == wanted
         assert value.value == wanted or arrays
-    assert gg.compile([gg.size(x) * gg.sum(x)])(**{"x": np.ones((4, 3, 10))})[0] == 120 * 120
+    assert gg.compile([gg.size(x) * gg.sum(x)])(x=np.ones((4, 3, 10)))[0] == 120 * 120
 
 
 def test_size_keeps_float32() -> None:

@@ -1,0 +1,369 @@
+"""The command line: every command does what it says, and every mistake ends in one clear line."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import graphgrad as gg
+from graphgrad import cli, loading
+
+NET = """\
+import graphgrad as gg
+
+g = gg.Graph()
+x, y = g.input("x", ("N", 2)), g.input("y", ("N", 1))
+W, b = g.parameter("W", (1, 2)), g.parameter("b", (1,))
+p = gg.sigmoid(x @ W.T + b).named("p")
+loss = gg.mean((p - y) ** 2).named("L")
+net = gg.Network(loss=loss, inputs=[x], target=y, prediction=p)
+number = 3
+labels = g.input("labels", (), "int64")
+"""
+
+GOOD = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{(i % 7 > i % 5) * 1}\n" for i in range(40))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a network and a table in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "good.csv").write_text(GOOD)
+    return tmp_path
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(here: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line and gives its exit status, output and errors."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = cli.main(arguments)
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return command
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the commands do
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_help_teaches_at_every_level(run: Run) -> None:
+    status, text, _ = run("--help")
+    assert status == 0
+    assert run() == (0, text, "")
+    for command in ("demo", "draw", "compile", "train", "check"):
+        assert f"graphgrad {command} " in text
+        status, detail, errors = run(command, "--help")
+        assert (status, errors) == (0, "")
+        assert f"graphgrad {command} " in detail.partition("Examples:")[2]
+    status, version, _ = run("--version")
+    assert status == 0
+    assert version.startswith("graphgrad ")
+
+
+def test_draw_writes_every_forward_node_and_step(run: Run, here: Path) -> None:
+    assert run("draw", "net.py:loss", "-o", "net.dot") == (0, "net.dot: the derivation of L\n", "")
+    text = (here / "net.dot").read_text(encoding="utf-8")
+    namespace: dict[str, gg.Tensor] = {}
+    exec(NET, namespace)
+    derivation = gg.derive(namespace["loss"])
+    for step in derivation.steps:
+        assert f'label="{step.number}. {step}\\n' in text
+    for name in ("x", "y", "W", "b", "p", "L"):
+        assert f'label="{name}' in text
+    assert text.count("style=\"rounded,dashed,filled\"") == len(derivation.steps)
+    first = text
+    run("draw", "net.py:net", "-o", "net.dot")
+    assert (here / "net.dot").read_text(encoding="utf-8") == first
+
+
+def test_draw_as_svg_needs_graphviz(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a `dot` on the path its output is written; without one, a line says so and nothing is written."""
+    programs = here / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    status, _, errors = run("draw", "2-3-1:tanh", "-o", "net.svg")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert errors.startswith("graphgrad: net.svg: SVG needs Graphviz, whose program dot was not found; -o net.dot ")
+    assert not (here / "net.svg").exists()
+    dot = programs / "dot"
+    dot.write_text(f"#!{sys.executable}\nimport sys\nprint('<svg>' + sys.stdin.read()[:7] + '</svg>')\n")
+    dot.chmod(0o755)
+    assert run("draw", "2-3-1:tanh", "-o", "net.svg")[0] == 0
+    assert (here / "net.svg").read_text() == "<svg>digraph</svg>\n"
+
+
+def test_compile_writes_what_write_module_writes(run: Run, here: Path) -> None:
+    options = ["--optimizer", "adam", "--alpha", "0.01", "--seed", "4"]
+    assert run("compile", "3-4-2:tanh:cross_entropy", "-o", "a.py", *options)[0] == 0
+    net = gg.feedforward([3, 4, 2], "tanh", "cross_entropy")
+    gg.write_module(net, here / "b.py", optimizer=gg.Adam(alpha=0.01), seed=4)
+    assert (here / "a.py").read_text() == (here / "b.py").read_text()
+    assert run("compile", "3-4-2:tanh", "--loss", "cross_entropy", "-o", "c.py")[0] == 0
+    gg.write_module(net, here / "d.py")
+    assert (here / "c.py").read_text() == (here / "d.py").read_text()
+
+
+def test_check_tells_by_its_exit_status(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, text, _ = run("check", "net.py:loss")
+    assert status == 0
+    assert [line.split()[0] for line in text.splitlines()] == ["parameter", "W", "b"]
+    square = gg.graph.OPERATORS["square"]
+    monkeypatch.setitem(square.__dict__, "pullback", (lambda g, x, y: 3 * g * x,))
+    status, text, _ = run("check", "net.py:loss")
+    assert status == 1
+    assert "differs" in text
+
+
+def test_train_saves_parameters_and_history(run: Run, here: Path) -> None:
+    options = ["--target", "y", "--epochs", "30", "--alpha", "0.05", "--standardize", "--out", "runs/first"]
+    status, text, errors = run("train", "net.py:net", "good.csv", *options)
+    assert (status, errors) == (0, "")
+    assert text.splitlines()[0] == "good.csv: 40 rows, a, b -> y"
+    saved = load_file(here / "runs/first/parameters.safetensors")
+    assert {name: a.shape for name, a in saved.items()} == {"W": (1, 2), "b": (1,), "x.mean": (2,), "x.scale": (2,)}
+    rows = list(csv.DictReader((here / "runs/first/history.csv").read_text().splitlines()))
+    assert [float(r["epoch"]) for r in rows] == list(range(1, 31))
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 1.5
+    table = np.loadtxt(here / "good.csv", delimiter=",", skiprows=1)
+    z = ((table[:, :2] - saved["x.mean"]) / saved["x.scale"]) @ saved["W"].T + saved["b"]
+    assert np.mean((z[:, 0] > 0) == (table[:, 2] > 0)) > 0.9
+    again = (here / "runs/first/parameters.safetensors").read_bytes()
+    run("train", "net.py:net", "good.csv", *options)
+    assert (here / "runs/first/parameters.safetensors").read_bytes() == again
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_train_classifies_and_reads_other_separators(run: Run, here: Path, delimiter: str) -> None:
+    text = "\ufeff" + GOOD.replace(",", delimiter).replace("\n", "\r\n") + "\r\n"
+    (here / "data.csv").write_bytes(text.encode())
+    options = ["--target", "y", "--loss", "cross_entropy", "--epochs", "60", "--alpha", "0.02", "--validation", "0"]
+    status, told, errors = run("train", "2-8-2:tanh", "data.csv", *options, "--batch-size", "0")
+    assert (status, errors) == (0, "")
+    assert told.splitlines()[1].startswith("epoch 60: loss 0.")
+    assert (here / "graphgrad-run" / "history.csv").exists()
+
+
+def test_train_on_several_targets(run: Run, here: Path) -> None:
+    (here / "two.csv").write_text("a,b,c\n" + "".join(f"{i},{2 * i},{-i}\n" for i in range(10)))
+    status, text, _ = run("train", "1-4-2:tanh", "two.csv", "--target", "b", "--target", "c", "--epochs", "2")
+    assert status == 0
+    assert "a -> b, c" in text
+
+
+def test_ctrl_c_ends_training_and_saves(here: Path) -> None:
+    (here / "net.py").write_text(NET)
+    arguments = ["train", "net.py:net", "good.csv", "--target", "y", "--epochs", "100000000"]
+    program = f"import sys; from graphgrad.cli import main; print('go', flush=True); sys.exit(main({arguments}))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, **options) as process:  # type: ignore[call-overload]
+        while not process.stdout.readline().startswith("good.csv"):
+            pass
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "graphgrad: interrupted\n"
+    assert "what was learned until then is saved" in out
+    assert load_file(here / "graphgrad-run" / "parameters.safetensors").keys() == {"W", "b"}
+
+
+def test_an_interrupt_elsewhere_ends_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loading, "parse_network", interrupted)
+    status, out, errors = run("check", "2-3-1:tanh")
+    assert (status, out, errors.strip()) == (130, "", "graphgrad: interrupted")
+
+
+@pytest.mark.filterwarnings("default:L does not depend on q")
+def test_a_warning_is_one_line(run: Run, here: Path) -> None:
+    (here / "net.py").write_text(NET + "q = g.parameter('q')\n")
+    status, _, errors = run("draw", "net.py:loss", "-o", "a.dot")
+    assert (status, errors) == (0, "graphgrad: warning: L does not depend on q: its gradient is zero\n")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Mistakes
+# ---------------------------------------------------------------------------------------------------------------------
+
+TRAIN = "train net.py:net"
+
+#: A command line, and what its one line says after "graphgrad: ". Files are those of `mistakes` below.
+MISTAKES = [
+    ("fly", "No such command 'fly'."),
+    ("draw", "Missing argument 'NETWORK'."),
+    ("draw 2-3-1:tanh", "Missing option '-o' / '--output'."),
+    ("draw 2-3-1:tanh -o a.dot --colour red", "No such option '--colour'."),
+    # NETWORK
+    ("draw missing.py:net -o a.dot", "missing.py does not exist"),
+    ("draw folder.py:net -o a.dot", "folder.py is a directory; a Python file is wanted"),
+    ("draw net.py -o a.dot", "net.py: a name is wanted too, as in net.py:net"),
+    ("draw net.py:nett -o a.dot", "net.py has no 'nett'; did you mean 'net'?"),
+    ("draw net.py:zzz -o a.dot", "net.py has no 'zzz'; it has net, loss, labels"),
+    ("draw net.py:number -o a.dot", "net.py: number is a int; a Network or a scalar Tensor is wanted"),
+    ("draw net.py:p -o a.dot", "net.py: p is a tensor of shape (N, 1) and dtype float64; a scalar loss is wanted"),
+    ("check net.py:labels", "net.py: labels is a tensor of shape () and dtype int64; a scalar loss is wanted"),
+    ("check syntax.py:net", "syntax.py:2: '(' was never closed"),
+    ("check broken.py:net", "broken.py:3: ZeroDivisionError: division by zero (in: 1 / 0)"),
+    ("check shape.py:net", "shape.py:3: "),
+    ("check exits.py:net", "exits.py:1: SystemExit: 3 (in: raise SystemExit(3))"),
+    ("check imports.py:net", "imports.py:1: ModuleNotFoundError: No module named 'nowhere' (in: import nowhere)"),
+    ("check net.txt:net", "'net.txt:net': the width 'net.txt' is no whole number"),
+    ("check 2-x-1:tanh", "'2-x-1:tanh': the width 'x' is no whole number"),
+    ("check 2-0-1:tanh", "'2-0-1:tanh': the width '0' is no whole number"),
+    ("check 5:tanh", "a network has at least two widths"),
+    ("check 2-3-1:thanh", "no activation is called 'thanh'"),
+    ("check 2-3-1:tanh --loss mze", "no loss is called 'mze'"),
+    ("check 2-3-1:tanh:mse --loss mse", "2-3-1:tanh:mse has a loss already, and --loss mse is another"),
+    ("check net.py:net --loss mse", "--loss belongs to shorthand such as 64-128-10:relu; net.py:net has its own loss"),
+    ("check some/where:net", "'some/where:net' is no network: FILE.py:NAME is wanted, or shorthand such as 64-"),
+    ("check 2-3-1:tanh --seed -1", "Invalid value for '--seed': -1 is not in the range x>=0."),
+    # Output
+    ("draw 2-3-1:tanh -o a.png", "-o a.png: the file's name ends with .dot or .svg"),
+    ("draw 2-3-1:tanh -o nowhere/a.dot", "-o nowhere/a.dot: the directory nowhere does not exist"),
+    ("draw 2-3-1:tanh -o good.csv/a.dot", "-o good.csv/a.dot: good.csv is no directory"),
+    ("compile 2-3-1:tanh -o folder.py", "-o folder.py: that is a directory; a file is wanted"),
+    ("compile 2-3-1:tanh -o a.c", "-o a.c: the file's name ends with .py"),
+    ("compile 2-3-1:tanh -o a.py --optimizer sdg", "--optimizer 'sdg' does not exist; there are: sgd, momentum, adam"),
+    ("compile 2-3-1:tanh -o a.py --alpha 0.1", "--alpha is the step size of an optimizer; --optimizer says which"),
+    ("compile 2-3-1:tanh -o a.py --optimizer sgd --alpha 0", "Invalid value for '--alpha': 0 is not a number above 0."),
+    ("demo --out good.csv", "--out good.csv: that is a file; a directory is wanted"),
+    ("demo --epochs 0", "Invalid value for '--epochs': 0 is not in the range x>=1."),
+    # Tables
+    (f"{TRAIN} missing.csv --target y", "missing.csv does not exist"),
+    (f"{TRAIN} folder.py --target y", "folder.py is a directory; a CSV file is wanted"),
+    (f"{TRAIN} empty.csv --target y", "empty.csv is empty"),
+    (f"{TRAIN} header.csv --target y", "header.csv has a line of column names, but no rows"),
+    (f"{TRAIN} bytes.csv --target y", "bytes.csv is no text file: byte 0 is not UTF-8"),
+    (f"{TRAIN} nameless.csv --target y", "nameless.csv, line 1: the first line names the columns, but here"),
+    (f"{TRAIN} twice.csv --target y", "twice.csv, line 1: two columns are named 'a'"),
+    (f"{TRAIN} blank.csv --target y", "blank.csv, line 1: column 2 has no name"),
+    (f"{TRAIN} ragged.csv --target y", "ragged.csv, line 4: 2 cells; the first line names 3 columns"),
+    (f"{TRAIN} text.csv --target y", "text.csv, line 3, column 'b': 'many' is no number"),
+    (f"{TRAIN} nan.csv --target y", "nan.csv, line 3, column 'b': nan is not a finite number"),
+    (f"{TRAIN} inf.csv --target y", "inf.csv, line 3, column 'b': -inf is not a finite number"),
+    (f"{TRAIN} hole.csv --target y", "hole.csv, line 3, column 'b': the cell is empty; a number is wanted"),
+    (f"{TRAIN} quote.csv --target y", "quote.csv, line 3: "),
+    (f"{TRAIN} good.csv", "Missing option '--target'."),
+    (f"{TRAIN} good.csv --target z", "good.csv has no column 'z'; it has a, b, y"),
+    (f"{TRAIN} long.csv --target specie", "long.csv has no column 'specie'; did you mean 'species'?"),
+    (f"{TRAIN} good.csv --target y --target y", "the target 'y' was given twice"),
+    (f"{TRAIN} one.csv --target y", "one.csv has no columns besides y: nothing is left to predict from"),
+    ("train 4-3-1:tanh good.csv --target y", "good.csv has 2 feature columns (a, b), but the network's input x has"),
+    ("train 2-3-2:tanh good.csv --target y", "1 target column (y), but the network's target y takes 2"),
+    ("train 2-3-3:tanh:cross_entropy classes.csv --target y", "classes.csv, line 3, column 'y': 3 is no class; "),
+    ("train 2-3-3:tanh:cross_entropy halves.csv --target y", "halves.csv, line 2, column 'y': 0.5 is no class; "),
+    ("train net.py:loss good.csv --target y", "L is a loss alone; train wants a Network"),
+    (f"{TRAIN} good.csv --target y --out good.csv", "--out good.csv: that is a file; a directory is wanted"),
+    (f"{TRAIN} good.csv --target y --out good.csv/run", "--out good.csv/run: "),
+    (f"{TRAIN} good.csv --target y --epochs 0", "Invalid value for '--epochs': 0 is not in the range x>=1."),
+    (f"{TRAIN} good.csv --target y --epochs many", "Invalid value for '--epochs': 'many' is not a valid integer"),
+    (f"{TRAIN} good.csv --target y --alpha nan", "Invalid value for '--alpha': nan is not a number above 0."),
+    (f"{TRAIN} good.csv --target y --alpha -1", "Invalid value for '--alpha': -1 is not a number above 0."),
+    (f"{TRAIN} good.csv --target y --validation 1", "Invalid value for '--validation': 1 is not a number from"),
+    (f"{TRAIN} good.csv --target y --batch-size -3", "Invalid value for '--batch-size': -3 is not in the range x>=0."),
+    ("train 2-3-1:relu huge.csv --target y --optimizer sgd --alpha 1e30 --validation 0", "the loss is "),
+]
+
+
+@pytest.fixture
+def mistakes(here: Path) -> Path:
+    """Files that are wrong in one way each."""
+    files = {
+        "syntax.py": "import graphgrad as gg\nnet = (1,\n",
+        "broken.py": "a = 1\n\n1 / 0\n",
+        "shape.py": "import graphgrad as gg\ng = gg.Graph()\nnet = g.input('x', (2,)) + g.input('y', (3,))\n",
+        "exits.py": "raise SystemExit(3)\n",
+        "imports.py": "import nowhere\n",
+        "net.txt": NET,
+        "empty.csv": "\n \n",
+        "header.csv": "a,b,y\n",
+        "nameless.csv": "1,2,3\n4,5,6\n",
+        "twice.csv": "a,a,y\n1,2,3\n",
+        "blank.csv": "a,,y\n1,2,3\n",
+        "ragged.csv": "a,b,y\n1,2,3\n\n4,5\n",
+        "text.csv": "a,b,y\n1,2,3\n4,many,6\n",
+        "nan.csv": "a,b,y\n1,2,3\n4,nan,6\n",
+        "inf.csv": "a,b,y\n1,2,3\n4,-inf,6\n",
+        "hole.csv": "a,b,y\n1,2,3\n4,,6\n",
+        "quote.csv": 'a,b,y\n1,2,3\n4,"5"6,7\n',
+        "long.csv": "a,b,species\n1,2,3\n",
+        "one.csv": "y\n1\n",
+        "classes.csv": "a,b,y\n1,2,0\n1,2,3\n",
+        "halves.csv": "a,b,y\n1,2,0.5\n",
+        "huge.csv": "a,b,y\n" + "1e6,-1e6,1\n" * 40,
+    }
+    for name, text in files.items():
+        (here / name).write_text(text)
+    (here / "bytes.csv").write_bytes(b"\xff\xfe\x00")
+    (here / "folder.py").mkdir()
+    return here
+
+
+@pytest.mark.parametrize(("line", "told"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_mistake_ends_in_one_line_and_nothing_written(line: str, told: str, run: Run, mistakes: Path) -> None:
+    before = sorted(mistakes.rglob("*"))
+    status, out, errors = run(*line.split())
+    assert status == 2
+    assert errors.startswith(f"graphgrad: {told}"), errors
+    assert errors.count("\n") == 1
+    assert "Traceback" not in out + errors
+    assert [p for p in sorted(mistakes.rglob("*")) if "__pycache__" not in p.parts] == before
+
+
+def test_the_line_of_a_users_shape_error(run: Run, mistakes: Path) -> None:
+    status, _, errors = run("check", "shape.py:net")
+    assert status == 2
+    assert "add of shapes (2,) and (3,)" in errors
+    assert errors.rstrip().endswith("(in: net = g.input('x', (2,)) + g.input('y', (3,)))")
+
+
+def test_a_directory_that_cannot_be_written_to(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # what a user who is not root is told
+    for line, told in [
+        ("draw 2-3-1:tanh -o a.dot", "-o a.dot: the directory . cannot be written to"),
+        (f"{TRAIN} good.csv --target y --out run", "--out run: the directory "),
+    ]:
+        status, _, errors = run(*line.split())
+        assert (status, errors.count("\n")) == (2, 1)
+        assert errors.startswith(f"graphgrad: {told}")
+
+
+def test_a_write_that_fails_leaves_the_old_file(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (here / "a.dot").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    assert run("draw", "2-3-1:tanh", "-o", "a.dot") == (2, "", "graphgrad: -o a.dot: No space left on device\n")
+    assert (here / "a.dot").read_text() == "old"
+    assert sorted(p.name for p in here.iterdir()) == ["a.dot", "good.csv", "net.py"]
+
+
+def test_a_users_file_may_import_its_neighbours(run: Run, here: Path) -> None:
+    (here / "sub").mkdir()
+    (here / "sub" / "shared_by_two.py").write_text("width = 3\n")
+    (here / "sub" / "main.py").write_text(
+        "import graphgrad as gg\nfrom shared_by_two import width\nnet = gg.feedforward([2, width, 1], 'tanh')\n"
+    )
+    path = list(sys.path)
+    assert run("check", "sub/main.py:net")[0] == 0
+    assert sys.path == path

@@ -1,0 +1,519 @@
+"""Training: the trainer, the loop, what it leaves, and what it cannot take."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import graphgrad as gg
+from graphgrad import schedules
+from graphgrad.trainer import EVALUATION_BATCH
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def blobs(samples: int = 150, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Three clouds of points and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, samples)
+    return np.array([[0, 2], [2, -1], [-2, -1]])[labels] + 0.5 * rng.normal(size=(samples, 2)), labels
+
+
+def classifier() -> gg.Network:
+    return gg.feedforward([2, 8, 3], "tanh", "cross_entropy")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The loop
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_training_learns_and_tells_how() -> None:
+    X, Y = blobs()
+    Xv, Yv = blobs(90, seed=1)
+    rate = schedules.exponential(0.02, 0.99)
+    run = gg.train(classifier(), X, Y, optimizer=gg.Adam(rate), batch_size=32, epochs=25, validation=(Xv, Yv))
+    assert list(run.history) == ["epoch", "loss", "rate", "validation_loss", "validation_accuracy"]
+    assert run.history["epoch"] == list(range(1, 26))
+    assert run.history["rate"] == [rate(5 * epoch - 1) for epoch in range(1, 26)]
+    assert run.history["loss"][-1] < 0.2 * run.history["loss"][0]
+    assert run.history["validation_accuracy"][-1] > 0.95
+    p = run.predict(Xv)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    assert np.mean(p.argmax(1) == Yv) == pytest.approx(run.history["validation_accuracy"][-1])
+    assert run.history["validation_loss"][-1] == pytest.approx(-np.mean(np.log(p[np.arange(90), Yv])), rel=1e-4)
+    assert not run.interrupted
+
+
+def test_an_epoch_goes_through_a_random_partition_the_last_batch_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    step = gg.Trainer.step
+
+    def spy(trainer: gg.Trainer, *batch: Any) -> float:
+        x, y = batch
+        assert np.array_equal(x[:, 0], y[:, 0])  # a sample keeps its target
+        seen.append(x[:, 0].copy())
+        return step(trainer, *batch)
+
+    monkeypatch.setattr(gg.Trainer, "step", spy)
+    X = np.arange(23.0).reshape(23, 1)
+    run = gg.train(gg.feedforward([1, 1]), X, X, optimizer=gg.SGD(1e-5), batch_size=5, epochs=2)
+    assert [len(batch) for batch in seen] == [5, 5, 5, 5, 3] * 2
+    first, second = np.concatenate(seen[:5]), np.concatenate(seen[5:])
+    for epoch in (first, second):
+        assert sorted(epoch) == list(range(23))
+        assert list(epoch) != list(range(23))
+    assert list(first) != list(second)
+    assert run.trainer.k == 10
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_samples() -> None:
+    X, Y = np.arange(5.0)[:, None], np.zeros((5, 1))
+    run = gg.train(gg.feedforward([1, 1]), X, Y, optimizer=gg.SGD(0.0), batch_size=2, epochs=1, dtype="float64")
+    w = run.parameters["W1"].item()
+    assert run.history["loss"] == [pytest.approx(w**2 * 6.0)]  # the last batch of one counts once, not as a third
+
+
+def test_full_batch_is_gradient_descent() -> None:
+    X, Y = np.array([[1.0], [2.0], [4.0]]), np.array([[2.0], [3.0], [9.0]])
+    net = gg.feedforward([1, 1])
+    run = gg.train(net, X, Y, optimizer=gg.SGD(0.05), batch_size=None, epochs=50, dtype="float64")
+    w, b, losses = net.initialize(0)["W1"].item(), 0.0, []
+    for _ in range(50):
+        r = w * X + b - Y
+        losses.append(np.mean(r**2))
+        w, b = w - 0.05 * np.mean(2 * r * X), b - 0.05 * np.mean(2 * r)
+    np.testing.assert_allclose(run.history["loss"], losses, rtol=1e-12)
+    assert run.parameters["W1"].item() == pytest.approx(w, rel=1e-12)
+    assert run.parameters["b1"].item() == pytest.approx(b, rel=1e-12)
+
+
+BYTES = """
+import hashlib, sys
+import numpy as np, graphgrad as gg
+rng = np.random.default_rng(3)
+X, Y = rng.normal(size=(70, 4)), rng.integers(0, 3, 70)
+net = gg.feedforward([4, 16, 3], loss="cross_entropy")
+run = gg.train(net, X, Y, optimizer=gg.Adam(0.01), batch_size=16, epochs=3, seed=int(sys.argv[1]), validation=(X, Y))
+whole = b"".join(a.tobytes() for a in run.parameters.values()) + (run.trainer.source + repr(run.history)).encode()
+print(hashlib.sha256(whole).hexdigest())
+"""
+
+
+def test_the_same_seed_gives_the_same_bytes_in_every_process() -> None:
+    def run(seed: int, hash_seed: int) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
+        done = subprocess.run(
+            [sys.executable, "-c", BYTES, str(seed)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        return done.stdout
+
+    first = run(1, 1)
+    assert first == run(1, 2)
+    assert first != run(2, 1)
+
+
+def test_what_was_learned_outlives_an_interrupt() -> None:
+    X, Y = blobs()
+    handler = signal.getsignal(signal.SIGINT)
+
+    def press(trainer: gg.Trainer, record: Any) -> None:
+        if record["epoch"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    run = gg.train(classifier(), X, Y, epochs=50, callback=press)
+    assert run.interrupted
+    assert run.history["epoch"] == [1, 2]
+    assert not np.array_equal(run.parameters["W1"], run.network.initialize(0)["W1"])
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_interrupt_within_an_epoch_waits_for_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, done = gg.Trainer.step, list[float]()
+
+    def pressed(trainer: gg.Trainer, *batch: Any) -> float:
+        if len(done) == 3:
+            signal.raise_signal(signal.SIGINT)
+        loss = step(trainer, *batch)
+        done.append(loss)
+        return loss
+
+    monkeypatch.setattr(gg.Trainer, "step", pressed)
+    run = gg.train(classifier(), *blobs(), batch_size=10, epochs=2)
+    assert (run.interrupted, len(done), run.trainer.k, run.history) == (True, 4, 4, {})
+
+
+def test_a_second_interrupt_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = gg.Trainer.step
+
+    def pressed_twice(trainer: gg.Trainer, *batch: Any) -> float:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return step(trainer, *batch)
+
+    monkeypatch.setattr(gg.Trainer, "step", pressed_twice)
+    run = gg.train(classifier(), *blobs(), epochs=2)
+    assert (run.interrupted, run.trainer.k) == (True, 0)
+
+
+def test_training_beside_the_main_thread() -> None:
+    runs: list[gg.Run] = []
+    thread = threading.Thread(target=lambda: runs.append(gg.train(classifier(), *blobs(), epochs=2)))
+    thread.start()
+    thread.join()
+    here = gg.train(classifier(), *blobs(), epochs=2)
+    assert runs[0].history == here.history
+
+
+def test_a_callback_ends_training() -> None:
+    run = gg.train(classifier(), *blobs(), epochs=50, callback=lambda trainer, record: record["epoch"] == 3)
+    assert run.history["epoch"] == [1, 2, 3]
+    assert not run.interrupted
+
+
+def test_a_loss_that_is_not_finite_ends_training_with_words() -> None:
+    X, Y = np.ones((8, 1)), np.ones((8, 1))
+    message = (
+        r"^the loss is inf in epoch \d+, after \d+ updates in all: training stopped; a smaller step size may help$"
+    )
+    with pytest.raises(gg.GraphgradError, match=message):
+        gg.train(gg.feedforward([1, 1]), X, Y, optimizer=gg.SGD(1e3), epochs=100)
+
+
+def test_a_progress_bar_is_shown_on_request_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    gg.train(classifier(), *blobs(), epochs=2)
+    assert capsys.readouterr().err == ""
+    gg.train(classifier(), *blobs(), epochs=2, progress=True)
+    assert "6/6" in capsys.readouterr().err
+
+
+def test_parameters_are_saved_as_safetensors(tmp_path: Path) -> None:
+    run = gg.train(classifier(), *blobs(), epochs=1)
+    run.save(tmp_path / "a.safetensors")
+    run.save(tmp_path / "b.safetensors")
+    loaded = load_file(tmp_path / "a.safetensors")
+    assert loaded.keys() == run.parameters.keys()
+    for name, array in loaded.items():
+        assert (array.dtype, array.shape) == ("float32", run.parameters[name].shape)
+        assert np.array_equal(array, run.parameters[name])
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The trainer
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Apart(gg.Adam):
+    elementwise = False
+
+
+@pytest.mark.parametrize("kind", [gg.Adam, Apart])
+@pytest.mark.parametrize("beta", [0.9, schedules.piecewise([0.5, 0.9], [3])])
+def test_parameters_and_state_go_out_and_in(kind: Any, beta: Any) -> None:
+    X, Y = blobs()
+    first, second = (gg.Trainer(classifier(), kind(0.01, beta), seed=seed) for seed in (1, 2))
+    for _ in range(5):
+        first.step(X, Y)
+    second.step(X, Y)
+    second.parameters, second.state = first.parameters, first.state
+    assert first.state["k"] == 5
+    names = {
+        "k",
+        *(f"{s}.{p}" for s in "mv" for p in ("W1", "b1", "W2", "b2")),
+        *([] if beta == 0.9 else ["correction1"]),
+    }
+    assert first.state.keys() == names
+    for _ in range(5):
+        assert first.step(X, Y) == second.step(X, Y)
+    for name, array in first.parameters.items():
+        assert array.tobytes() == second.parameters[name].tobytes()
+    for name, array in first.state.items():
+        assert array.tobytes() == second.state[name].tobytes()
+
+
+def test_packed_and_apart_keep_the_same_names() -> None:
+    X, Y = blobs()
+    packed, apart = (
+        gg.Trainer(classifier(), gg.Adam(), dtype="float64"),
+        gg.Trainer(classifier(), Apart(), dtype="float64"),
+    )
+    packed.step(X, Y)
+    apart.parameters, apart.state = packed.parameters, packed.state
+    for _ in range(20):
+        assert packed.step(X, Y) == pytest.approx(apart.step(X, Y), rel=1e-12)
+
+
+def test_a_trainer_says_what_it_is() -> None:
+    trainer = gg.Trainer(classifier(), gg.SGD(0.1))
+    assert repr(trainer) == "<trainer of <network 2-8-3: 51 parameters> by SGD(alpha=0.1) in float32>"
+
+
+def test_what_a_trainer_gives_out_is_a_copy() -> None:
+    X, Y = blobs()
+    trainer = gg.Trainer(classifier())
+    trainer.step(X, Y)
+    loss = trainer.loss(X, Y)
+    for array in (*trainer.parameters.values(), *trainer.state.values()):
+        array[...] = 7
+    assert trainer.loss(X, Y) == loss
+
+
+def test_a_trainer_begins_with_the_parameters_it_is_given() -> None:
+    net = classifier()
+    values = {name: np.full(a.shape, 0.5) for name, a in net.initialize().items()}
+    trainer = gg.Trainer(net, parameters=values)
+    for name, array in trainer.parameters.items():
+        assert array.dtype == "float32"
+        assert np.array_equal(array, values[name])
+
+
+def test_names_of_a_graph_of_one_s_own_may_be_the_optimizer_s() -> None:
+    g = gg.Graph()
+    theta, k, m, y = g.input("theta", ("N", 2)), g.parameter("k", (2,)), g.parameter("m"), g.input("g", ("N",))
+    p = theta @ k + m
+    net = gg.Network(loss=gg.mean((p - y) ** 2), inputs=[theta], target=y, prediction=p)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 2))
+    run = gg.train(net, X, X @ [1.0, -2.0] + 0.5, optimizer=gg.Momentum(0.1), epochs=50)
+    assert run.parameters.keys() == {"k", "m"}
+    assert run.trainer.state.keys() == {"k", "m.k", "m.m"}
+    np.testing.assert_allclose(run.parameters["k"], [1, -2], atol=1e-2)
+    np.testing.assert_allclose(run.parameters["m"], 0.5, atol=1e-2)
+
+
+def test_several_inputs_and_no_target() -> None:
+    g = gg.Graph()
+    a, b, w = g.input("a", ("N", 2)), g.input("b", ("N",)), g.parameter("w", (2,))
+    net = gg.Network(loss=gg.mean((a @ w - b) ** 2), inputs=[a, b], prediction=a @ w + 0 * b)
+    A = np.random.default_rng(0).normal(size=(64, 2))
+    B = A @ [3.0, 4.0]
+    for data in ({"b": B, "a": A}, (A, B), [A, B]):
+        run = gg.train(net, data, optimizer=gg.SGD(0.1), batch_size=16, epochs=50)
+        np.testing.assert_allclose(run.parameters["w"], [3, 4], atol=1e-3)
+        np.testing.assert_allclose(run.predict(data), B, atol=1e-2)
+        assert run.trainer.loss(data) < 1e-5
+
+
+def test_data_that_does_not_fit_the_inputs_is_told() -> None:
+    g = gg.Graph()
+    a, b, w = g.input("a", ("N", 2)), g.input("b", ("N",)), g.parameter("w", (2,))
+    net = gg.Network(loss=gg.mean((a @ w - b) ** 2), inputs=[a, b])
+    message = r"^X is one array for each input, \(a, b\), or a mapping by name$"
+    for data in (np.zeros((3, 2)), [np.zeros((3, 2))]):
+        with pytest.raises(gg.GraphgradError, match=message):
+            gg.train(net, data)
+    with pytest.raises(gg.GraphgradError, match=r"^X\[0\] has 3 samples, but X\[1\] has 4$"):
+        gg.train(net, (np.zeros((3, 2)), np.zeros(4)))
+    with pytest.raises(gg.GraphgradError, match=r"^Y was given, but the network has no target$"):
+        gg.train(net, (np.zeros((3, 2)), np.zeros(3)), np.zeros(3))
+
+
+def test_a_graph_without_a_batch_size_is_trained_whole() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", (3,)), g.parameter("w", (3,))
+    net = gg.Network(loss=gg.sum((w - x) ** 2), inputs=[x], prediction=w + 0 * x)
+    with pytest.raises(
+        gg.GraphgradError, match=r"^the inputs and the target share no named size .*: batch_size=None would fit$"
+    ):
+        gg.train(net, [1.0, 2.0, 3.0])
+    run = gg.train(net, [1.0, 2.0, 3.0], optimizer=gg.SGD(0.1), batch_size=None, epochs=100)
+    np.testing.assert_allclose(run.predict([0.0, 0.0, 0.0]), [1, 2, 3], atol=1e-5)
+    assert run.trainer.loss([1.0, 2.0, 3.0]) == pytest.approx(0, abs=1e-9)
+
+
+def test_evaluation_in_parts_is_evaluation_of_all() -> None:
+    X, Y = blobs(2 * EVALUATION_BATCH + 77)
+    trainer = gg.Trainer(classifier(), dtype="float64")
+    net = trainer.net
+    loss, p = gg.evaluate([net.loss, net.prediction], x=X, y=Y, **trainer.parameters)  # type: ignore[list-item]
+    assert trainer.loss(X, Y) == pytest.approx(loss, rel=1e-12)
+    assert trainer.evaluate(X, Y)["accuracy"] == pytest.approx(np.mean(p.argmax(1) == Y), rel=1e-12)
+    np.testing.assert_allclose(trainer.predict(X), p, rtol=1e-12)
+
+
+def test_accuracy_between_two_classes() -> None:
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    Y = (X[:, :1] > 0).astype(float)
+    run = gg.train(gg.feedforward([2, 1], loss="bce"), X, Y, optimizer=gg.Adam(0.1), validation=(X, Y))
+    assert run.history["validation_accuracy"][-1] > 0.95
+    run = gg.train(
+        gg.feedforward([2, 1], loss="hinge"), X, 2 * Y - 1, optimizer=gg.Adam(0.1), validation=(X, 2 * Y - 1)
+    )
+    assert run.history["validation_accuracy"][-1] > 0.95
+    assert "validation_accuracy" not in gg.train(gg.feedforward([2, 1]), X, Y, epochs=1, validation=(X, Y)).history
+
+
+def test_the_generated_step_reads_like_the_network() -> None:
+    source = gg.Trainer(classifier(), gg.SGD(0.1)).source
+    assert re.search(r"^W1 = .*reshape\(\(8, 2\)\)$", source, re.MULTILINE)
+    body = source[source.index("def step(x, y):") :]
+    for name in ("z1", "x1", "z2", "z1_bar", "W1_bar", "b1_bar", "W2_bar", "b2_bar"):
+        assert f"out={name})" in body
+    assert "copyto(g" not in body  # gradients are computed in their place
+    assert not re.search(r"copyto\(W\d", body)  # and every W is a view of theta
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Memory and threads
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [gg.SGD(0.01), gg.Momentum(0.01), gg.Adam(schedules.cosine(0.01, 100), weight_decay=0.1), Apart()],
+    ids=repr,
+)
+def test_a_step_after_the_first_allocates_no_array(optimizer: Any) -> None:
+    net = gg.feedforward([64, 512, 512, 10], "tanh", "cross_entropy")
+    trainer = gg.Trainer(net, optimizer)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(1024, 64)).astype("float32"), rng.integers(0, 10, 1024)
+    assert 1024 * 512 * 4 > 2**20  # each activation
+    trainer.step(x, y)
+    tracemalloc.start()
+    try:
+        trainer.step(x, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 256 * 2**10
+
+
+def test_eight_threads_on_one_compiled_function() -> None:
+    net = gg.feedforward([3, 16, 2], "tanh")
+    d = gg.derive(net.loss)
+    f = gg.compile([net.loss, *d.values()])
+    p = net.initialize()
+    rng = np.random.default_rng(0)
+    inputs = [{"x": rng.normal(size=(n, 3)), "y": rng.normal(size=(n, 2))} for n in (5, 6, 7, 8, 5, 6, 7, 8)]
+    wanted = [f(**i, **p) for i in inputs]
+    for expected, i in zip(wanted, inputs, strict=True):
+        for a, b in zip(expected, gg.evaluate([net.loss, *d.values()], **i, **p), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9)
+    wrong: list[int] = []
+    start = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        start.wait()
+        for _ in range(300):
+            found = f(**inputs[number], **p)
+            if not all(np.array_equal(a, b) for a, b in zip(found, wanted[number], strict=True)):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What cannot be taken
+# ---------------------------------------------------------------------------------------------------------------------
+
+X, Y = blobs(12)
+NAN = np.where(np.arange(24).reshape(12, 2) == 7, np.nan, X)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"X": X[:, :1]}, "X has shape (12, 1), but x is (N, 2)"),
+        ({"X": X[:, 0]}, "X has shape (12,), but x is (N, 2)"),
+        ({"Y": Y[:-1]}, "X has 12 samples, but Y has 11"),
+        ({"X": X[:0], "Y": Y[:0]}, "X has no samples"),
+        ({"X": NAN}, "X is nan at (3, 1) in float32; every number must be finite"),
+        ({"X": X * 1e300}, "X is "),
+        ({"X": X + 1j}, "X is complex128, but x is float32"),
+        ({"X": [[1.0, 2.0], [3.0]]}, "X is no array: its rows have different lengths"),
+        ({"X": np.full((12, 2), "a")}, "X is str32, but x is float32"),
+        ({"Y": Y + 1}, "Y holds labels from 1 to 3, but the network's 3 classes are 0 to 2"),
+        ({"Y": Y - 1}, "Y holds labels from -1 to 1, but the network's 3 classes are 0 to 2"),
+        ({"Y": Y.astype(float)}, "Y is float64, but y is int64; integer labels are wanted, Y.astype(int) makes them"),
+        ({"Y": Y[:, None]}, "Y has shape (12, 1), but y is (N,)"),
+        ({"Y": None}, "the network has a target, y, but Y was not given"),
+        ({"X": {"x": X, "z": X}}, "X maps x to arrays, but x, z was given"),
+        ({"validation": X}, "validation is a pair (Xv, Yv) of samples and targets"),
+        ({"validation": (X, Y[:3])}, "Xv has 12 samples, but Yv has 3"),
+        ({"validation": (NAN, Y)}, "Xv is nan at (3, 1) in float32; every number must be finite"),
+        ({"batch_size": 0}, "batch_size is a whole number from 1 on, but 0 was given"),
+        ({"epochs": 1.5}, "epochs is a whole number from 0 on, but 1.5 was given"),
+        ({"seed": -1}, "seed is a whole number from 0 on, but -1 was given"),
+        ({"dtype": "int64"}, "a network is trained in float32 or float64, but 'int64' was given"),
+        ({"net": "2-3"}, "a Trainer trains a Network, but str was given; gg.Network(loss=...) makes one"),
+    ],
+)
+def test_mistakes_are_told(arguments: dict[str, Any], message: str) -> None:
+    whole = message.endswith("is ")
+    with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message)}{'' if whole else '$'}"):
+        gg.train(**{"net": classifier(), "X": X, "Y": Y, **arguments})
+
+
+def test_a_column_that_is_a_vector_is_told_what_fits() -> None:
+    with pytest.raises(gg.GraphgradError, match=r"^Y has shape \(12,\), but y is \(N, 1\); Y\[:, None\] would fit$"):
+        gg.train(gg.feedforward([2, 1]), X, Y.astype(float))
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda t: t.step(X), "a batch is (x, y), but 1 arrays were given"),
+        (lambda t: t.step(X[:, 0], Y), "x has shape (12,), but x is (N, 2)"),
+        (lambda t: t.predict(NAN), "X is nan at (3, 1) in float32; every number must be finite"),
+        (
+            lambda t: setattr(t, "parameters", {}),
+            "parameters: W1, b1, W2, b2 are wanted by name, but nothing was given",
+        ),
+        (
+            lambda t: setattr(t, "parameters", {**t.parameters, "b1": np.zeros(9)}),
+            "parameters: b1 is float32 of shape (8,), but float64 of shape (9,) was given",
+        ),
+        (
+            lambda t: setattr(t, "state", {**t.state, "k": 1.5}),
+            "state: k is int64 of shape (), but float64 of shape () was given",
+        ),
+        (lambda t: gg.Trainer(t.net, target="fortran"), "target 'fortran' does not exist; there is: numpy"),
+    ],
+)
+def test_a_trainer_tells_of_mistakes(act: Callable[[gg.Trainer], Any], message: str) -> None:
+    with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message)}$"):
+        act(gg.Trainer(classifier(), gg.SGD(0.1)))
+
+
+def test_a_network_without_a_prediction_predicts_nothing() -> None:
+    net = classifier()
+    bare = gg.Network(loss=net.loss, inputs=net.inputs, target=net.target)
+    run = gg.train(bare, X, Y, epochs=1, validation=(X, Y))
+    assert list(run.history) == ["epoch", "loss", "rate", "validation_loss"]
+    with pytest.raises(
+        gg.GraphgradError, match=r"^the network has no prediction; gg\.Network\(\.\.\., prediction=p\) names it$"
+    ):
+        run.predict(X)
+
+
+def test_sources_are_the_same_text_each_time() -> None:
+    sources = {hashlib.sha256(gg.Trainer(classifier(), gg.Adam()).source.encode()).hexdigest() for _ in range(2)}
+    assert len(sources) == 1
