@@ -3,7 +3,8 @@
 from graphgrad import schedules
 from graphgrad.check import check
 from graphgrad.codegen.loader import Function, compile
-from graphgrad.derive import Derivation, Step, derive
+from graphgrad.derivation import Derivation, Step
+from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
 from graphgrad.export import write_module

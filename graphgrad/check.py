@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.derive import Derivation, derive
+from graphgrad.derivation import Derivation
+from graphgrad.derive import derive
 from graphgrad.errors import CallError, DerivativeError
 from graphgrad.evaluate import evaluate_nodes
 from graphgrad.graph import Graph, Node, Tensor

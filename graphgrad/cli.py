@@ -61,7 +61,14 @@ def option_seed(command: Any) -> Any:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Each command tells more: graphgrad draw --help.",
 )
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=lambda c, p, v: show_version(c, v), help="Show the version.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, wanted: show_version(context, wanted),
+    help="Show the version and exit.",
+)
 @click.pass_context
 def graphgrad(context: click.Context) -> None:
     """Derivation graphs: draw them, compile them, train with them.

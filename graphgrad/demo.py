@@ -23,6 +23,10 @@ from graphgrad.training import Run, train
 WIDTHS = (64, 128, 64, 10)
 BATCH = 32
 
+#: Which split is the fixed one. Test accuracy depends on it: ten seeds gave means from 97.1 % to 99.2 %, and this one,
+#: with 98.2 %, stands in their middle.
+SPLIT = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -37,8 +41,8 @@ class Method:
 
 METHODS = (
     Method("gradient_descent", "gradient descent", 200, None, lambda steps: SGD(alpha=0.2)),
-    Method("sgd", "SGD", 30, BATCH, lambda steps: SGD(alpha=cosine(0.3, steps))),
-    Method("momentum", "momentum", 30, BATCH, lambda steps: Momentum(alpha=cosine(0.3, steps), beta=0.9)),
+    Method("sgd", "SGD", 30, BATCH, lambda steps: SGD(alpha=cosine(0.1, steps))),
+    Method("momentum", "momentum", 30, BATCH, lambda steps: Momentum(alpha=cosine(0.1, steps), beta=0.9)),
     Method("adam", "Adam", 30, BATCH, lambda steps: Adam(alpha=cosine(2e-3, steps))),
 )
 
@@ -55,8 +59,8 @@ class Result:
 
 
 def digits_data() -> Split:
-    """The digits in a fixed split, all pixels shifted and scaled alike: mean 0 and deviation 1 over the training images."""
-    data = load_digits_split()
+    """The digits in a fixed split; all pixels are shifted and scaled alike, to mean 0 and deviation 1 in training."""
+    data = load_digits_split(SPLIT)
     mean, deviation = data.X.mean(), data.X.std()
     X, X_test = (((x - mean) / deviation).astype(np.float32) for x in (data.X, data.X_test))
     return Split(X, data.Y, X_test, data.Y_test)

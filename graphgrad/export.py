@@ -11,7 +11,8 @@ from graphgrad.codegen.memory import assign
 from graphgrad.codegen.module_writer import Module, Parameter, Part, array_text, module_source
 from graphgrad.codegen.program import Program
 from graphgrad.codegen.schedule import schedule
-from graphgrad.derive import Derivation, derive
+from graphgrad.derivation import Derivation
+from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.graph import Tensor, paused_gc

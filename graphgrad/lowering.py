@@ -53,7 +53,7 @@ SINGULAR = {"exp", "log", "tan", "asin", "acos", "sinh", "cosh", "sec", "csc", "
 
 
 def lower(expression: Any) -> Steps:
-    """The steps that compute a sympy expression; the last is its value. Raises GraphgradError where there is no operator."""
+    """The steps that compute a sympy expression; the last is its value. Raises GraphgradError where none does."""
     import sympy as sp
 
     if not isinstance(expression, sp.Basic):
@@ -171,7 +171,7 @@ class _Lowering:
         raise GraphgradError(f"{name} has no operator; there are: {known}")
 
     def piecewise(self, e: Any) -> Form:
-        """Nested choices. Where a branch could be singular, its variables are safe where it is not taken (two wheres)."""
+        """Nested choices. A branch that could be singular has safe variables where it is not taken (two wheres)."""
         import sympy as sp
 
         pieces = [(branch, condition) for branch, condition in e.args]
@@ -433,7 +433,7 @@ def _written(name: str, x: Any, e: Any) -> Form:
 
 
 def _safe_point(branch: Any, variables: list[Any]) -> dict[Any, float] | None:
-    """Values at which the branch and its derivatives are finite; None where nothing is to be guarded or none is found."""
+    """Values at which the branch and its derivatives are finite; None where none are found or needed."""
     if not variables:
         return None
     candidates = [dict.fromkeys(variables, v) for v in (1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 0.0)]

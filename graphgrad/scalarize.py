@@ -250,7 +250,7 @@ class _Writer:
         def entry(index: tuple[int, ...]) -> Tensor:
             before, at, after = index[:axis], index[axis : axis + indices.ndim], index[axis + indices.ndim :]
             candidates = [x[(*before, k, *after)] for k in range(x.shape[axis])]
-            result = candidates[-1]
+            result: Tensor = candidates[-1]
             for k in reversed(range(len(candidates) - 1)):
                 result = OPERATORS["where"](indices[at] == k, candidates[k], result)
             return result

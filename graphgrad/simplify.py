@@ -161,6 +161,15 @@ def _transposed_product(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     return op("matmul", op("transpose", b), op("transpose", a)) if len(a.shape) == len(b.shape) == 2 else None
 
 
+def _stacked_product(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """A stack of matrices times one matrix, as one tall matrix times it: one call of the BLAS in place of many."""
+    a, b = i
+    if len(a.shape) < 3 or len(b.shape) != 2 or (a.node.operator.kind == "view" and not is_op(a, "reshape")):
+        return None  # what is no block of memory would be copied first
+    tall = op("reshape", a, shape=(count(a.shape[:-1]), a.shape[-1]))
+    return op("reshape", op("matmul", tall, b), shape=n.shape)
+
+
 def _reshape(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     if i[0].shape == n.shape:
         return i[0]
@@ -344,6 +353,7 @@ RULES: list[Rewrite] = [
     Rewrite("cast to the same dtype", "cast", lambda n, i: same(n, i[0])),
     Rewrite("double transpose", "transpose", _transpose),
     Rewrite("transpose into matmul", "transpose", _transposed_product, exact=False),
+    Rewrite("stack of matrices times a matrix", "matmul", _stacked_product, exact=False),
     Rewrite("reshape of reshape", "reshape", _reshape),
     Rewrite("broadcast of broadcast", "broadcast_to", lambda n, i: _rebroadcast(n, i)),
     Rewrite("broadcast out of elementwise", "elementwise", _broadcast_out),

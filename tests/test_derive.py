@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
-from graphgrad.derive import UnusedParameterWarning, columns
+from graphgrad.derivation import columns
+from graphgrad.derive import UnusedParameterWarning
 from graphgrad.errors import DerivativeError
 from graphgrad.notation import bar, formula
 from graphgrad.operators.rows import elementwise

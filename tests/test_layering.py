@@ -22,7 +22,7 @@ notation
 operators.rows
 operators.*
 operators
-rewrite
+rewrite derivation
 evaluate derive
 simplify
 custom
@@ -54,7 +54,7 @@ HEIGHT = {pattern: height for height, line in enumerate(FLOORS.split("\n")) for 
 
 # Never, though it stands below: (who, what).
 APART = [
-    ("codegen*", "derive lowering custom symbolic storage transforms scalarize check"),
+    ("codegen*", "derivation derive lowering custom symbolic storage transforms scalarize check"),
     ("trainer training", "render*"),
 ]
 

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, list[Build]] = {
     "cast to the same dtype": [lambda x, y: gg.cast(x, "float64")],
     "double transpose": [lambda x, y: x.T.T, lambda x, y: gg.transpose(x, (0, 1))],
     "transpose into matmul": [lambda x, y: (x @ y).T],
+    "stack of matrices times a matrix": [lambda x, y: gg.exp(gg.reshape(x, ("N", 1, 3)) + x) @ y],
     "reshape of reshape": [
         lambda x, y: gg.reshape(gg.reshape(x, (-1,)), ("N", 1, 3)),
         lambda x, y: gg.reshape(x, ("N", 3)),
@@ -86,6 +87,7 @@ COUNTEREXAMPLES: dict[str, list[Build]] = {
     "log(1 + x)": [lambda x, y: gg.log(2 + gg.square(x))],
     "exp(x) - 1": [lambda x, y: 1 - gg.exp(x), lambda x, y: gg.exp(x) - 2],
     "transpose into matmul": [lambda x, y: gg.reshape(x @ y, (-1,))],
+    "stack of matrices times a matrix": [lambda x, y: x @ y, lambda x, y: gg.broadcast_to(x, (2, "N", 3)) @ y],
 }
 
 

@@ -48,7 +48,7 @@ def checked_index(indices: Node, extent: Any, negative: bool = True) -> Inferred
 def _index_dtype(name: str, indices: Node) -> None:
     if indices.dtype == "bool":
         raise DTypeError(
-            f"{name} by a mask of bools: how many it picks is unknown before the call; gg.where(mask, x, 0) keeps the shape"
+            f"{name} by a mask of bools: how many it picks only the call knows; gg.where(mask, x, 0) keeps the shape"
         )
     if indices.dtype != "int64":
         raise DTypeError(f"{name} by indices of dtype {indices.dtype}: int64 is wanted; gg.cast(i, 'int64') makes it")
@@ -372,7 +372,7 @@ def _entry(x: Tensor, e: Any) -> Any:
     kind = e.dtype.name if isinstance(e, np.ndarray) else type(e).__name__
     if kind == "bool":
         raise DTypeError(
-            f"{x.name}[...] by a mask of bools: how many it picks is unknown before the call; "
+            f"{x.name}[...] by a mask of bools: how many it picks only the call knows; "
             f"gg.where(mask, {x.name}, 0) keeps the shape"
         )
     raise DTypeError(f"{x.name}[...] takes integers, slices, None, ... and arrays of integers, but {kind} was given")

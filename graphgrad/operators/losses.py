@@ -8,7 +8,7 @@ what becomes of these:
     "none"   ℓ                     with weights   w·ℓ
 
 Weights are one a sample, of shape (N,); where ℓ has more axes, a weight counts for all values of its sample, and
-weights may follow more of the leading axes. Integers and bools in target and weights are taken in the prediction's dtype.
+weights may follow more of the leading axes. Integers and bools in target and weights take the prediction's dtype.
 Prediction and target have one shape: (N, 1) beside (N,) would silently broadcast to (N, N), and is an error here.
 """
 
@@ -257,7 +257,7 @@ def _huber_definition(p: Any, t: Any, delta: float) -> Any:
     ),
 )
 def huber(prediction: Node, target: Node, delta: float = 1.0) -> Shape:
-    """d²/2 up to |d| = delta, from there delta·(|d| - delta/2), with d = prediction - target: outliers pull no harder."""
+    """d²/2 up to |d| = delta, from there delta·(|d| - delta/2), with d = prediction - target: outliers pull less."""
     if not delta > 0:
         raise GraphgradError(f"huber: delta is positive, but {delta} was given")
     return _of_one_shape("huber", prediction, target)

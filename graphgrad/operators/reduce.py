@@ -39,9 +39,10 @@ def floats(x: Any) -> Any:
     return x if x.dtype in FLOATS else cast(x, "float64")
 
 
-def _floats(x: Any) -> Any:
+def float_array(x: Any) -> Any:
     """The same of arrays."""
-    return x if np.asarray(x).dtype.kind in "fc" else np.asarray(x, np.float64)
+    array = np.asarray(x)
+    return array if array.dtype.kind in "fc" else array.astype(np.float64)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ def freedom(x: Any, axis: tuple[int, ...], ddof: float) -> Any:
 
 
 def _var(x: Any, axis: Any, ddof: float, keepdims: bool) -> Any:
-    x = _floats(x)
+    x = float_array(x)
     squares = np.square(x - np.mean(x, axis=axis, keepdims=True))
     n = int(np.prod([np.shape(x)[a] for a in axis], dtype=np.int64))
     return np.sum(squares, axis=axis, keepdims=keepdims) / np.maximum(n - ddof, 0).astype(squares.real.dtype)
@@ -208,7 +209,7 @@ def var(x: Node, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> I
 
 
 def _norm(x: Any, ord: float, axis: Any, keepdims: bool) -> Any:
-    a = np.abs(_floats(x))
+    a = np.abs(float_array(x))
     if np.isinf(ord):
         return (np.max if ord > 0 else np.min)(a, axis=axis, keepdims=keepdims)
     if ord == 0:

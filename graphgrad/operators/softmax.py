@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad.operators.elementwise import exp, log, maximum, minimum
-from graphgrad.operators.reduce import _floats, floats, max, not_empty, one_at_least, reduced, sum, upright
+from graphgrad.operators.reduce import float_array, floats, max, not_empty, one_at_least, reduced, sum, upright
 from graphgrad.operators.rows import Inferred, Node, axes_of, operator
 from graphgrad.types import as_float
 
@@ -23,7 +23,7 @@ def lowered(x: Any, axis: tuple[int, ...]) -> Any:
 
 
 def _lowered(x: Any, axis: Any) -> Any:
-    x = _floats(x)
+    x = float_array(x)
     return x - np.max(np.real(x), axis=axis, keepdims=True)
 
 
@@ -96,7 +96,7 @@ def _lowered_exp(x: Any, axis: tuple[int, ...]) -> Any:
 
 def _exp_sum(x: Any, axis: Any) -> tuple[Any, Any, Any]:
     """The reference's parts: the largest element, exp(x - it), and their sum."""
-    x = _floats(x)
+    x = float_array(x)
     largest = np.max(np.real(x), axis=axis, keepdims=True)
     limit = np.finfo(x.dtype).max
     e = np.exp(x - np.clip(largest, -limit, limit))

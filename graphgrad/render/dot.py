@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphviz
 
-from graphgrad.derive import Derivation, Step
+from graphgrad.derivation import Derivation, Step
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Node
 from graphgrad.notation import formula

@@ -176,7 +176,7 @@ def test_equal_slices_are_one_node() -> None:
     + [
         (
             mask,
-            "x[...] by a mask of bools: how many it picks is unknown before the call; gg.where(mask, x, 0) keeps the shape",
+            "x[...] by a mask of bools: how many it picks only the call knows; gg.where(mask, x, 0) keeps the shape",
         )
         for mask in (True, np.True_, [True, False], np.array([True]), (slice(None), [True, False, True]))
     ],
@@ -528,7 +528,7 @@ def test_weak_and_constant_indices() -> None:
         (lambda x, i: gg.take(x, x), "take by indices of dtype float64: int64 is wanted; gg.cast(i, 'int64') makes it"),
         (
             lambda x, i: gg.take(x, x > 0),
-            "take by a mask of bools: how many it picks is unknown before the call; gg.where(mask, x, 0) keeps the shape",
+            "take by a mask of bools: how many it picks only the call knows; gg.where(mask, x, 0) keeps the shape",
         ),
         (
             lambda x, i: gg.scatter_add(x, i, (4, 2)),

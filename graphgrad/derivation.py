@@ -1,0 +1,167 @@
+"""The record of a derivation: its steps, its adjoints, and both as text and LaTeX."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from graphgrad.errors import DerivativeError
+from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.notation import bar, formula, latex_name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One step of a derivation: what one operand's adjoint receives, by which rule, from which forward node."""
+
+    number: int  # from 1, in the order of the derivation
+    rule: str  # the forward operator's name; "seed" for the first step, "sum" where contributions meet
+    forward: Node  # the forward node whose rule it is (for a sum and the seed: the node whose adjoint it is)
+    operand: int | None  # the position of the operand that receives; None for a sum and the seed
+    target: int  # the id of the node whose adjoint receives
+    contribution: Tensor
+    new: range  # the ids that were new
+    derivation: Derivation
+
+    @property
+    def symbol(self) -> str:
+        """What the step computes: x̄, or x̄ and the consumer where several consumers contribute."""
+        return self._symbol(latex=False)
+
+    @property
+    def formula(self) -> str:
+        """The right side, in the names of the forward nodes and adjoints."""
+        return self._formula(latex=False)
+
+    @property
+    def latex(self) -> str:
+        return f"{self._symbol(latex=True)} = {self._formula(latex=True)}"
+
+    @property
+    def graph(self) -> Graph:
+        return self.contribution.graph
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Of a sum: the ids that are added."""
+        return tuple(s.contribution.id for s in self.derivation.contributions.get(self.target, ()) if self.operand is None)
+
+    def __str__(self) -> str:
+        return f"{self.symbol} = {self.formula}"
+
+    def told(self, names: Mapping[int, str]) -> str:
+        """The step as a line in which only the nodes in `names` have names; all others are written out."""
+        known = {i: self.derivation.adjoint_symbol(i) or n for i, n in names.items() if i != self.contribution.id}
+        return f"{self.symbol} = {formula(self.graph, self.contribution.id, known)}"
+
+    def _symbol(self, *, latex: bool) -> str:
+        symbol = named_adjoint(self.graph, self.target, latex=latex)
+        if self.operand is None or len(self.derivation.contributions[self.target]) < 2:
+            return symbol
+        consumer = self.graph.label(self.forward.id)
+        consumer = latex_name(consumer) if latex else consumer
+        if self.forward.inputs.count(self.target) > 1:  # x * x contributes twice
+            consumer += f", {self.operand + 1}"
+        return rf"{symbol}^{{[{consumer}]}}" if latex else f"{symbol}[{consumer}]"
+
+    def _formula(self, *, latex: bool) -> str:
+        if self.rule == "seed":
+            return "1"
+        if self.operand is None:
+            return " + ".join(s._symbol(latex=latex) for s in self.derivation.contributions[self.target])
+        graph = self.graph
+        names = {i: graph.label(i) for i in (*self.forward.inputs, self.forward.id) if graph.nodes[i].operator.kind != "leaf"}
+        if latex:
+            names = {i: latex_name(n) for i, n in names.items()}
+        adjoint = self.derivation.adjoints[self.forward.id]
+        symbol = named_adjoint(graph, self.forward.id, latex=latex)
+        if adjoint.id == self.contribution.id:
+            return symbol
+        if adjoint.id not in self.forward.inputs:  # the seed is a constant, which may be an operand too
+            names[adjoint.id] = symbol
+        own = bool(self.new) or self.contribution.id not in names
+        return formula(graph, self.contribution.id, names, latex=latex, own=own)
+
+
+class Derivation(Mapping[Tensor, Tensor]):
+    """What `derive` returns: gradients by tensor (`d[W]`), the adjoint of every node on the way, and the steps."""
+
+    def __init__(self, scalar: Tensor) -> None:
+        self.scalar = scalar
+        self.graph: Graph = scalar.graph
+        self.steps: list[Step] = []
+        self.adjoints: dict[int, Tensor] = {}  # by the id of the forward node
+        self.contributions: dict[int, list[Step]] = {}  # what met in each adjoint
+        self.gradients: dict[Tensor, Tensor] = {}
+        self._symbols: dict[int, str] = {}  # by the id of the adjoint
+
+    def record(self, rule: str, forward: Node, operand: int | None, target: int, contribution: Tensor, start: int) -> None:
+        """Note a step; `start` is the number of nodes before it."""
+        new = range(start, len(self.graph.nodes))
+        step = Step(len(self.steps) + 1, rule, forward, operand, target, contribution, new, self)
+        self.steps.append(step)
+        if operand is not None:
+            self.contributions.setdefault(target, []).append(step)
+        self.graph.records.setdefault(contribution.id, step)
+
+    def __getitem__(self, tensor: Tensor) -> Tensor:
+        if tensor not in self.gradients:
+            names = ", ".join(t.name for t in self.gradients)
+            raise DerivativeError(f"no gradient by {getattr(tensor, 'name', tensor)!s} was derived; there are: {names}")
+        return self.gradients[tensor]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.gradients)
+
+    def __len__(self) -> int:
+        return len(self.gradients)
+
+    def adjoint(self, tensor: Tensor) -> Tensor | None:
+        """The derivative of the scalar by a node on the way; None where the node is not on one."""
+        return self.adjoints.get(tensor.id)
+
+    def adjoint_symbol(self, id: int) -> str | None:
+        """The symbol of the adjoint that a node is, by preference of a forward node that has a name; else None."""
+        if not self._symbols:
+            for forward, adjoint in self.adjoints.items():
+                if adjoint.value is None and (adjoint.id not in self._symbols or forward in self.graph.names):
+                    self._symbols[adjoint.id] = named_adjoint(self.graph, forward)
+        return self._symbols.get(id)
+
+    def __str__(self) -> str:
+        """A step a line: number, formula, rule and the forward node that it came from."""
+        left = [f"{s.number:>{len(str(len(self.steps)))}}  {s}" for s in self.steps]
+        width = min(max((columns(line) for line in left), default=0), 76)
+        padded = [line + " " * (width - columns(line)) for line in left]
+        return "\n".join(f"{line}   {_origin(self.graph, s)}" for line, s in zip(padded, self.steps, strict=True))
+
+    def __repr__(self) -> str:
+        return f"<derivation of {self.scalar.name} by {', '.join(t.name for t in self.gradients)}: {len(self.steps)} steps>"
+
+    def latex(self) -> str:
+        """The derivation as an `align*` environment, a step a line."""
+        lines = []
+        for s in self.steps:
+            left, right = s.latex.split(" = ", 1)
+            rule = s.rule.replace("_", r"\_")
+            lines.append(rf"  {left} &= {right} && \text{{{rule}}} \\")
+        return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"])
+
+
+def named_adjoint(graph: Graph, id: int, *, latex: bool = False) -> str:
+    """x̄ for the node x."""
+    name = graph.label(id)
+    return bar(latex_name(name) if latex else name, latex=latex)
+
+
+def columns(text: str) -> int:
+    """How wide a text stands in a terminal: a combining macron takes no column of its own."""
+    return sum(not unicodedata.combining(c) for c in text)
+
+
+def _origin(graph: Graph, step: Step) -> str:
+    if step.operand is None:
+        return "seed" if step.rule == "seed" else "sum over consumers"
+    names = {i: graph.label(i) for i in step.forward.inputs if graph.nodes[i].operator.kind != "leaf"}
+    return f"{step.rule}: {graph.label(step.forward.id)} = {formula(graph, step.forward.id, names)}"
