@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from typing import Any, TypeAlias
@@ -88,7 +89,11 @@ def prepare(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exac
     held = {where[leaf.id].id for leaf in updates}
     final = {where[leaf.id]: _own_value(where[leaf.id], where[value.id]) for leaf, value in updates.items()}
     results = [_old_value(t, held) for t in now(outputs)]
-    return build(results[0].graph if results else next(iter(final)).graph, results, final, now(arguments)), where
+    program = build(results[0].graph if results else next(iter(final)).graph, results, final, now(arguments))
+    origins: dict[int, int] = {}
+    for written, tensor in where.items():
+        origins.setdefault(tensor.id, written)
+    return replace(program, origins=origins), where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -76,6 +76,20 @@ class _Printer:
         self.bare: dict[str, str] = {}  # spellings with NumPy's functions as bare names
         self.lines = self.out.prologue
         self.in_step = False
+        self.passing = self._passing_views()
+
+    def _passing_views(self) -> set[int]:
+        """Views without a name that only another view is made of: their text stands inside of its own."""
+        program, used = self.program, dict[int, list[int]]()
+        for id in (*program.prologue, *program.step):
+            for i in self.graph.nodes[id].inputs:
+                used.setdefault(i, []).append(id)
+        kept = {*program.outputs, *self.graph.names, *(value for _, value in program.updates)}
+        return {
+            id
+            for id, users in used.items()
+            if program.roles[id] == "view" and id not in kept and len(users) == 1 and program.roles[users[0]] == "view"
+        }
 
     def run(self) -> Printed:
         program, out = self.program, self.out
@@ -121,9 +135,10 @@ class _Printer:
         if record is not None and record.symbol:
             return record.symbol
         node = self.graph.nodes[id]
-        if node.operator.name == "transpose" and node.inputs[0] in self.out.names:
+        if node.operator.name == "transpose" and self.out.names.get(node.inputs[0], "").isidentifier():
             return self.out.names[node.inputs[0]] + "_T"
-        return f"t{id}"
+        written = self.program.origins.get(id)  # unnamed nodes are called alike in code, text and pictures
+        return f"t{id}" if written is None else f"v{written}"
 
     def _name_leaves(self) -> None:
         for node in self.graph.nodes:
@@ -140,11 +155,18 @@ class _Printer:
                 self.out.constants.append((self._name(node.id, self._wish(node.id)), node["value"].array))
 
     def _name_calls(self) -> None:
-        program = self.program
-        for ids, list_ in ((program.prologue, self.out.kept), (program.step, self.out.buffers)):
-            for id in ids:
-                if program.roles[id] == "call":
-                    list_.append((self._name(id), id))
+        program, names = self.program, self.out.names
+        for id in program.prologue:
+            if program.roles[id] == "call":
+                self.out.kept.append((self._name(id), id))
+        for id in program.step:
+            if program.roles[id] != "call":
+                continue
+            owner = program.storage_of.get(id, id)
+            if program.roles.get(owner) == "held":  # a new value in place of the old one goes by its name
+                names[id] = names[owner]
+            else:
+                self.out.buffers.append((self._name(id), id))
 
     # -- statements ---------------------------------------------------------------------------------------------------
 
@@ -166,10 +188,14 @@ class _Printer:
 
     def _view(self, id: int) -> None:
         node = self.program.node(id)
+        text = self._format(node, self._template(node)[0])
+        if id in self.passing:
+            self.out.names[id] = text
+            return
         name = self._name(id)
         if self.in_step:
             self.out.locals.append(name)
-        self._emit(f"{name} = {self._format(node, self._template(node)[0])}", id)
+        self._emit(f"{name} = {text}", id)
 
     def _call(self, id: int) -> None:
         node = self.program.node(id)
@@ -354,7 +380,7 @@ def comment(printed: Printed, id: int) -> str:
     graph = printed.program.graph
     record = graph.records.get(id)
     if record is not None:
-        text = f"{record.symbol} = {record.formula}"
+        text = record.told({w: printed.names[i] for i, w in printed.program.origins.items() if i in printed.names})
     else:
         names = {i: printed.names.get(i) or graph.label(i) for i in graph.nodes[id].inputs if i in printed.names}
         text = f"{printed.names[id]} = {formula(graph, id, names)}"

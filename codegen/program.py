@@ -54,6 +54,7 @@ class Program:
     storage_of: Mapping[int, int] = field(default_factory=dict)  # a call's id -> its storage (or the held leaf's id)
     placed: Mapping[int, tuple[int, Dimension]] = field(default_factory=dict)  # id -> (its pack, first element in it)
     copies: tuple[tuple[int, int], ...] = ()  # updates that are copied at the end: (held leaf, value)
+    origins: Mapping[int, int] = field(default_factory=dict)  # node -> the node of the written graph that it stands for
 
     def node(self, id: int) -> Node:
         return self.graph.nodes[id]

@@ -183,8 +183,7 @@ def curves_svg(results: list[Result]) -> str | None:
     with matplotlib.rc_context({"svg.hashsalt": "graphgrad", "svg.fonttype": "none"}):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
-        styles = ("-", "--", "-.", ":")
-        for r, style in zip(results, styles, strict=True):
+        for r, style in zip(results, ("-", "--", "-.", ":"), strict=False):
             passes = r.run.history["epoch"]
             left.plot(passes, r.run.history["loss"], style, label=r.method.title)
             right.plot(passes, r.run.history["validation_accuracy"], style, label=r.method.title)

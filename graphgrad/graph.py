@@ -51,6 +51,9 @@ class Record(Protocol):
     def formula(self) -> str: ...
     @property
     def symbol(self) -> str: ...
+    def told(self, names: Mapping[int, str]) -> str:
+        """The step as a line in which only the nodes in `names` have names; all others are written out."""
+        ...
 
 
 class Graph:

@@ -108,7 +108,7 @@ def leaf_text(graph: Graph, node: Node, *, latex: bool) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else repr(value)
+    return f"{value:g}" if isinstance(value, float) else repr(value)  # 1 - 0.9 reads 0.1
 
 
 def _leaf_binding(node: Node) -> int:

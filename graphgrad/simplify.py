@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from graphgrad.graph import Graph, Node, Tensor
 from graphgrad.operator import OPERATORS
+from graphgrad.operators.linear import swap
 from graphgrad.rewrite import rebuild
 from graphgrad.types import FLOATS, broadcast, count
 
@@ -123,7 +124,7 @@ def source(x: Tensor, position: int = 0) -> Tensor:
 
 def _neutral(value: float, position: int) -> Rewriting:
     """The other operand, where this one is the neutral element."""
-    return lambda n, i: same(n, i[1 - position]) if i[position].value == value else None
+    return lambda n, i: same(n, i[1 - position]) if bare(i[position]).value == value else None
 
 
 def _power(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
@@ -158,7 +159,7 @@ def _transposed_product(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     if len(n.shape) != 2 or n["axes"] != (1, 0) or not is_op(i[0], "matmul"):
         return None
     a, b = source(i[0]), source(i[0], 1)
-    return op("matmul", op("transpose", b), op("transpose", a)) if len(a.shape) == len(b.shape) == 2 else None
+    return op("matmul", swap(b), swap(a)) if len(a.shape) == len(b.shape) == 2 else None
 
 
 def _stacked_product(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:

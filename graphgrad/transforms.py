@@ -76,9 +76,10 @@ def _fitted(tangent: Tensor, shape: Shape, dtype: str) -> Tensor:
 def _forward(graph: Graph, ids: Sequence[int], given: Mapping[int, Tensor]) -> dict[int, Tensor]:
     """The tangents of the nodes `ids` (in topological order), those that are zero left out."""
     found = dict(given)
+    changing = depends(graph, ids, set(given))
     for id in ids:
         node = graph.nodes[id]
-        if id in found:
+        if id in found or id not in changing:
             continue
         active = [k for k, i in enumerate(node.inputs) if i in found and passes(node, k)]
         if active:

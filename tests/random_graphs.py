@@ -177,8 +177,13 @@ class Builder:
         found = [t for t in self.pool if wanted(t)]
         if not found:
             return None
-        first = self.draw(st.integers(0, len(found) - 1))
-        return found[max(first, self.draw(st.integers(0, len(found) - 1)))]
+        reach = len(found) if self.draw(st.integers(0, 3)) == 3 else min(len(found), 6)
+        return found[-1 - self.draw(st.integers(0, reach - 1))]
+
+    def unread(self) -> list[gg.Tensor]:
+        """Those of the pool that nothing else is computed from."""
+        read = {i for n in self.graph.nodes for i in n.inputs}
+        return [t for t in self.pool if t.id not in read]
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -347,19 +352,19 @@ def cases(draw: Callable[[st.SearchStrategy[Any]], Any], max_nodes: int = 60, up
     if draw(st.booleans()):
         b.pool.append(graph.constant(random_array(generator, (3,), "float64")))
         b.keep(b.pool.pop())
-    count = draw(st.integers(1, max_nodes))
+    count = draw(st.sampled_from([6, max_nodes // 4, max_nodes // 2, max_nodes, max_nodes]))
     for _ in range(2 * max_nodes):
-        if len(graph.nodes) >= count:
+        if len(graph.nodes) >= count - 4:
             break
         b.step()
-    outputs = [t for t in (b.pick() for _ in range(draw(st.integers(1, 4)))) if t is not None]
-    outputs += [b.pool[-1]] if draw(st.booleans()) else []
+    outputs = draw(st.permutations(b.unread()))[: draw(st.sampled_from([1, 4, 12, max_nodes]))]
+    outputs += [t for t in (b.pick() for _ in range(draw(st.integers(0, 2)))) if t is not None]
     replaced = draw_updates(b) if updates else {}
     case = Case(graph, outputs, replaced, [p.feed for p in probes], probes)
     smooth = [t for t in b.pool if t.dtype == "float64" and not t.node.weak and not any(t.id in p.rough for p in probes)]
     if smooth:
-        top = smooth[max(draw(st.integers(0, len(smooth) - 1)), draw(st.integers(0, len(smooth) - 1)))]
-        case.scalar = gg.sum(top * top) if draw(st.booleans()) else gg.mean(gg.tanh(top))
+        top = smooth[-4:]
+        case.scalar = gg.sum(top[0] * top[0]) + sum(gg.mean(gg.tanh(t)) for t in top[1:])
         needed = set(graph.ancestors([case.scalar.id]))
         case.wrt = [t for k in ("parameter", "input") for t in graph.leaves(k) if t.dtype == "float64" and not t.node.weak and t.id in needed]
     return case

@@ -20,7 +20,7 @@ def run(name: str, tmp_path: Path) -> str:
 
 
 def number(pattern: str, text: str) -> float:
-    found = re.search(pattern + r"\s*([-\d.e]+)", text)
+    found = re.search(pattern + r"\s*([-+\d.e]+)", text)
     assert found, f"{pattern} is not in:\n{text}"
     return float(found.group(1))
 

@@ -231,9 +231,9 @@ def test_the_text_is_readable(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 130
     lines = [line.strip() for line in text.splitlines()]
     for statement, formula in [
-        ("np.add(t7, b1, out=z1)", "# z1 = t7 + b1"),
+        ("np.add(v8, b1, out=z1)", "# z1 = v8 + b1"),
         ("np.tanh(z1, out=x1)", "# x1 = tanh(z1)"),
-        ("np.dot(z1_bar_T, x, out=W1_bar)", "# W\u03041 = z1_bar_T @ x"),
+        ("np.dot(z1_bar_T, x, out=W1_bar)", "# W\u03041 = (x\u1d40 @ z\u03041)\u1d40"),
     ]:
         assert lines[lines.index(statement) - 1] == formula
     assert any(line.startswith("# theta \u2190 theta - ") for line in lines)

@@ -130,6 +130,8 @@ def test_what_does_not_change_has_the_tangent_zero() -> None:
     assert (zero.shape, zero.dtype) == (y.shape, "float32")
     np.testing.assert_array_equal(gg.evaluate(gg.jvp(gg.floor(x), {x: 1.0}), x=[0.5]), [0.0])
     np.testing.assert_array_equal(gg.evaluate(gg.jvp(x > 0, {x: 1.0}), x=[0.5]), [0.0])
+    rounded = gg.cast(gg.cast(x * 3, "int64"), "float64")
+    np.testing.assert_array_equal(gg.evaluate(gg.jvp(rounded * x, {x: 1.0}), x=[0.5]), [1.0])
 
 
 def test_forward_mode_is_linear_and_knows_no_recursion_limit() -> None:

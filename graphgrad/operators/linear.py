@@ -21,8 +21,12 @@ from graphgrad.types import Dim, Dimension, Shape, broadcast, count, promote, sh
 
 
 def swap(x: Any) -> Any:
-    """The last two axes exchanged."""
-    return transpose(x, (*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2))
+    """The last two axes exchanged; of such an exchange, what it was made of, so that Wᵀᵀ reads W."""
+    axes = (*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2)
+    node = x.node
+    if node.operator is transpose and node["axes"] == axes:
+        return x.graph.tensor(node.inputs[0])
+    return transpose(x, axes)
 
 
 def rows(x: Any) -> Any:

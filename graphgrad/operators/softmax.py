@@ -13,6 +13,7 @@ import numpy as np
 from graphgrad.operators.elementwise import exp, log, maximum, minimum
 from graphgrad.operators.reduce import float_array, floats, max, not_empty, one_at_least, reduced, sum, upright
 from graphgrad.operators.rows import Inferred, Node, axes_of, operator
+from graphgrad.operators.shape import reshape
 from graphgrad.types import as_float
 
 
@@ -111,8 +112,9 @@ def _logsumexp(x: Any, axis: Any, keepdims: bool) -> Any:
 
 def _logsumexp_definition(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     """log Σ exp(x - m) + m. The sum is 1 at least, as one of its terms is exp(0), or 0 where all x are -inf."""
-    total = sum(_lowered_exp(x, axis), axis, keepdims)
-    return log(maximum(total, 1.0)) + max(floats(x), axis, keepdims)
+    total = sum(_lowered_exp(x, axis), axis, keepdims=True)
+    found = log(maximum(total, 1.0)) + max(floats(x), axis, keepdims=True)
+    return found if keepdims else reshape(found, reduced(x.shape, axis, keepdims))
 
 
 @operator(

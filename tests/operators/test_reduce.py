@@ -41,7 +41,7 @@ def named(x: Any) -> list[tuple[str, ...]]:
 
 def closely(wanted: Any) -> Any:
     """The bound that sums and products of few terms keep in any order of summation."""
-    return np.max(np.abs(wanted), initial=0.0) * 64 * np.finfo(wanted.dtype).eps if wanted.dtype.kind == "f" else 0
+    return np.max(np.abs(wanted), initial=0.0) * 64 * np.finfo(wanted.dtype).eps
 
 
 def agrees(build: Any, wanted: Any, x: Any) -> None:
@@ -50,7 +50,7 @@ def agrees(build: Any, wanted: Any, x: Any) -> None:
     assert (found.shape, found.dtype) == (np.shape(wanted), np.asarray(wanted).dtype)
     np.testing.assert_allclose(found, wanted, rtol=1e-6 if found.dtype == np.float32 else 1e-13, atol=1e-12)
     for declared in (None, named(x)):
-        check_target(build, x, shapes=declared, bound=closely)
+        check_target(build, x, shapes=declared, bound=closely if found.dtype.kind == "f" else 0)
         if x.dtype == np.float64:  # of a square too, whose second derivative is zero for none of them
             check_gradient(build, x, shapes=declared)
             check_gradient(lambda t: gg.square(build(t)), x, shapes=declared)
@@ -236,8 +236,8 @@ def test_norm_beside_zeros() -> None:
     np.testing.assert_allclose(gradient(lambda t: gg.norm(t, axis=1), x), [[0, 0.6, -0.8], [0, 0, 0]], rtol=1e-15)
     for ord in (0.5, 1.5, 3):
         found = gradient(lambda t, p=ord: gg.norm(t, p, axis=1), x)
-        ratio = np.array([0.0, 3.0, -4.0]) / np.linalg.norm(x[0], ord)
-        np.testing.assert_allclose(found[0, 1:], (np.sign(ratio) * np.abs(ratio) ** (ord - 1))[1:], rtol=1e-14)
+        ratio = np.array([3.0, -4.0]) / np.linalg.norm(x[0], ord)
+        np.testing.assert_allclose(found[0, 1:], np.sign(ratio) * np.abs(ratio) ** (ord - 1), rtol=1e-14)
         np.testing.assert_array_equal(found[[0, 1, 1, 1], [0, 0, 1, 2]], 0)
 
 

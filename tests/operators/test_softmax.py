@@ -131,7 +131,7 @@ def test_one_exponential_serves_value_and_derivative() -> None:
         y = getattr(gg, name)(x, axis=1)
         source = gg.compile([y, gg.derive(gg.sum(gg.square(y)))[x]]).source
         assert source.count("    exp(") == 1, source
-        assert source.count("maximum_reduce(") == 1 + source.count("def maximum_reduce("), source
+        assert source.count("    maximum_reduce(") == 1, source
 
 
 def test_messages() -> None:
