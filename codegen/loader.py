@@ -80,7 +80,10 @@ def prepare(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exac
         return node.operator.numpy is not None
 
     simple, where = simplify(tensors, keep=leaves, exact=exact)
-    now = lambda ts: [where[t.id] for t in ts]  # noqa: E731
+
+    def now(ts: Sequence[Tensor]) -> list[Tensor]:
+        return [where[t.id] for t in ts]
+
     if any(n.operator.definition is not None and not spelled(n) for n in simple.nodes):
         _, lowered = lower(now(tensors), spelled, now(leaves))
         where = compose(where, lowered)
@@ -180,7 +183,7 @@ class Function:
         self._code = builtins.compile("\n".join(self._text), self._file, "exec")
         # Tracebacks and debuggers ask linecache for the lines; only then are they written out with their comments.
         this = weakref.ref(self)
-        linecache.cache[self._file] = (lambda: getattr(this(), "source", ""),)  # type: ignore[assignment]
+        linecache.cache[self._file] = (lambda: getattr(this(), "source", ""),)
         weakref.finalize(self, linecache.cache.pop, self._file, None)
         self._inputs = program.inputs
         self._names = tuple(n["name"] for n in self._inputs)

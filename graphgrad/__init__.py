@@ -1,6 +1,18 @@
-"""graphgrad: a compiler for derivation graphs."""
+"""graphgrad: a compiler for derivation graphs.
 
-from graphgrad import schedules
+A network is an explicit graph, its backward pass is derived as more graph, and both are drawn, compiled and trained:
+
+>>> import graphgrad as gg
+>>> g = gg.Graph()
+>>> x, w = g.input("x", ("N",)), g.parameter("w")
+>>> loss = gg.mean((w * x - 1) ** 2)
+>>> d = gg.derive(loss)
+>>> f = gg.compile([loss, d[w]])
+>>> f(x=[1.0, 3.0], w=0.5)
+[array(0.25), array(1.)]
+"""
+
+from graphgrad import operators, schedules
 from graphgrad.check import check
 from graphgrad.codegen.loader import Function, compile
 from graphgrad.derivation import Derivation, Step
@@ -25,6 +37,55 @@ from graphgrad.optimizers import SGD, Adam, Momentum, Optimizer
 from graphgrad.scalarize import scalarize
 from graphgrad.storage import from_json, load_graph, save_graph, to_json
 from graphgrad.symbolic import elementwise, from_sympy, to_sympy
-from graphgrad.transforms import hessian, hvp, jacobian, jvp, per_sample_gradients
 from graphgrad.trainer import Trainer
 from graphgrad.training import Run, train
+from graphgrad.transforms import hessian, hvp, jacobian, jvp, per_sample_gradients
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Derivation",
+    "Function",
+    "Graph",
+    "GraphgradError",
+    "Momentum",
+    "Network",
+    "Node",
+    "Optimizer",
+    "Run",
+    "Step",
+    "Tensor",
+    "Trainer",
+    "check",
+    "compile",
+    "derive",
+    "elementwise",
+    "evaluate",
+    "feedforward",
+    "from_json",
+    "from_sympy",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "load_graph",
+    "per_sample_gradients",
+    "save_graph",
+    "scalarize",
+    "schedules",
+    "to_json",
+    "to_sympy",
+    "train",
+    "write_module",
+]
+__all__ += operators.activations.__all__
+__all__ += operators.einsum.__all__
+__all__ += operators.elementwise.__all__
+__all__ += operators.functions.__all__
+__all__ += operators.index.__all__
+__all__ += operators.linear.__all__
+__all__ += operators.losses.__all__
+__all__ += operators.reduce.__all__
+__all__ += operators.shape.__all__
+__all__ += operators.slices.__all__
+__all__ += operators.softmax.__all__

@@ -57,7 +57,7 @@ def batches(samples: int, size: int, generator: np.random.Generator) -> Iterator
         yield order[start : start + size]
 
 
-def load_digits_split(seed: int = 1, test: float = 0.2) -> Split:
+def load_digits_split(seed: int = 0, test: float = 0.2) -> Split:
     """The digits that scikit-learn ships: 1,797 images of 8 x 8 as rows of 64 numbers from 0 to 1, and labels.
 
     As large a part of each digit is set aside. Raises GraphgradError without scikit-learn.

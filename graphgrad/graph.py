@@ -222,7 +222,8 @@ class Graph:
             self._nx = networkx.MultiDiGraph()
         for node in self.nodes[len(self._nx) :]:
             self._nx.add_node(node.id, node=node)
-            self._nx.add_edges_from((source, node.id, k) for k, source in enumerate(node.inputs))
+            for position, operand in enumerate(node.inputs):
+                self._nx.add_edge(operand, node.id, key=position)
         return self._nx
 
     def _fold(self, node: Node) -> Tensor | None:
@@ -332,7 +333,8 @@ class Graph:
                 dtype=node.dtype,
                 attributes=", ".join(f"{k}={v!r}" for k, v in node.attributes),
             )
-        plain.add_edges_from((s, t, k, {"operand": str(k)}) for s, t, k in self.nx.edges(keys=True))
+        for source, target, key in self.nx.edges(keys=True):
+            plain.add_edge(source, target, key=key, operand=str(key))
         return plain
 
     def __repr__(self) -> str:
@@ -404,7 +406,7 @@ class Tensor:
     def _apply(self, name: str, *operands: Operand) -> Tensor:
         for operand in operands:
             if not isinstance(operand, (Tensor, np.ndarray, np.generic, float, int, list)):
-                return NotImplemented  # type: ignore[no-any-return]
+                return NotImplemented
         return self.graph.apply(OPERATORS[name], operands, {})
 
     def __add__(self, other: Operand) -> Tensor:
@@ -453,16 +455,16 @@ class Tensor:
     def __abs__(self) -> Tensor:
         return self._apply("abs", self)
 
-    def __lt__(self, other: Operand) -> Tensor:
+    def __lt__(self, other: Operand) -> Tensor:  # type: ignore[misc]
         return self._apply("less", self, other)
 
-    def __le__(self, other: Operand) -> Tensor:
+    def __le__(self, other: Operand) -> Tensor:  # type: ignore[misc]
         return self._apply("less_equal", self, other)
 
-    def __gt__(self, other: Operand) -> Tensor:
+    def __gt__(self, other: Operand) -> Tensor:  # type: ignore[misc]
         return self._apply("greater", self, other)
 
-    def __ge__(self, other: Operand) -> Tensor:
+    def __ge__(self, other: Operand) -> Tensor:  # type: ignore[misc]
         return self._apply("greater_equal", self, other)
 
     def __eq__(self, other: Operand) -> Tensor:  # type: ignore[override]

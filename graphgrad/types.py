@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -184,7 +183,10 @@ def bind(value: Any, sizes: Sizes) -> Any:
 
 def count(shape: Shape) -> Dimension:
     """The number of elements of a shape."""
-    return reduce(lambda a, b: a * b, shape, 1)
+    product: Dimension = 1
+    for extent in shape:
+        product = extent * product
+    return product
 
 
 def show(shape: Shape) -> str:
@@ -264,7 +266,7 @@ FLOATS = ("float32", "float64")
 def dtype_name(value: Any) -> str:
     """The name of one of the four dtypes. Raises DTypeError for all others."""
     try:
-        name = np.dtype(value).name
+        name = str(np.dtype(value).name)
     except TypeError:
         name = str(value)
     if name not in DTYPES:

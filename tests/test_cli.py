@@ -367,3 +367,62 @@ def test_a_users_file_may_import_its_neighbours(run: Run, here: Path) -> None:
     path = list(sys.path)
     assert run("check", "sub/main.py:net")[0] == 0
     assert sys.path == path
+
+
+def test_a_file_that_cannot_be_read_is_told(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading.runpy, "run_path", denied)
+        assert run("check", "net.py:net") == (2, "", "graphgrad: net.py cannot be read: Permission denied\n")
+    monkeypatch.setattr(Path, "read_text", denied)
+    assert run(*f"{TRAIN} good.csv --target y".split()) == (
+        2,
+        "",
+        "graphgrad: good.csv cannot be read: Permission denied\n",
+    )
+
+
+def test_a_file_that_the_users_code_misses_is_told(run: Run, here: Path) -> None:
+    (here / "net.py").write_text("import sys\nopen('weights.txt')\n")
+    status, _, errors = run("check", "net.py:net")
+    assert status == 2
+    assert errors == (
+        "graphgrad: net.py:2: FileNotFoundError: [Errno 2] No such file or directory: 'weights.txt' "
+        "(in: open('weights.txt'))\n"
+    )
+
+
+def test_a_table_wants_a_network_with_one_input(run: Run, here: Path) -> None:
+    (here / "net.py").write_text(NET + "two = gg.Network(loss=loss, inputs=[x, y])\n")
+    status, _, errors = run(*"train net.py:two good.csv --target y".split())
+    assert (status, errors) == (2, "graphgrad: training on a table wants a network with one input and a target\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (MemoryError(), 2, "graphgrad: there is not enough memory for a network of this size\n"),
+        (OSError(28, "No space left on device", "somewhere"), 2, "graphgrad: somewhere: No space left on device\n"),
+    ],
+)
+def test_what_the_machine_lacks_is_told(
+    error: Exception, status: int, told: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(loading, "parse_network", failing)
+    assert run("check", "2-3-1:tanh") == (status, "", told)
+
+
+def test_a_reader_that_has_gone_is_no_error(here: Path) -> None:
+    """graphgrad check ... | head -c 0"""
+    program = "import sys; from graphgrad.cli import main; sys.exit(main(['check', '2-3-1:tanh']))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parent.parent)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -46,7 +46,8 @@ def test_an_adjoint_comes_from_its_consumers_and_reads_saved_values() -> None:
     graph = derivation.graph
     (product,) = [n for n in graph.nodes if n.id == derivation.scalar.id]
     sine = next(n for n in graph.nodes if n.operator.name == "sin")
-    other = next(s for s in derivation.steps if s.forward.id == product.id and s.target != sine.id and s.operand is not None)
+    of_product = [s for s in derivation.steps if s.forward.id == product.id and s.operand is not None]
+    other = next(s for s in of_product if s.target != sine.id)
     assert (f"n{sine.id}", f"s{other.number}") in saved
 
 

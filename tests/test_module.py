@@ -262,6 +262,15 @@ def test_a_long_program_is_written_in_pieces() -> None:
     np.testing.assert_allclose([found, gradient["w"]], [expected, slope], rtol=1e-9)
 
 
+def test_a_long_formula_is_wrapped() -> None:
+    g = gg.Graph()
+    x, y = (g.input(f"a_name_that_goes_on_and_on_{k}_{'o' * 30}", ("N",)) for k in range(2))
+    w = g.parameter("a_parameter_with_a_name_that_is_no_shorter")
+    text = module_text(gg.sum(gg.arctan2(x * w, y + w)).named("the_sum_of_all_these_values_of_the_arctangent"))
+    assert max(map(len, text.splitlines())) <= 130
+    compile(text, "alone.py", "exec")
+
+
 def test_constants_are_written_out() -> None:
     g = gg.Graph()
     x, w = g.input("x", ("N", 4)), g.parameter("w", (4,))

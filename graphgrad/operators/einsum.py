@@ -12,6 +12,7 @@ import numpy as np
 
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
 from graphgrad.graph import Operand, Tensor
+from graphgrad.operators.elementwise import cast
 from graphgrad.operators.linear import as_tensors, diagonal, matmul
 from graphgrad.operators.reduce import sum
 from graphgrad.operators.rows import Inferred, Node, operator
@@ -157,6 +158,8 @@ def of_one(x: Any, subscripts: str) -> Any:
 def of_two(x: Any, y: Any, subscripts: str) -> Any:
     """einsum of two operands: names of one alone that the result lacks are summed first, then it is one product."""
     parsed = parse(subscripts, (x.shape, y.shape))
+    dtype = promote([(x.dtype, x.node.weak), (y.dtype, y.node.weak)])[0]  # also that of sums before the product
+    x, y = (t if t.dtype == dtype or t.node.weak else cast(t, dtype) for t in (x, y))
     a, b = (Named(t, names).diagonals() for t, names in zip((x, y), parsed.terms, strict=True))
     a, b = (p.sum_over(tuple(n for n in p.names if n not in q.names and n not in parsed.output)) for p, q in ((a, b), (b, a)))
     contracted = tuple(n for n in a.names if n in b.names and n not in parsed.output)
