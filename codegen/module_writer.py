@@ -72,7 +72,8 @@ def module_source(module: Module) -> str:
     blocks += [part.workspace() for part in parts]
     blocks += [_HELPERS + (_HELD if any(part.held for part in parts) else "")]
     blocks += [_ORTHOGONAL] if any("_orthogonal(" in p.initial for p in module.parameters) else []
-    return "\n\n\n".join(block.rstrip() for block in blocks) + "\n"
+    text = "\n\n\n".join(block.rstrip() for block in blocks)
+    return "\n".join(part for line in text.split("\n") for part in _short(line)) + "\n"
 
 
 class _Part:
@@ -341,6 +342,8 @@ def _state(parameters: Sequence[Parameter], part: _Part) -> str:
 
 def _docstring(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').strip()
+    lines = escaped.split("\n")
+    escaped = "\n".join("\n".join(textwrap.wrap(line, WIDTH - 4, subsequent_indent=" " * 8) or [""]) for line in lines)
     return f'"""{escaped}"""' if "\n" not in escaped else f'"""{escaped}\n"""'
 
 
@@ -364,8 +367,14 @@ def _wrap(line: str, indent: int) -> list[str]:
             break
         lines.append(inner + line[start : fitting[-1]])
         start, inner = fitting[-1] + 1, space + "    "
-    last = inner + line[start:]
-    return [*lines, last if len(last) <= WIDTH else f"{last}  # noqa: E501"]
+    return [part if len(part) <= WIDTH else f"{part}  # noqa: E501" for part in (*lines, inner + line[start:])]
+
+
+def _short(line: str) -> list[str]:
+    """A line of the file, in several where it is too long."""
+    if len(line) <= WIDTH or line.endswith("# noqa: E501"):
+        return [line]
+    return _wrap(line.lstrip(), len(line) - len(line.lstrip()))
 
 
 _HELPERS = '''\

@@ -219,7 +219,7 @@ class _Printer:
         elif node.operator.kind == "view" and self.program.roles[node.id] == "call":  # of a number: there is no memory to show
             spelling = "np.copyto({out}, " + str(spelling) + ")"
         templates = (spelling,) if isinstance(spelling, str) else tuple(spelling)
-        if node.operator.kind == "elementwise" and node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
+        if node.operator.kind == "elementwise" and node.dtype in FLOATS and all([self.graph.nodes[i].dtype == "bool" for i in node.inputs]):
             # NumPy alone would compute exp(True) in float16.
             templates = tuple(re.sub(r"^(np\..*out=\{out\})\)$", r"\1, dtype=np.float64)", t) for t in templates)
         return templates
@@ -227,13 +227,7 @@ class _Printer:
     def _format(self, node: Node, template: str) -> str:
         """A spelling with names and attributes in it, every function of NumPy's a bare name."""
         values = {k: code(v) for k, v in node.attributes}
-        dtype = operand_dtype(self.graph, node) if node.inputs else node.dtype
-        # Conditions and indices are not promoted with the others.
-        own = node.operator.kind not in ("elementwise", "pack") and not node.operator.variadic
-        operands = [
-            self._operand(i, self.graph.nodes[i].dtype if name == "condition" or (own and dtype in FLOATS) else dtype)
-            for i, name in zip(node.inputs, self._operand_names(node), strict=True)
-        ]
+        operands = self._operands(node)
         if node.operator.variadic:
             values[node.operator.operands[0][1:]] = f"({', '.join(operands)},)"
         else:
@@ -244,8 +238,19 @@ class _Printer:
             bare = self.bare[template] = self._bare(template)
         return fill_plain(bare, values)
 
-    def _operand_names(self, node: Node) -> Sequence[str]:
-        return node.operator.operands * len(node.inputs) if node.operator.variadic else node.operator.operands
+    def _operands(self, node: Node) -> list[str]:
+        """The operands' names. Weak ones enter as numbers of the dtype that all are promoted to."""
+        nodes, names = self.graph.nodes, self.out.names
+        if not any([nodes[i].weak for i in node.inputs]):
+            return [names[i] for i in node.inputs]
+        dtype = operand_dtype(self.graph, node)
+        op = node.operator
+        # Conditions and indices are not promoted with the others.
+        own = op.kind not in ("elementwise", "pack") and not op.variadic and dtype in FLOATS
+        conditions = op.operands[:1] == ("condition",)
+        return [
+            self._operand(i, nodes[i].dtype if own or (conditions and k == 0) else dtype) for k, i in enumerate(node.inputs)
+        ]
 
     def _operand(self, id: int, dtype: str) -> str:
         node = self.graph.nodes[id]

@@ -30,6 +30,7 @@ from graphgrad.operators.index import *  # noqa: F403
 from graphgrad.operators.linear import *  # noqa: F403
 from graphgrad.operators.losses import *  # noqa: F403
 from graphgrad.operators.reduce import *  # noqa: F403
+from graphgrad.operators.running import *  # noqa: F403
 from graphgrad.operators.shape import *  # noqa: F403
 from graphgrad.operators.slices import *  # noqa: F403
 from graphgrad.operators.softmax import *  # noqa: F403

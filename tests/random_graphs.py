@@ -51,6 +51,8 @@ class Probe:
         if node.operator.kind == "leaf":
             if node.operator.name == "constant":
                 value = node["value"].array
+                if not np.all(np.abs(value) <= LARGEST):  # folded from others
+                    return False
             else:
                 value = self.feed.get(node["name"], np.zeros(tuple(size_of(d, self.sizes) for d in node.shape), node.dtype))
             rough = node.dtype == "float32"

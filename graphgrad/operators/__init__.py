@@ -1,5 +1,18 @@
 """The vocabulary: every operator, a row each."""
 
-from graphgrad.operators import activations, einsum, elementwise, functions, index, linear, losses, reduce, shape, slices, softmax
+from graphgrad.operators import (
+    activations,
+    einsum,
+    elementwise,
+    functions,
+    index,
+    linear,
+    losses,
+    reduce,
+    running,
+    shape,
+    slices,
+    softmax,
+)
 
-FAMILIES = (elementwise, functions, activations, linear, einsum, reduce, softmax, shape, slices, index, losses)
+FAMILIES = (elementwise, functions, activations, linear, einsum, reduce, running, softmax, shape, slices, index, losses)

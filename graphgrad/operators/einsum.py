@@ -1,7 +1,4 @@
-"""einsum: sums of products by the names of axes, written out as diagonals, sums, transposes and one matrix product.
-
-    out[k...] = Σ over the names that the result lacks   x[i...] · y[j...]
-"""
+"""einsum: sums of products by the names of axes, written out as diagonals, sums, transposes and one matrix product."""
 
 from __future__ import annotations
 
@@ -19,7 +16,8 @@ from graphgrad.operators.rows import Inferred, Node, operator
 from graphgrad.operators.shape import Telling, reshape, transpose
 from graphgrad.types import Dimension, Shape, broadcast, count, promote, show
 
-Labels: TypeAlias = "tuple[str, ...]"  # of the axes: letters, and ".1", ".2", ... from the right for those of an ellipsis
+#: Names of axes: letters, and ".1", ".2", ... from the right for those that an ellipsis stands for.
+Labels: TypeAlias = "tuple[str, ...]"
 
 
 class Parsed(NamedTuple):
@@ -32,7 +30,7 @@ class Parsed(NamedTuple):
 
 
 def parse(subscripts: str, shapes: tuple[Shape, ...]) -> Parsed:
-    """What numpy.einsum reads in subscripts. Raises GraphgradError for what it does not take, ShapeError for what does not fit."""
+    """What numpy.einsum reads in subscripts. Raises GraphgradError, and ShapeError for what does not fit."""
     if not isinstance(subscripts, str):
         raise GraphgradError(f"einsum: subscripts are text such as 'ij,jk->ik', but {subscripts!r} was given")
     text = subscripts.replace(" ", "")
@@ -42,7 +40,9 @@ def parse(subscripts: str, shapes: tuple[Shape, ...]) -> Parsed:
     left, arrow, right = text.partition("->")
     parts = left.split(",")
     if len(parts) != len(shapes):
-        raise GraphgradError(f"{told} names {len(parts)} operand{'s' * (len(parts) != 1)}, but {len(shapes)} were given")
+        raise GraphgradError(
+            f"{told} names {len(parts)} operand{'s' * (len(parts) != 1)}, but {len(shapes)} were given"
+        )
     terms = tuple(_labels(told, part, shape) for part, shape in zip(parts, shapes, strict=True))
     extents = _extents(told, terms, shapes)
     dots = tuple(sorted((name for name in extents if name[0] == "."), key=lambda name: -int(name[1:])))
@@ -60,8 +60,9 @@ def _labels(told: str, part: str, shape: Shape) -> Labels:
         raise GraphgradError(f"{told}: one '...' an operand, but {part!r} has several")
     rest = len(shape) - len(before) - len(after)
     if rest < 0 or (rest and not dots):
+        given = len(before) + len(after)
         raise ShapeError(
-            f"{told}: {part!r} names {len(before) + len(after)} axes of an operand of shape {show(shape)}, which has {len(shape)}"
+            f"{told}: {part!r} names {given} axes of an operand of shape {show(shape)}, which has {len(shape)}"
         )
     return (*before, *(f".{k}" for k in range(rest, 0, -1)), *after)
 
@@ -73,7 +74,9 @@ def _extents(told: str, terms: tuple[Labels, ...], shapes: tuple[Shape, ...]) ->
         own: dict[str, Dimension] = {}
         for name, extent in zip(term, shape, strict=True):
             if own.setdefault(name, extent) != extent:
-                raise ShapeError(f"{told}: {name!r} is {own[name]} and {extent} in shape {show(shape)}; a diagonal has them equal")
+                raise ShapeError(
+                    f"{told}: {name!r} is {own[name]} and {extent} in shape {show(shape)}; a diagonal has them equal"
+                )
         for name, extent in own.items():
             found = broadcast((extents.get(name, 1),), (extent,))
             if found is None:
@@ -91,7 +94,9 @@ def _result(told: str, right: str, dots: Labels, extents: dict[str, Dimension]) 
     if "." in after:
         raise GraphgradError(f"{told}: one '...' in the result, but {right!r} has several")
     if dots and not ellipsis:
-        raise GraphgradError(f"{told}: '...' stands for {len(dots)} axes, which the result {right!r} lacks; '...{right}' would fit")
+        raise GraphgradError(
+            f"{told}: '...' stands for {len(dots)} axes, which the result {right!r} lacks; '...{right}' would fit"
+        )
     for name in (*before, *after):
         if name not in extents:
             raise GraphgradError(f"{told}: {name!r} of the result names an axis of no operand")
@@ -129,7 +134,8 @@ class Named(NamedTuple):
             return self
         rest = tuple(d for k, d in enumerate(self.x.shape) if k not in axes)
         ones = all(self.x.shape[k] == 1 for k in axes)
-        return Named(reshape(self.x, rest) if ones else sum(self.x, axes), tuple(n for n in self.names if n not in gone))
+        names = tuple(n for n in self.names if n not in gone)
+        return Named(reshape(self.x, rest) if ones else sum(self.x, axes), names)
 
     def in_order(self, names: Labels) -> Any:
         """The tensor with its axes in the order of `names`."""
@@ -161,7 +167,7 @@ def of_two(x: Any, y: Any, subscripts: str) -> Any:
     dtype = promote([(x.dtype, x.node.weak), (y.dtype, y.node.weak)])[0]  # also that of sums before the product
     x, y = (t if t.dtype == dtype or t.node.weak else cast(t, dtype) for t in (x, y))
     a, b = (Named(t, names).diagonals() for t, names in zip((x, y), parsed.terms, strict=True))
-    a, b = (p.sum_over(tuple(n for n in p.names if n not in q.names and n not in parsed.output)) for p, q in ((a, b), (b, a)))
+    a, b = (p.sum_over(tuple(n for n in p.names if n not in q.names + parsed.output)) for p, q in ((a, b), (b, a)))
     contracted = tuple(n for n in a.names if n in b.names and n not in parsed.output)
     # Where one of two dimensions is 1, the sum is over the other alone.
     uneven = tuple(n for n in contracted if a.extent(n) != b.extent(n))
@@ -220,21 +226,29 @@ def _numbers(dtype: str) -> None:
 
 
 def einsum(subscripts: str, *operands: Operand) -> Tensor:
-    """Sums of products of one or two tensors by the names of their axes, as numpy.einsum: `einsum("ij,jk->ik", x, y)`.
+    """Sums of products of one or two tensors by the names of their axes, as numpy.einsum.
 
-    A name that stands twice in an operand is its diagonal; names that the result lacks are summed over; '...' stands for
-    axes without names, which broadcast. Without '->', the result has the names that stand once, in alphabetical order.
+    A name that stands twice in an operand is its diagonal; names that the result lacks are summed over; '...' stands
+    for axes without names, which broadcast. Without '->', the result has the names that stand once, in alphabetical
+    order.
+
+    >>> import graphgrad as gg
+    >>> g = gg.Graph()
+    >>> x, y = g.input("x", ("N", 3)), g.input("y", (3, 4))
+    >>> gg.einsum("ij,jk->ik", x, y)
+    <v2: einsum (N, 4) float64>
     """
     if len(operands) not in (1, 2):
         raise GraphgradError(
-            f"einsum takes one or two operands, but {len(operands)} were given; products of more are built two at a time"
+            f"einsum takes one or two operands, but {len(operands)} were given; more are multiplied two at a time"
         )
     tensors = as_tensors("einsum", *operands)
+    if len(tensors) == 2:
+        return einsum_row(*tensors, subscripts=subscripts)
     with Telling(tensors[0]):
-        if len(tensors) == 2:
-            return einsum_row(*tensors, subscripts=subscripts)
         _numbers(tensors[0].dtype)
-        return of_one(tensors[0], subscripts)
+        result: Tensor = of_one(tensors[0], subscripts)
+        return result
 
 
 __all__ = ["einsum"]

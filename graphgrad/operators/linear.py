@@ -30,7 +30,7 @@ def swap(x: Any) -> Any:
 
 
 def rows(x: Any) -> Any:
-    """All axes but the last made one: a stack of matrices as one tall matrix, which costs one product instead of many."""
+    """All axes but the last made one: a stack of matrices as one tall matrix, for one product instead of many."""
     return x if len(x.shape) == 2 else reshape(x, (count(x.shape[:-1]), x.shape[-1]))
 
 
@@ -76,7 +76,7 @@ def _right(g: Any, x: Any, y: Any, z: Any) -> Any:
     analytic=True,
 )
 def matmul(x: Node, y: Node) -> Inferred:
-    """The matrix product, as numpy.matmul: batches broadcast, a vector is a row on the left and a column on the right."""
+    """The matrix product, as numpy.matmul: batches broadcast; a vector is a row on the left, a column on the right."""
     a, b = x.shape, y.shape
     if not a or not b:
         raise ShapeError(f"matmul of shapes {show(a)} and {show(b)}: a number has no rows; x * y multiplies by it")
@@ -88,7 +88,8 @@ def matmul(x: Node, y: Node) -> Inferred:
         )
     batch = broadcast(a[:-2], b[:-2])
     if batch is None:
-        raise ShapeError(f"matmul of shapes {show(a)} and {show(b)}: the batches {show(a[:-2])} and {show(b[:-2])} do not broadcast")
+        batches = f"the batches {show(a[:-2])} and {show(b[:-2])} do not broadcast"
+        raise ShapeError(f"matmul of shapes {show(a)} and {show(b)}: {batches}")
     dtype = promote([(x.dtype, x.weak), (y.dtype, y.weak)])[0]
     if dtype == "bool":
         raise DTypeError("matmul of bools: numbers are wanted; gg.cast(x, 'float64') makes them")
@@ -100,24 +101,24 @@ def as_tensors(name: str, *operands: Operand) -> list[Tensor]:
     graph = next((x.graph for x in operands if isinstance(x, Tensor)), None)
     if graph is None:
         given = " and ".join(type(x).__name__ for x in operands)
-        raise GraphgradError(f"{name} builds nodes of a graph, so at least one operand is a Tensor, but {given} was given")
+        raise GraphgradError(f"{name} builds nodes of a graph, so one operand at least is a Tensor; {given} was given")
     return [x if isinstance(x, Tensor) else graph.constant(x) for x in operands]
 
 
 def dot(x: Operand, y: Operand) -> Tensor:
-    """The product of numbers, vectors and matrices, as numpy.dot; of what has more axes, matmul and einsum say which product."""
+    """The product of numbers, vectors and matrices, as numpy.dot."""
     a, b = as_tensors("dot", x, y)
     with Telling(a):
         if len(a.shape) > 2 or len(b.shape) > 2:
             raise ShapeError(
                 f"dot of shapes {show(a.shape)} and {show(b.shape)}: at most 2 axes are taken; "
-                "gg.matmul multiplies stacks of matrices, gg.einsum('...ij,kjl->...ikl', x, y) is numpy.dot of more axes"
+                "gg.matmul multiplies stacks, and gg.einsum('...ij,kjl->...ikl', x, y) is what numpy.dot does"
             )
         return a @ b if a.shape and b.shape else a * b
 
 
 def outer(x: Operand, y: Operand) -> Tensor:
-    """Each element of x times each of y, as numpy.outer: x_i · y_j for vectors; what has more axes is taken as a vector."""
+    """Each element of x times each of y, as numpy.outer: x_i · y_j. What has more axes is taken as a vector."""
     a, b = as_tensors("outer", x, y)
     column = reshape(a, (count(a.shape), 1)) if a.shape else a
     row = reshape(b, (1, count(b.shape))) if b.shape else b
@@ -135,13 +136,13 @@ def difference(a: Dimension, b: Dimension) -> Dimension:
 
 
 def diagonal_length(name: str, shape: Shape, high: Dimension, wide: Dimension, offset: int) -> Dimension:
-    """How many elements a diagonal of a matrix has: the lesser of the rows and columns that are left, where it is known."""
+    """The number of elements of a diagonal: the lesser of the rows and columns that are left, if it is known which."""
     down, across = (high, difference(wide, offset)) if offset >= 0 else (difference(high, -offset), wide)
     apart = difference(down, across)
     if not isinstance(apart, int):
         raise ShapeError(
-            f"{name} of shape {show(shape)}: which of {high} rows and {wide} columns end first is not known before the call; "
-            f"equal dimensions would fit"
+            f"{name} of shape {show(shape)}: which of {high} rows and {wide} columns end first is not known "
+            "before the call; equal dimensions would fit"
         )
     length = down if apart <= 0 else across
     return length if isinstance(length, Dim) or length > 0 else 0
@@ -174,8 +175,10 @@ def _in_bounds(node: Node, x: Node) -> list[tuple[Dim, int, str]]:
     """A named size is as large as the offset, at least."""
     length = node.shape[-1]
     least = -dict(length.terms).get((), 0) if isinstance(length, Dim) else 0
-    known = length + least
-    return [(known, least, f"diagonal {node['offset']} of shape {show(x.shape)}")] if least > 0 and isinstance(known, Dim) else []
+    whole = length + least
+    if least <= 0 or not isinstance(whole, Dim):
+        return []
+    return [(whole, least, f"diagonal {node['offset']} of shape {show(x.shape)}")]
 
 
 @operator(
@@ -227,7 +230,8 @@ def embed_diagonal(x: Node, rows: Dimension, columns: Dimension, offset: int = 0
     shape = (*x.shape[:-1], rows, columns)
     length = diagonal_length("embed_diagonal", shape, rows, columns, offset)
     if x.shape[-1] != length:
-        raise ShapeError(f"embed_diagonal of shape {show(x.shape)} into {show(shape)}: that diagonal has {length} elements")
+        found = f"that diagonal has {length} elements"
+        raise ShapeError(f"embed_diagonal of shape {show(x.shape)} into {show(shape)}: {found}")
     return Inferred(shape, x.dtype, {"rows": rows, "columns": columns, "offset": offset})
 
 
@@ -249,7 +253,7 @@ def trace(x: Node, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Inferred:
 
 
 def _triangle(compare: Any) -> Any:
-    """The definition of a triangular part: what is compared knows no data, so it is computed once for each workspace."""
+    """The definition of a triangular part. What is compared depends on no data, so it is computed once a workspace."""
 
     def definition(x: Any, k: int) -> Any:
         i = reshape(arange_in(x.graph, x.shape[-2]), (x.shape[-2], 1))
@@ -257,6 +261,14 @@ def _triangle(compare: Any) -> Any:
         return where(inside, x, x.dtype != "bool" and 0)
 
     return definition
+
+
+def _tril_rule(g: Any, x: Any, y: Any, k: int) -> Any:
+    return tril(g, k)
+
+
+def _triu_rule(g: Any, x: Any, y: Any, k: int) -> Any:
+    return triu(g, k)
 
 
 def _of_matrices(name: str, x: Node, k: Any) -> Inferred:
@@ -267,7 +279,7 @@ def _of_matrices(name: str, x: Node, k: Any) -> Inferred:
 
 @operator(
     reference=lambda x, k: np.tril(x, k),
-    pullback=lambda g, x, y, k: tril(g, k),
+    pullback=_tril_rule,
     definition=_triangle(less_equal),
     kind="linear",
     text="tril({x:0}, {k})",
@@ -281,7 +293,7 @@ def tril(x: Node, k: int = 0) -> Inferred:
 
 @operator(
     reference=lambda x, k: np.triu(x, k),
-    pullback=lambda g, x, y, k: triu(g, k),
+    pullback=_triu_rule,
     definition=_triangle(greater_equal),
     kind="linear",
     text="triu({x:0}, {k})",

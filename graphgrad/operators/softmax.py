@@ -78,7 +78,7 @@ def _log_softmax_definition(x: Any, axis: tuple[int, ...]) -> Any:
     analytic=True,
 )
 def log_softmax(x: Node, axis: Any = -1) -> Inferred:
-    """log(softmax(x)) = x - log Σ exp(x), the sum over `axis` (or several). It is finite where softmax is 0 in rounding."""
+    """log(softmax(x)) = x - log Σ exp(x), the sum over `axis` (or several). It is finite where softmax rounds to 0."""
     axes = axes_of("log_softmax", x, axis)
     not_empty("log_softmax", x, axes)
     return Inferred(x.shape, as_float(x.dtype), {"axis": axes})
@@ -110,6 +110,10 @@ def _logsumexp(x: Any, axis: Any, keepdims: bool) -> Any:
     return found if keepdims else np.squeeze(found, axis)
 
 
+def _logsumexp_rule(g: Any, x: Any, y: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return upright(g, x, axis) * exp_shares(x, axis)
+
+
 def _logsumexp_definition(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     """log Σ exp(x - m) + m. The sum is 1 at least, as one of its terms is exp(0), or 0 where all x are -inf."""
     total = sum(_lowered_exp(x, axis), axis, keepdims=True)
@@ -119,7 +123,7 @@ def _logsumexp_definition(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
 
 @operator(
     reference=_logsumexp,
-    pullback=lambda g, x, y, axis, keepdims: upright(g, x, axis) * exp_shares(x, axis),
+    pullback=_logsumexp_rule,
     definition=_logsumexp_definition,
     text="logsumexp({x:0}, {axis})",
     latex=r"\operatorname{{logsumexp}}({x:0})",

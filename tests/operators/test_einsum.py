@@ -26,7 +26,15 @@ TWO = [
     *("i,j->ij", "i,j->ji", "i,i->i", "ij,ij", "ij,ij->i", "bi,b->i", "i,->", ",", ",i", "bi,bj->bij"),
     *("bij,bjk->bik", "bij,bkj->kbi", "bij,bj->b", "bi,bi->b", "ijk,k", "i,ijk->kj", "bij,kj->bik"),
     *("ii,i->i", "ii,ii->", "iij,jk->k", "iij,kkj->ik", "ij,kl->", "ij,kl->ik", "ij,k->"),
-    *("...ij,...jk->...ik", "...i,...i", "...i,...i->...", "i...,...i->...", "...,...", "i...j,j->...", "...ij,jk->k...i"),
+    *(
+        "...ij,...jk->...ik",
+        "...i,...i",
+        "...i,...i->...",
+        "i...,...i->...",
+        "...,...",
+        "i...j,j->...",
+        "...ij,jk->k...",
+    ),
 ]
 
 
@@ -123,21 +131,28 @@ def test_a_product_of_matrices_is_their_product() -> None:
     x, y = g.parameter("x", ("N", 3)), g.parameter("y", (3, 4))
     z = gg.einsum("ij,jk", x, y)
     assert z is gg.einsum(" ij, jk -> ik", x, y)
-    assert (z.node.operator.name, z.shape) == ("einsum", ("N", 4)) or str(z.shape) == "(N, 4)"
+    assert (z.node.operator.name, str(z.shape)) == ("einsum", "(N, 4)")
     d = gg.derive(gg.sum(z))
     assert "einsum: " in str(d)
     assert "einsum('ij,jk->ik', x, y)" in str(d)
-    assert {n.operator.name for n in g.nodes} <= {"parameter", "constant", "einsum", "matmul", "sum", "broadcast_to", "transpose", "cast"}
+    moved = {"reshape", "diagonal", "multiply"} & {n.operator.name for n in g.nodes}
+    assert not moved
     batched = gg.einsum("bij,jk->bik", g.parameter("X", ("N", 2, 3)), y)
     assert gg.compile(batched).source.count("dot(") == 1
 
 
-def first(build: Callable[[], Any]) -> str:
+def whole(build: Callable[[], Any]) -> str:
+    """The whole text of the error."""
     with pytest.raises(gg.GraphgradError) as caught:
         build()
-    lines = str(caught.value).splitlines()
-    assert lines[1].startswith("  at test_einsum.py:")
-    return lines[0]
+    return str(caught.value)
+
+
+def first(build: Callable[[], Any]) -> str:
+    """The same of an error that tells the user's line."""
+    told, line = whole(build).splitlines()
+    assert line.startswith("  at test_einsum.py:")
+    return told
 
 
 @pytest.mark.parametrize(
@@ -151,7 +166,8 @@ def first(build: Callable[[], Any]) -> str:
         ("ijk...,jk", "einsum 'ijk...,jk': 'ijk...' names 3 axes of an operand of shape (N, 3), which has 2"),
         (
             "ij,ij",
-            "einsum 'ij,ij' of shapes (N, 3) and (3, 4): 'i' is N and 3; dimensions fit where they are equal or one of them is 1",
+            "einsum 'ij,ij' of shapes (N, 3) and (3, 4): 'i' is N and 3; "
+            "dimensions fit where they are equal or one of them is 1",
         ),
         (
             "...,...",
@@ -163,7 +179,10 @@ def first(build: Callable[[], Any]) -> str:
         ("......,jk", "einsum '......,jk': one '...' an operand, but '......' has several"),
         ("ij,jk->......", "einsum 'ij,jk->......': one '...' in the result, but '......' has several"),
         ("i.j,jk", "einsum 'i.j,jk': subscripts are letters, commas, '...' and one '->', as in '...ij,jk->...ik'"),
-        ("ij,jk->i->k", "einsum 'ij,jk->i->k': subscripts are letters, commas, '...' and one '->', as in '...ij,jk->...ik'"),
+        (
+            "ij,jk->i->k",
+            "einsum 'ij,jk->i->k': subscripts are letters, commas, '...' and one '->', as in '...ij,jk->...ik'",
+        ),
         (3, "einsum: subscripts are text such as 'ij,jk->ik', but 3 was given"),
     ],
 )
@@ -175,10 +194,13 @@ def test_messages(subscripts: Any, message: str) -> None:
 
 def test_messages_of_operands() -> None:
     x = gg.Graph().parameter("x", (2,))
-    with pytest.raises(gg.GraphgradError, match="^einsum takes one or two operands, but 3 were given; products of more are built two at a time$"):
-        gg.einsum("i,i,i", x, x, x)
-    with pytest.raises(gg.GraphgradError, match="^einsum builds nodes of a graph, so at least one operand is a Tensor, but ndarray was given$"):
-        gg.einsum("i", np.ones(2))
-    assert first(lambda: gg.einsum("i->", x > 0)) == "einsum of bools: numbers are wanted; gg.cast(x, 'float64') makes them"
-    assert first(lambda: gg.einsum("i,i", x > 0, x > 0)) == "einsum of bools: numbers are wanted; gg.cast(x, 'float64') makes them"
-    assert first(lambda: gg.einsum("ij", x)) == "einsum 'ij': 'ij' names 2 axes of an operand of shape (2,), which has 1"
+    assert whole(lambda: gg.einsum("i,i,i", x, x, x)) == (
+        "einsum takes one or two operands, but 3 were given; more are multiplied two at a time"
+    )
+    assert whole(lambda: gg.einsum("i", np.ones(2))) == (
+        "einsum builds nodes of a graph, so one operand at least is a Tensor; ndarray was given"
+    )
+    bools = "einsum of bools: numbers are wanted; gg.cast(x, 'float64') makes them"
+    assert first(lambda: gg.einsum("i->", x > 0)) == first(lambda: gg.einsum("i,i", x > 0, x > 0)) == bools
+    told = "einsum 'ij': 'ij' names 2 axes of an operand of shape (2,), which has 1"
+    assert first(lambda: gg.einsum("ij", x)) == told

@@ -245,7 +245,8 @@ def test_variance_keeps_its_digits_far_from_zero() -> None:
     x = gg.Graph().parameter("x", (3,))
     values = np.array([1e8 + 1, 1e8 + 2, 1e8 + 4])
     spread = gg.var(x)
-    for found in (gg.evaluate([spread, gg.derive(spread)[x]], x=values), gg.compile([spread, gg.derive(spread)[x]])(x=values)):
+    both = [spread, gg.derive(spread)[x]]
+    for found in (gg.evaluate(both, x=values), gg.compile(both)(x=values)):
         assert found[0] == pytest.approx(14 / 9, rel=1e-7)
         np.testing.assert_allclose(found[1], np.array([-8, -2, 10]) / 9, rtol=1e-7)
 
@@ -278,7 +279,7 @@ def test_a_norm_of_nothing() -> None:
 @pytest.mark.parametrize("name", ["sum", "mean", "max", "prod", "var", "norm", "cumsum", "argmax", "softmax"])
 def test_an_axis_that_is_none(name: str) -> None:
     message = told(ShapeError, lambda: getattr(gg, name)(tensor("N", 3), axis=2))
-    line = "message = told(ShapeError, lambda: getattr(gg, name)(tensor(\"N\", 3), axis=2))"
+    line = 'message = told(ShapeError, lambda: getattr(gg, name)(tensor("N", 3), axis=2))'
     assert message.splitlines()[0] == f"{name}: axis 2 of shape (N, 3); axes run from -2 to 1"
     assert message.splitlines()[1].endswith(line)
 
@@ -286,7 +287,7 @@ def test_an_axis_that_is_none(name: str) -> None:
 def test_messages() -> None:
     first = lambda build: told(gg.GraphgradError, build).splitlines()[0]  # noqa: E731
     assert first(lambda: gg.sum(tensor(2, 3), (0, -2))) == "sum: axis (0, -2) names an axis of shape (2, 3) twice"
-    assert first(lambda: gg.argmax(tensor(2, 3), (0, 1))) == "argmax: axis (0, 1) of shape (2, 3); axes run from -2 to 1"
+    assert first(lambda: gg.argmax(tensor(3), (0,))) == "argmax: axis (0,) of shape (3,); axes run from -1 to 0"
     assert first(lambda: gg.norm(tensor(2), "fro")) == "norm: ord is a number, inf or -inf, but 'fro' was given"
     assert first(lambda: gg.norm(tensor(2), np.nan)) == "norm: ord is a number, inf or -inf, but nan was given"
     assert first(lambda: gg.var(tensor(2), ddof=None)) == "var: ddof is a number, but None was given"
