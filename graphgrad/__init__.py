@@ -87,6 +87,7 @@ __all__ += operators.index.__all__
 __all__ += operators.linear.__all__
 __all__ += operators.losses.__all__
 __all__ += operators.reduce.__all__
+__all__ += operators.running.__all__
 __all__ += operators.shape.__all__
 __all__ += operators.slices.__all__
 __all__ += operators.softmax.__all__

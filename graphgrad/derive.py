@@ -2,7 +2,8 @@
 
     x̄ = Σ over the consumers y of x:  (pullback of y's operator for that operand)(ȳ)
 
-The walk knows no operator by name, and no operator knows how the walk goes. What it did is told in derivation.py.
+The walk (`sweep`) knows no operator by name, and no operator knows how the walk goes. `contribute` applies one rule;
+what was done is told in derivation.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from graphgrad.derivation import Derivation
 from graphgrad.errors import DerivativeError
 from graphgrad.graph import Graph, Node, Tensor, paused_gc
 from graphgrad.operator import OPERATORS
+from graphgrad.rewrite import Aside
 from graphgrad.types import FLOATS, Shape, show
 
 
@@ -70,6 +72,12 @@ def _check(scalar: Tensor, targets: tuple[Tensor, ...]) -> None:
             raise DerivativeError(f"a derivative by {t.name} does not exist: its dtype is {t.dtype}").at(line)
 
 
+#: From a node and what its consumers contributed to its adjoint, which is their sum.
+Total: TypeAlias = Callable[[Node, list[Tensor]], Tensor]
+#: From a node, the position of an operand and the node's adjoint to what the operand's adjoint receives.
+Share: TypeAlias = Callable[[Node, int, Tensor], Tensor]
+
+
 def _derive(derivation: Derivation, scalar: Tensor, sources: set[int]) -> None:
     """Seed the scalar's adjoint with 1, walk to the sources, and put every step on record."""
     graph = scalar.graph
@@ -77,8 +85,8 @@ def _derive(derivation: Derivation, scalar: Tensor, sources: set[int]) -> None:
     active = depends(graph, ids, sources)
     if scalar.id not in active:
         return
-    start = len(graph.nodes)
-    seed = OPERATORS["cast"](graph.constant(1.0), dtype=scalar.dtype)
+    start = len(graph.nodes)  # what a step builds begins at this id
+    seed = OPERATORS["cast"](graph.constant(1.0), dtype=scalar.dtype)  # folds to a constant of the scalar's own dtype
     derivation.record("seed", scalar.node, None, scalar.id, seed, start)
 
     def total(node: Node, parts: list[Tensor]) -> Tensor:
@@ -95,12 +103,6 @@ def _derive(derivation: Derivation, scalar: Tensor, sources: set[int]) -> None:
         return contribution
 
     sweep(graph, ids, active, {scalar.id: [seed]}, total, share)
-
-
-#: From a node and what its consumers contributed to its adjoint.
-Total: TypeAlias = Callable[[Node, list[Tensor]], Tensor]
-#: From a node, the position of an operand and the node's adjoint to what the operand's adjoint receives.
-Share: TypeAlias = Callable[[Node, int, Tensor], Tensor]
 
 
 def sweep(
@@ -129,22 +131,17 @@ def add_up(parts: Sequence[Tensor]) -> Tensor:
 def depends(graph: Graph, ids: Sequence[int], sources: set[int]) -> set[int]:
     """Those of `ids` (in topological order) whose value changes with a source's, along operands that have a rule.
 
-    Integers and bools are constant between their jumps, so nothing passes them; only an operator that has no derivative
-    at all counts, so that the walk meets it and says so.
+    Integers and bools are constant between their jumps, so nothing passes a cast to them. An operator that has no
+    derivative at all, such as argmax, does count, with what is computed from it: the walk meets it and says so.
     """
     active = set(sources)
     for id in ids:
         node = graph.nodes[id]
-        if id in active or (node.dtype not in FLOATS and node.operator.differentiable and not inherits(graph, node, active)):
-            continue
-        if any([i in active and passes(node, k) for k, i in enumerate(node.inputs)]):
-            active.add(id)
+        if id not in active and any([i in active and passes(node, k) for k, i in enumerate(node.inputs)]):
+            jumps = node.dtype not in FLOATS and node.operator.differentiable
+            if not jumps or any(i in active and graph.nodes[i].dtype not in FLOATS for i in node.inputs):
+                active.add(id)
     return active
-
-
-def inherits(graph: Graph, node: Node, active: set[int]) -> bool:
-    """Whether an integer is computed from one that an operator without derivative made."""
-    return any(i in active and graph.nodes[i].dtype not in FLOATS for i in node.inputs)
 
 
 def passes(node: Node, position: int) -> bool:
@@ -171,7 +168,7 @@ def contribute(node: Node, position: int, adjoint: Tensor) -> Tensor:
         raise DerivativeError(
             f"{node.operator.name} has no derivative, but the derived scalar depends on {operand.name} through "
             f"{graph.where(node.id)}"
-        )
+        ).at(graph._line())
     if not isinstance(result, Tensor):
         result = graph.constant(result)
     if result.dtype != operand.dtype or (result.node.weak and not operand.node.weak):
@@ -179,33 +176,28 @@ def contribute(node: Node, position: int, adjoint: Tensor) -> Tensor:
     if result.shape != operand.shape:
         rank = len(operand.shape)
         ends = zip(reversed(result.shape), reversed(operand.shape), strict=False)
+        # A rule's result is wider where the operand was broadcast, and narrower where it is a number such as 0.0.
         wider = len(result.shape) > rank or any(a != b and b == 1 for a, b in ends)
         result = OPERATORS["sum_to" if wider else "broadcast_to"](result, shape=operand.shape)
     return result
 
 
 def through_definition(node: Node, position: int, adjoint: Tensor) -> Tensor:
-    """The rule of a composite that states none of its own: the chain rule through its definition."""
-    graph = adjoint.graph
+    """The rule of a composite that states none of its own: the chain rule through its definition.
+
+    The definition is built aside, on a leaf for each operand: f(x, x) has two places, and each gets its own share.
+    """
     assert node.operator.definition is not None
-    defined = node.operator.definition(*[graph.tensor(i) for i in node.inputs], **dict(node.attributes))
-    source = node.inputs[position]
-    ids = _between(graph, defined.id, set(node.inputs))
-    received = {defined.id: [adjoint]}
-    sweep(graph, ids, depends(graph, ids, {source}), received, lambda _, parts: add_up(parts), contribute)
-    operand = graph.nodes[source]
-    return add_up(received[source]) if source in received else zeros(graph, operand.shape, operand.dtype)
-
-
-def _between(graph: Graph, id: int, operands: set[int]) -> list[int]:
-    """The ids that a definition computes, in topological order, its operands left out."""
-    needed, stack = {id} - operands, [id]
-    while stack:
-        top = stack.pop()
-        new = [i for i in graph.nodes[top].inputs if i not in needed and i not in operands]
-        needed.update(new)
-        stack += new
-    return sorted(needed)
+    graph, aside = adjoint.graph, Aside()
+    leaves = [aside.stand_in(graph.tensor(i)) for i in node.inputs]
+    defined = node.operator.definition(*leaves, **dict(node.attributes))
+    source = leaves[position]
+    ids = aside.graph.ancestors([defined.id])
+    received = {defined.id: [aside.stand_in(adjoint)]}
+    sweep(aside.graph, ids, depends(aside.graph, ids, {source.id}), received, lambda _, parts: add_up(parts), contribute)
+    if source.id not in received:
+        return zeros(graph, source.shape, source.dtype)
+    return aside.back(add_up(received[source.id]), graph)
 
 
 def zeros(graph: Graph, shape: Shape, dtype: str) -> Tensor:

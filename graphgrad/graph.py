@@ -35,7 +35,7 @@ class Node:
     attributes: tuple[tuple[str, Any], ...]
     shape: Shape
     dtype: str
-    weak: bool  # a Python number, in effect: rank 0, depends on no data, never widens a float array
+    weak: bool  # rank 0, and in effect a Python number: it never widens a float array
 
     def __getitem__(self, name: str) -> Any:
         """An attribute."""
@@ -76,7 +76,7 @@ class Graph:
         self.records: dict[int, Record] = {}  # the first derivation step that made a node
         self._ids: dict[Any, int] = {}
         self._named: dict[str, int] = {}
-        self._numbers: dict[tuple[type, str] | None, int] = {}  # Python's numbers that are constants already
+        self._numbers: dict[tuple[type, str], int] = {}  # Python's numbers that are constants already
         self._tensors: list[Tensor] = []
         self._nx: networkx.MultiDiGraph[int] | None = None
         self._scope = ""
@@ -101,9 +101,9 @@ class Graph:
     def constant(self, value: Any) -> Tensor:
         """A constant. Python's numbers are weak: they never widen a float array."""
         weak = type(value) in (bool, int, float)
-        number = (type(value), repr(value)) if weak else None
-        if number in self._numbers:
-            return self._tensors[self._numbers[number]]
+        number = (type(value), repr(value))
+        if weak and number in self._numbers:
+            return self._asked(self._numbers[number])
         try:
             held = Value.of(value)
         except OverflowError:
@@ -111,7 +111,7 @@ class Graph:
         except GraphgradError as error:
             raise error.at(self._line()) from None
         made = self.insert(OPERATORS["constant"], (), {"value": held, "weak": weak})
-        if number is not None:
+        if weak:
             self._numbers[number] = made.id
         return made
 
@@ -128,7 +128,8 @@ class Graph:
             if name in self._named:
                 found = self.nodes[self._named[name]]
                 asked = (kind, dims, dtype, weak)
-                if (found.operator.name, found.shape, found.dtype, found.weak) != asked:
+                is_it = found.operator.kind == "leaf" and found["name"] == name
+                if not is_it or (found.operator.name, found.shape, found.dtype, found.weak) != asked:
                     raise NameClashError(
                         f"{kind} {name} {show(dims)} {dtype} was asked for, but {name} names a node already: "
                         f"{found.operator.name} {show(found.shape)} {found.dtype}{self._made(found.id)}"
@@ -160,6 +161,7 @@ class Graph:
     def insert(self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any]) -> Tensor:
         """The node (operator, inputs, attributes), found or made. Infers shape and dtype, folds constants."""
         nodes = self.nodes
+        # Attributes are looked up only after the shape rule has made them canonical.
         if not attributes and (found := self._ids.get((operator, inputs, ()))) is not None:
             return self._asked(found)
         try:
@@ -174,7 +176,7 @@ class Graph:
                 if folded is None:
                     found = self._append(key, node)
                 else:
-                    self._ids[key] = found = folded.id
+                    self._ids[key] = found = folded.id  # asked for again, the expression is the constant at once
         except GraphgradError as error:
             raise error.at(self._line()) from None
         return self._asked(found)
@@ -231,16 +233,19 @@ class Graph:
         for i in node.inputs:
             if self.nodes[i].operator.name != "constant":
                 return None
-        if not node.inputs or has_sizes(tuple(value for _, value in node.attributes)):
+        if not node.inputs or has_sizes(tuple(value for _, value in node.attributes)):  # a size is known at the call
             return None
         values = [self.nodes[i]["value"].array for i in node.inputs]
         sizes = [d for d in node.shape if isinstance(d, int)]
         if len(sizes) < len(node.shape) or int(np.prod(sizes)) > max(v.size for v in values):
             return None
-        # Weak operands enter as Python's numbers, so that NumPy's own promotion is the one that SEMANTICS asks for.
+        # Weak operands enter as Python's numbers: NumPy then lets them widen nothing, as the shape rules say.
         arrays = [v.item() if self.nodes[i].weak else v for v, i in zip(values, node.inputs, strict=True)]
-        with np.errstate(all="ignore"):
-            result = np.asarray(node.operator.reference(*arrays, **dict(node.attributes))).astype(node.dtype)
+        try:
+            with np.errstate(all="ignore"):
+                result = np.asarray(node.operator.reference(*arrays, **dict(node.attributes))).astype(node.dtype)
+        except ValueError as error:
+            raise GraphgradError(f"{node.operator.name} of constants: {error}") from None
         return self.insert(OPERATORS["constant"], (), {"value": Value.of(result), "weak": node.weak})
 
     def tensor(self, id: int) -> Tensor:
@@ -383,6 +388,8 @@ class Tensor:
         """The same tensor, which from now on carries this name too: z = (x @ W.T + b).named("z")."""
         self.graph.set_name(self.id, name)
         return self
+
+    # Indexing and .T are made of several operators, which stand a floor above and enter by SYNTAX.
 
     @property
     def T(self) -> Tensor:

@@ -45,6 +45,35 @@ def copy_node(node: Node, inputs: Sequence[Tensor], new: Graph, old: Graph | Non
     return new.insert(node.operator, tuple([t.id for t in inputs]), dict(node.attributes))
 
 
+class Aside:
+    """A graph of its own, in which each tensor that takes part is a leaf: two places of one tensor are two leaves.
+
+    What is built there, moved back, stands for itself in the graph that the tensors came from.
+    """
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self._place: dict[int, Tensor] = {}
+
+    def stand_in(self, tensor: Tensor) -> Tensor:
+        """A leaf for a tensor. A constant stays one, since rules look at them: a power's exponent."""
+        node = tensor.node
+        if node.operator.name == "constant":
+            return self.graph.insert(node.operator, (), dict(node.attributes))
+        leaf = self.graph.input(f"x{len(self._place)}", node.shape, node.dtype, weak=node.weak)
+        self._place[leaf.id] = tensor
+        return leaf
+
+    def back(self, result: Tensor, graph: Graph) -> Tensor:
+        """A tensor of this graph, built on what the leaves stand for."""
+        place = dict(self._place)
+        for id in self.graph.ancestors([result.id]):
+            if id not in place:
+                node = self.graph.nodes[id]
+                place[id] = graph.insert(node.operator, tuple(place[i].id for i in node.inputs), dict(node.attributes))
+        return place[result.id]
+
+
 def carry(old: Graph, id: int, moved: Tensor) -> None:
     """What is known beside an old node, told of the new one; what the new one has already stays."""
     new = moved.graph

@@ -19,6 +19,7 @@ from graphgrad.operator import OPERATORS
 from graphgrad.operators.reduce import sum
 from graphgrad.operators.shape import broadcast_to, reshape
 from graphgrad.operators.slices import stack
+from graphgrad.rewrite import Aside
 from graphgrad.types import FLOATS, Shape, broadcast, count, show
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -140,34 +141,19 @@ def _transposed(graph: Graph, node: Node, active: list[int], tangents: list[Tens
 
     It is built in a graph of its own, whose leaves are the operands, the output, their tangents and u, and then moved.
     """
-    side = Graph()
-    place: dict[int, Tensor] = {}
-
-    def leaf(name: str, tensor: Tensor) -> Tensor:
-        node = tensor.node
-        if node.operator.name == "constant":  # rules look at constants: a power's exponent
-            return side.insert(node.operator, (), dict(node.attributes))
-        made = side.input(name, node.shape, node.dtype, weak=node.weak)
-        place[made.id] = tensor
-        return made
-
-    inputs = [leaf(f"x{k}", graph.tensor(i)) for k, i in enumerate(node.inputs)]
-    output, u = leaf("y", graph.tensor(node.id)), side.input("u", node.shape, node.dtype)
+    aside = Aside()
+    inputs = [aside.stand_in(graph.tensor(i)) for i in node.inputs]
+    output, u = aside.stand_in(graph.tensor(node.id)), aside.graph.input("u", node.shape, node.dtype)
     total: Tensor | None = None
     for k in active:
         rule, tangent = node.operator.rule(k), tangents[k]
         if rule is None or tangent is None:
             continue
-        part = sum(_as_tensor(side, rule(u, *inputs, output, **dict(node.attributes))) * leaf(f"t{k}", tangent))
+        part = sum(_as_tensor(aside.graph, rule(u, *inputs, output, **dict(node.attributes))) * aside.stand_in(tangent))
         total = part if total is None else total + part
-    if total is None or u.id not in side.ancestors([total.id]):
+    if total is None or u.id not in aside.graph.ancestors([total.id]):
         return zeros(graph, node.shape, node.dtype)
-    result = derive(total, [u])[u]
-    for id in side.ancestors([result.id]):
-        inner = side.nodes[id]
-        if id not in place:
-            place[id] = graph.insert(inner.operator, tuple(place[i].id for i in inner.inputs), dict(inner.attributes))
-    return place[result.id]
+    return aside.back(derive(total, [u])[u], graph)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -402,3 +402,33 @@ def test_an_operator_without_derivative_is_named_with_its_line() -> None:
         )
     finally:
         del OPERATORS["opaque"]
+
+
+def test_a_tensor_that_stands_twice_in_a_composite_gets_each_share_once() -> None:
+    import sympy
+
+    u, v = sympy.symbols("u v")
+    product = gg.elementwise("product", u * v)
+    g = gg.Graph()
+    x = g.parameter("x", (3, 3))
+    given = np.arange(9.0).reshape(3, 3)
+    for scalar, expected in (
+        (gg.sum(product(x, x)), 2 * given),
+        (gg.einsum("ij,ij->", x, x), 2 * given),
+        (gg.einsum("ii,ii->", x, x), np.diag(2 * np.diag(given))),
+        (gg.sum(gg.einsum("ij,jk->ik", x, x)), given.sum(1) + given.sum(0)[:, None]),
+    ):
+        np.testing.assert_allclose(gg.evaluate(gg.derive(scalar)[x], x=given), expected, rtol=1e-14)
+
+
+def test_an_operand_that_a_definition_computes_too_stays_an_operand() -> None:
+    import sympy
+
+    u, v = sympy.symbols("u v")
+    scaled = gg.elementwise("scaled", sympy.exp(u) * v)
+    g = gg.Graph()
+    x = g.parameter("x")
+    e = gg.exp(x)
+    loss = scaled(x, e)
+    d = gg.derive(loss, [x, e])
+    np.testing.assert_allclose(gg.evaluate([d[x], d[e]], x=1.0), [2 * np.exp(2.0), np.exp(1.0)], rtol=1e-14)

@@ -467,3 +467,23 @@ def test_the_collector_is_paused_and_restored() -> None:
     with pytest.raises(ZeroDivisionError), paused_gc():
         raise ZeroDivisionError
     assert gc.isenabled()
+
+
+def test_a_name_that_another_node_carries_is_no_leaf() -> None:
+    g = gg.Graph()
+    g.input("w").named("x")
+    with pytest.raises(GraphgradError, match="x names a node already"):
+        g.input("x")
+
+
+def test_constants_that_numpy_refuses_are_told_at_the_users_line() -> None:
+    g = gg.Graph()
+    with pytest.raises(GraphgradError, match=r"power of constants: Integers to negative.*\n  at test_graph.py"):
+        g.constant(2) ** -1
+
+
+def test_every_line_that_asks_for_a_number_is_on_record() -> None:
+    g = gg.Graph()
+    two = g.constant(2)
+    assert g.constant(2) is two
+    assert len(g.lines[two.id]) == 2

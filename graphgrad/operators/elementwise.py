@@ -1,4 +1,9 @@
-"""Arithmetic, comparison and choice: the elementwise operators that all others are written with."""
+"""Arithmetic, comparison and choice: the elementwise operators that all others are written with.
+
+How a row is written stands in rows.py, and what each of its fields means in `operator.Operator`. A rule of `pullback`
+takes (g, *operands, output), where g is the adjoint of the output; rules run on sympy's symbols too, which is how a test
+proves them. A new row needs its name in `__all__`; tests and the reference page find it by themselves.
+"""
 
 from __future__ import annotations
 
@@ -298,7 +303,7 @@ where: Operator = elementwise(
 def only(g: Any, condition: Any) -> Any:
     """g where the condition holds, else 0: the product with a bool, in NumPy several times as fast as a choice.
 
-    It stays a choice for symbols, and differs from one where g is inf or NaN: these pass on as NaN.
+    The price: where the condition is false and g is inf or NaN, the product is NaN. For symbols it stays a choice.
     """
     return g * condition if isinstance(condition, Tensor) else where(condition, g, 0)
 
@@ -320,7 +325,8 @@ abs = elementwise(
 def _step(
     name: str, formula: str, latex: str, kinks: tuple[float, ...], ufunc: Any, doc: str, dtype: str = "float"
 ) -> Any:
-    """A function that is constant between its jumps. Its derivative is 0 everywhere, whatever comes from above."""
+    """A function that is constant between its jumps. Its derivative is 0 everywhere, whatever comes from above: a rule
+    and not None, since the result depends on x, and a warning that it does not would be wrong."""
     return elementwise(
         name,
         formula=formula,
@@ -334,15 +340,15 @@ def _step(
     )
 
 
-INTEGERS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+WHOLE_KINKS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 sign: Operator = _step(
     "sign", "sign(x)", r"\operatorname{{sign}}({x:0})", (0.0,), np.sign, "-1, 0 or 1 by the sign of x.", "number"
 )
 floor = _step(
-    "floor", "floor(x)", r"\left\lfloor {x:0} \right\rfloor", INTEGERS, np.floor, "The largest whole number up to x."
+    "floor", "floor(x)", r"\left\lfloor {x:0} \right\rfloor", WHOLE_KINKS, np.floor, "The largest whole number up to x."
 )
 ceil = _step(
-    "ceil", "ceiling(x)", r"\left\lceil {x:0} \right\rceil", INTEGERS, np.ceil, "The smallest whole number from x."
+    "ceil", "ceiling(x)", r"\left\lceil {x:0} \right\rceil", WHOLE_KINKS, np.ceil, "The smallest whole number from x."
 )
 round = _step(
     "round",
@@ -359,7 +365,7 @@ maximum = elementwise(
     operands="x y",
     formula="Max(x, y)",
     reference=np.maximum,
-    pullback=(lambda g, x, y, z: _greater(g, x, y), lambda g, x, y, z: _greater(g, y, x)),
+    pullback=(lambda g, x, y, z: _share_of_greater(g, x, y), lambda g, x, y, z: _share_of_greater(g, y, x)),
     dtype="same",
     latex=r"\max({x:0}, {y:0})",
     numpy="np.maximum({x}, {y}, out={out})",
@@ -371,7 +377,7 @@ minimum = elementwise(
     operands="x y",
     formula="Min(x, y)",
     reference=np.minimum,
-    pullback=(lambda g, x, y, z: _greater(g, y, x), lambda g, x, y, z: _greater(g, x, y)),
+    pullback=(lambda g, x, y, z: _share_of_greater(g, y, x), lambda g, x, y, z: _share_of_greater(g, x, y)),
     dtype="same",
     latex=r"\min({x:0}, {y:0})",
     numpy="np.minimum({x}, {y}, out={out})",
@@ -379,7 +385,7 @@ minimum = elementwise(
 )
 
 
-def _greater(g: Any, a: Any, b: Any) -> Any:
+def _share_of_greater(g: Any, a: Any, b: Any) -> Any:
     """All of g where a > b, half of it where they are equal, else 0."""
     return (only(g, a >= b) + only(g, a > b)) / 2
 

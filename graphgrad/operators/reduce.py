@@ -26,7 +26,7 @@ def reduced(shape: Shape, axes: tuple[int, ...], keepdims: bool) -> Shape:
 def upright(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
     """A reduced value with its lost axes as 1, so that it broadcasts against what was reduced."""
     shape = kept(x.shape, axis)
-    return g if g.shape == shape else reshape(g, shape)
+    return g if g.shape in ((), shape) else reshape(g, shape)
 
 
 def spread(g: Any, x: Any, axis: tuple[int, ...]) -> Any:
@@ -150,7 +150,8 @@ def _position(name: str, x: Node, axis: Any, keepdims: bool) -> Inferred:
 @operator(
     reference=lambda x, axis, keepdims: np.argmax(x, axis=axis, keepdims=keepdims),
     numpy="np.argmax({x}, axis={axis}, keepdims={keepdims}, out={out})",
-    latex=r"\operatorname{{argmax}}_{{{axis}}} {x}",
+    text="argmax({x:0}, {axis})",
+    latex=r"\operatorname{{argmax}}({x:0})",
     requires=one_at_least,
 )
 def argmax(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
@@ -162,7 +163,8 @@ def argmax(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
 @operator(
     reference=lambda x, axis, keepdims: np.argmin(x, axis=axis, keepdims=keepdims),
     numpy="np.argmin({x}, axis={axis}, keepdims={keepdims}, out={out})",
-    latex=r"\operatorname{{argmin}}_{{{axis}}} {x}",
+    text="argmin({x:0}, {axis})",
+    latex=r"\operatorname{{argmin}}({x:0})",
     requires=one_at_least,
 )
 def argmin(x: Node, axis: Any = None, keepdims: bool = False) -> Inferred:
