@@ -6,6 +6,9 @@ EXAMPLES ?= 5000
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
+# Tests run on all cores, so each has one thread of the BLAS.
+export OMP_NUM_THREADS ?= 1
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test slow check cover fuzz mutate bench docs wheel clean
 
@@ -24,10 +27,10 @@ demo: venv  ## the main job on real data: build, derive, draw, compile, train (A
 	$(BIN)/graphgrad demo $(ARGS)
 
 test: venv  ## the quick tests (ARGS="-k NAME")
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -n auto -m "not slow" $(ARGS)
 
 slow: venv  ## the tests that `make test` leaves out
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -n auto -m slow $(ARGS)
 
 check: venv  ## lint, types, layering
 	$(BIN)/ruff check .
@@ -35,7 +38,7 @@ check: venv  ## lint, types, layering
 	$(PYTEST) tests/test_layering.py
 
 cover: venv  ## all tests, and the lines that none of them runs
-	$(PYTEST) --cov --cov-fail-under=95 $(ARGS)
+	$(PYTEST) -n auto --cov --cov-fail-under=95 $(ARGS)
 
 fuzz: venv  ## a long run of random graphs (EXAMPLES=5000)
 	GRAPHGRAD_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) tests/test_fuzz.py $(ARGS)

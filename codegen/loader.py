@@ -21,7 +21,7 @@ from graphgrad.graph import Node, Tensor, paused_gc
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import compose, lower
 from graphgrad.simplify import simplify
-from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, solve_sizes
+from graphgrad.types import Array, Dimension, Sizes, has_sizes, show, size_names, size_of, solve_sizes
 
 from . import numpy_support
 from .memory import Plan, assign, plan
@@ -393,7 +393,10 @@ class State(Mapping[str, Array]):
         if name not in self._function._held:
             raise CallError(f"the function holds no {name}; it holds {', '.join(self._function._held) or 'nothing'}")
         if name not in self._function._values:
-            raise CallError(f"{name} has no value yet")
+            node = self._function._held[name]
+            if node.operator.name != "state" or has_sizes(node.shape):
+                raise CallError(f"{name} has no value yet")
+            self._function._hold(name, node, {})  # a state starts at zero
         with self._function._lock:
             return self._function._values[name].copy()
 

@@ -16,6 +16,8 @@ import hypothesis.strategies as st
 import numpy as np
 
 import graphgrad as gg
+from graphgrad.derive import UnusedParameterWarning
+from graphgrad.errors import DerivativeError
 from graphgrad.evaluate import apply_reference, check_sizes
 from graphgrad.operator import OPERATORS, REQUIRED, Operator
 from graphgrad.types import FLOATS, Array, broadcast, show, size_of, solve_sizes
@@ -389,6 +391,14 @@ def draw_updates(b: Builder) -> dict[gg.Tensor, gg.Tensor]:
     return updates
 
 
-def magnitude(values: Sequence[Any]) -> float:
-    """The largest magnitude among arrays."""
-    return max([1.0] + [float(np.max(np.abs(v), initial=0)) for v in values if np.asarray(v).dtype.kind in "fi"])
+def gradients(case: Case) -> list[gg.Tensor] | None:
+    """The case's scalar derived by all that it depends on; None where there is nothing, or no derivative."""
+    if case.scalar is None or not case.wrt:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedParameterWarning)  # `sign` has a gradient: zero
+        try:
+            derivation = gg.derive(case.scalar, case.wrt)
+        except DerivativeError:
+            return None
+    return [derivation[t] for t in case.wrt]

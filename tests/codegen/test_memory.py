@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
 from graphgrad.codegen.memory import ALIGNMENT, Plan, by_size, by_time, plan
 from graphgrad.codegen.program import ITEM_SIZE, Program, nbytes
 from graphgrad.operator import OPERATORS
-from graphgrad.types import count, size_of
+from graphgrad.types import size_of
 from tests.codegen.simulate import positions, program_of, simulate
-from tests.random_graphs import Case, cases
+from tests.random_graphs import Case, cases, gradients
 
-few = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def calls(program: Program) -> list[int]:
@@ -55,14 +55,11 @@ def test_random_programs_read_only_what_is_still_there(case: Case) -> None:
 @given(cases(max_nodes=40, updates=False))
 @few
 def test_random_gradients_read_only_what_is_still_there(case: Case) -> None:
-    if case.scalar is None or not case.wrt:
+    derived = gradients(case)
+    if derived is None or case.scalar is None:
         return
-    try:
-        derivation = gg.derive(case.scalar, case.wrt)
-    except gg.GraphgradError:
-        return
-    parameters = [t for t in case.wrt if t.node.operator.name == "parameter"]
-    program = program_of([case.scalar], {t: t - 0.1 * derivation[t] for t in parameters}, exact=False)
+    steps = {t: t - 0.1 * g for t, g in zip(case.wrt, derived, strict=True) if t.node.operator.name == "parameter"}
+    program = program_of([case.scalar], steps, exact=False)
     for probe in case.probes:
         check_plan(program, simulate(program, **probe.sizes).plan, **probe.sizes)
 
@@ -88,15 +85,16 @@ def test_a_training_step_updates_in_place() -> None:
 
 def corruptions(program: Program) -> dict[str, Program]:
     """Programs that would give wrong numbers."""
-    a, b = [i for i in calls(program) if program.storage_of[i] in program.storages][:2]
-    shared = {**program.storage_of, b: program.storage_of[a]}
     order = list(program.step)
+    longest = max(program.storages, key=lambda o: program.storages[o].dies - program.storages[o].born)
+    born, dies = program.storages[longest].born, program.storages[longest].dies
+    inner = next(i for i in order[born + 1 : dies] if program.storage_of.get(i, longest) != longest)
+    shared = {**program.storage_of, inner: longest}
     leaf, value = program.updates[-1]
     first = next(k for k, i in enumerate(order) if leaf in program.reads(i))
     early = [i for i in order if i != value]
     early.insert(first, value)
-    longest = max(program.storages, key=lambda o: program.storages[o].dies - program.storages[o].born)
-    cut = replace(program.storages[longest], dies=program.storages[longest].born)
+    cut = replace(program.storages[longest], dies=born)
     return {
         "two values in one storage": replace(program, storage_of=shared),
         "reversed": replace(program, step=tuple(reversed(order))),
@@ -108,7 +106,7 @@ def corruptions(program: Program) -> dict[str, Program]:
 @pytest.mark.parametrize("what", ["two values in one storage", "reversed", "an update before the last reader", "a life cut short"])
 def test_the_simulation_finds_a_corrupted_program(what: str) -> None:
     loss, updates = network()
-    with pytest.raises(AssertionError, match=r"reads|writes over"):
+    with pytest.raises(AssertionError, match=r"reads v|writes over"):
         simulate(corruptions(program_of([loss], updates))[what], N=7)
 
 
@@ -247,7 +245,6 @@ def test_bytes_of_a_node() -> None:
     g = gg.Graph()
     found = [nbytes(g.input(f"x{k}", ("N", 3), dtype).node) for k, dtype in enumerate(ITEM_SIZE)]
     assert [str(b) for b in found] == ["3*N", "24*N", "12*N", "24*N"]
-    assert str(count(("N",))) == "N" * 1 or True
 
 
 def test_positions_are_those_of_the_step() -> None:

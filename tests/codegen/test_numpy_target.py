@@ -1,0 +1,321 @@
+"""The text of generated code: readable, legal whatever the names, in pieces where it is long, with a line for each node."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import textwrap
+import traceback
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import graphgrad as gg
+from graphgrad.codegen.names import Names, identifier
+from graphgrad.codegen.numpy_target import PIECE, code, literal
+from graphgrad.errors import CallError, GraphgradError
+
+HOSTILE = [
+    "lambda", "match", "None", "np", "step", "step_1", "arguments", "print", "workspace", "t5", "t2", "one", "half", "two", "add_reduce", "add",
+    "tanh", "multiply", "dot", "copyto", "erf", "c_3", "c_0_25", "N", "__import__('os')", "x\nimport os", "x\rimport os", "x\u2028import os",
+    '"', "'''", '"""', "\\", "#", "a b", "ä", "θ", "x̄", "数", "\0", "\ud800", "\u202e", "5", "_", "__builtins__", "self", "arrays", "x_", "x", "None_",
+    "W.T", "{x}", "{out}", "%s", "()", "return",
+]  # fmt: skip
+
+
+def leaves_and_sum(names: list[str], depth: int = 3) -> tuple[gg.Graph, gg.Tensor, dict[str, Any]]:
+    """One leaf for each name, all of them in one formula that also makes constants and unnamed nodes."""
+    g = gg.Graph()
+    total: Any = 0.0
+    for k, name in enumerate(names):
+        leaf = [g.input, g.parameter][k % 2](name, ("N", 3) if k % 3 else ("N", 1))
+        total = total + gg.tanh(leaf * float(k % 4 + 2) / 4.0)
+    for _ in range(depth):
+        total = gg.tanh(total * 0.25 + 3.0) - 0.5
+    rng = np.random.default_rng(0)
+    values = {name: rng.normal(size=(4, 3) if k % 3 else (4, 1)) for k, name in enumerate(names)}
+    return g, gg.sum(total, 0).named("total") * gg.size(total), values
+
+
+@pytest.mark.parametrize("depth", [3, 1200], ids=["whole", "in pieces"])
+def test_any_name_is_safe(depth: int) -> None:
+    g, y, values = leaves_and_sum(HOSTILE, depth)
+    updates = {g[name]: g[name] * 0.5 + 0.25 for name in HOSTILE[1::2]}
+    f, h = gg.compile([y]), gg.compile([y], updates=updates)
+    wanted = gg.evaluate(y, **values)
+    for found in (f(**values)[0], h(**values)[0]):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    later = {**values, **{name: values[name] * 0.5 + 0.25 for name in HOSTILE[1::2]}}
+    np.testing.assert_allclose(h(**{n: values[n] for n in HOSTILE[::2]})[0], gg.evaluate(y, **later), rtol=1e-12)
+    source = f.source
+    assert source.isascii() or all(c.isprintable() or c == "\n" for c in source)
+    source.encode("utf-8")
+    statements = {type(n) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.stmt)}
+    assert statements <= {ast.FunctionDef, ast.Assign, ast.Expr, ast.Return, ast.Global}
+    known = {n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
+    assert not known & {"os", "__import__", "exec", "eval", "open"}
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=6, unique=True))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_names_of_any_characters(names: list[str]) -> None:
+    _, y, values = leaves_and_sum(names)
+    f = gg.compile([y])
+    np.testing.assert_allclose(f(**values)[0], gg.evaluate(y, **values), rtol=1e-12)
+    assert compile(f.source, "generated", "exec")
+
+
+@given(st.text())
+def test_identifiers_are_legal(text: str) -> None:
+    name = identifier(text)
+    assert name.isidentifier()
+    assert name.isascii()
+    assert compile(f"{name} = 1", "", "exec")
+
+
+def test_identifiers_stay_close_to_the_wish() -> None:
+    wanted = {"W1": "W1", "x̄": "x_bar", "θ": "theta", "layer1/W": "layer1_W", "lambda": "lambda_", "5": "t5", "": "t", "ä": "a", "a b": "a_b"}
+    assert {text: identifier(text) for text in wanted} == wanted
+
+
+def test_names_are_given_once() -> None:
+    names = Names()
+    assert [names.take(w) for w in ("x", "x", "x", "x_2", "np", "step", "step_1")] == ["x", "x_2", "x_3", "x_2_2", "np_2", "step_2", "step_1_2"]
+
+
+def test_the_source_reads_like_the_derivation() -> None:
+    g = gg.Graph()
+    x, y = g.input("x", ("N", 2)), g.input("y", ("N", 1))
+    W, b = g.parameter("W", (1, 2)), g.parameter("b", (1,))
+    p = gg.tanh(x @ W.T + b).named("p")
+    L = gg.mean((p - y) ** 2).named("L")
+    d = gg.derive(L)
+    f = gg.compile([L], updates={W: W - 0.1 * d[W], b: b - 0.1 * d[b]})
+    step = f.source[f.source.index("def step") :]
+    lines = [line.strip() for line in step.splitlines()]
+    assert lines[0] == "def step(x, y):"
+    assert "# p = tanh(v5)" in lines or any(line.startswith("# p = tanh(") for line in lines)
+    assert any(line.startswith("tanh(") and line.endswith("out=p)") for line in lines)
+    comments = [line for line in lines if line.startswith("#")]
+    statements = [line for line in lines[1:-1] if not line.startswith("#")]
+    assert all(" = " in line for line in comments)
+    assert len(comments) <= len(statements)
+    assert any("W̄" in line for line in comments)
+    assert max(map(len, lines)) < 120
+    assert not any("[" in s or "np." in s for s in statements)  # straight calls over bare names
+    assert lines[-1] == "return (L,)"
+
+
+def test_lines_of_a_node() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N",)), g.parameter("w", ("N",))
+    h = gg.tanh(x * w)
+    y = gg.sum(gg.exp(h))
+    f = gg.compile([y])
+    source = f.source.splitlines()
+    (line,) = f.lines[h]
+    assert source[line - 1].strip().startswith("tanh(")
+    assert source[line - 2].strip().startswith("#")
+    (line,) = f.lines[y]
+    assert "add_reduce(" in source[line - 1]
+    assert f.lines[x] == ()
+    assert f.lines[gg.cos(x)] == ()
+
+
+def test_lines_are_right_in_pieces() -> None:
+    g = gg.Graph()
+    y = g.input("x", (2,))
+    marked = []
+    for k in range(2000):
+        y = gg.tanh(y) if k % 2 else gg.exp(-y)
+        if k % 500 == 1:
+            marked.append(y)
+    f = gg.compile([y])
+    source = f.source.splitlines()
+    assert len([line for line in source if line.startswith("def step")]) > 3
+    for t in marked:
+        (line,) = f.lines[t]
+        assert source[line - 1].strip().startswith("tanh(")
+
+
+def test_a_traceback_shows_the_generated_line_and_the_users_own() -> None:
+    g = gg.Graph()
+    x, i = g.input("x", ("N",)), g.input("i", (2,), "int64")
+    y = gg.take(gg.tanh(x), i)
+    f = gg.compile([y])
+    with pytest.raises(CallError) as told:
+        f(x=[1.0, 2.0], i=[0, 5])
+    first = test_a_traceback_shows_the_generated_line_and_the_users_own.__code__.co_firstlineno
+    assert str(told.value).splitlines() == [
+        f"{f.program.graph.label(told_node(f, 'checked_index'))} = checked_index: indices from 0 to 5 into an axis that is 2 long",
+        f"  at test_numpy_target.py:{first + 3}: y = gg.take(gg.tanh(x), i)",
+    ]
+    shown = "".join(traceback.format_exception(told.value))
+    generated = [line.strip() for line in f.source.splitlines() if "raise IndexError" in line]
+    assert generated
+    assert generated[0] in shown
+    assert f(x=[1.0, 2.0], i=[0, -1])[0].tolist() == np.tanh([1.0, 2.0]).tolist()  # and it can be called again
+
+
+def told_node(f: Any, operator: str) -> int:
+    return next(n.id for n in f.program.graph.nodes if n.operator.name == operator)
+
+
+def test_the_source_is_in_linecache_while_the_function_lives() -> None:
+    g = gg.Graph()
+    f = gg.compile([gg.tanh(g.input("x", (2,)))])
+    name = f._code.co_filename
+    assert "".join(linecache.getlines(name)).strip() == f.source.strip()
+    linecache.checkcache(name)
+    assert linecache.getlines(name)
+    del f
+    assert name not in linecache.cache
+
+
+def long_graph(nodes: int) -> tuple[gg.Graph, list[gg.Tensor], dict[gg.Tensor, gg.Tensor], dict[str, Any]]:
+    """Per-call views, numbers, held values and statements, each needed far from where it is made."""
+    g = gg.Graph()
+    x, k = g.input("x", ("N", 3)), g.input("k", (), weak=True)
+    w, m = g.parameter("w", (3,)), g.state("m", (), weak=True)
+    early = [x.T, gg.tanh(k), x[:, ::-1], 1 / (gg.size(x) + k), w * 2.0, m + 1]
+    y = x
+    while len(g.nodes) < nodes:
+        y = gg.tanh(y * early[1] + early[2] * early[3])
+        y = y + (w if len(g.nodes) % 3 else early[4]) * early[5]
+    outputs = [gg.sum(y), gg.tanh(early[0] @ y), early[0], early[1], early[5]]
+    return g, outputs, {w: w + gg.sum(y, 0) / 100, m: early[5]}, {"x": np.linspace(-1, 1, 12).reshape(4, 3), "k": np.array(0.5)}
+
+
+def test_a_long_program_is_printed_in_pieces() -> None:
+    _, outputs, updates, values = long_graph(5000)
+    f = gg.compile(outputs, updates=updates)
+    functions = [n for n in ast.parse(f.source).body if isinstance(n, ast.FunctionDef)]
+    assert len(functions) > 5
+    assert max(len(n.body) for n in functions) <= PIECE + 10
+    held = {"w": np.array([0.1, 0.2, 0.3]), "m": np.array(0.0)}
+    given: dict[str, Any] = {**values, "w": held["w"]}
+    for n in (4, 2, 4):
+        now = {**values, "x": values["x"][:n], **held}
+        wanted = gg.evaluate([*outputs, *updates.values()], **now)
+        found = f(**{**given, "x": values["x"][:n]})
+        given = dict(values)
+        for a, b in zip(found, wanted, strict=False):
+            np.testing.assert_allclose(a, b, rtol=1e-9)
+        held = {t.name: np.asarray(v) for t, v in zip(updates, wanted[len(outputs) :], strict=True)}
+        np.testing.assert_allclose(f.state["w"], held["w"], rtol=1e-9)
+
+
+def test_equal_graphs_give_equal_source() -> None:
+    first, second = (gg.compile(long_graph(300)[1]) for _ in range(2))
+    assert first.source == second.source
+
+
+@pytest.mark.parametrize("value", [0.1, -0.0, 1e-300, 1.5, 1, -3, True, False, float("inf"), -float("inf"), 1 / 3, 2**62])
+def test_literals_are_exact(value: Any) -> None:
+    back = eval(literal(value), {"np": np})  # text of our own
+    assert (back, type(back), str(back)) == (value, type(value), str(value))
+    g = gg.Graph()
+    x = g.input("x", (1,), "float64" if isinstance(value, float) else "int64")
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(gg.compile([x * value])(x=[2])[0], gg.evaluate(x * value, x=[2]))
+
+
+def test_nan_is_written() -> None:
+    g = gg.Graph()
+    assert np.isnan(eval(literal(float("nan")), {"np": np}))
+    assert np.isnan(gg.compile([g.input("x", (1,)) * float("nan")])(x=[1.0])[0][0])
+
+
+def test_attributes_are_written_with_the_names_of_sizes() -> None:
+    g = gg.Graph()
+    N = g.input("x", ("N",)).shape[0]
+    assert code((N, 3)) == "(N, 3)"
+    assert code((N * 2 + 1,)) == "(2*N + 1,)"
+    assert code(()) == "()"
+    assert code((1.5, "text", None, True)) == "(1.5, 'text', None, True)"
+
+
+@pytest.mark.parametrize("size", ["np", "step", "lambda", "ñ"])
+def test_a_size_that_code_cannot_name(size: str) -> None:
+    g = gg.Graph()
+    x = g.input("x", (size,))
+    with pytest.raises(GraphgradError) as told:
+        gg.compile([gg.tanh(x)])
+    assert str(told.value) == f"{size!r} cannot name a size: it is not an identifier, or a word that generated code uses"
+
+
+def test_a_size_and_an_input_of_one_name() -> None:
+    g = gg.Graph()
+    N, tanh = g.input("N", ("N", "tanh")), g.input("tanh", ("tanh",))
+    y = gg.tanh(N) * gg.size(N) + gg.size(N, 1) * tanh
+    values = {"N": np.ones((2, 3)), "tanh": np.arange(3.0)}
+    np.testing.assert_allclose(gg.compile([y])(**values)[0], gg.evaluate(y, **values))
+
+
+def test_numbers_are_computed_as_arrays_are() -> None:
+    """Division by zero, bools as floats and overflow in Python's numbers follow NumPy, not Python."""
+    g = gg.Graph()
+    k, x = g.input("k", (), weak=True), g.input("x", (2,))
+    b = k > 1.0
+    zero = gg.where(b, 0.0, 2.0)
+    outputs = [1 / zero, gg.exp(b), b + b, gg.exp(k * 1000.0), gg.log(zero), gg.where(b, x, k), gg.where(b, 1, 0) / gg.where(b, 0, 1), ~b, -k]
+    f = gg.compile(outputs)
+    for value in (0.5, 2.0):
+        with np.errstate(all="ignore"):
+            found, wanted = f(k=value, x=[3.0, 4.0]), gg.evaluate(outputs, k=value, x=[3.0, 4.0])
+        for t, a, c in zip(outputs, found, wanted, strict=True):
+            np.testing.assert_array_equal(a, c, err_msg=str(t))
+            assert a.dtype == c.dtype
+
+
+def test_bools_enter_functions_as_float64() -> None:
+    """NumPy alone would compute exp(True) in float16."""
+    g = gg.Graph()
+    x = g.input("x", (2,), "bool")
+    outputs = [gg.exp(x), gg.tanh(x), x / x, gg.sqrt(x), gg.arctan2(x, x)]
+    with np.errstate(all="ignore"):
+        found = gg.compile(outputs)(x=[True, False])
+    np.testing.assert_array_equal(found[0], np.exp([1.0, 0.0]))
+    np.testing.assert_array_equal(found[1], np.tanh([1.0, 0.0]))
+    np.testing.assert_array_equal(found[2], [1.0, np.nan])
+    np.testing.assert_array_equal(found[3], [1.0, 0.0])
+    np.testing.assert_array_equal(found[4], np.arctan2([1.0, 0.0], [1.0, 0.0]))
+
+
+def test_indices_and_conditions_that_are_numbers_keep_their_dtype() -> None:
+    g = gg.Graph()
+    k, i, x = g.input("k", (), weak=True), g.input("i", (), "int64", weak=True), g.input("x", ("N",), "float32")
+    outputs = [gg.where(k > 1.0, x, 0.5), gg.take(x, i), gg.where(i > 0, k, x)]
+    f = gg.compile(outputs)
+    for values in ({"k": 0.0, "i": 0}, {"k": 2.0, "i": 1}):
+        given = {**values, "x": np.array([1.5, 2.5], np.float32)}
+        for a, b in zip(f(**given), gg.evaluate(outputs, **given), strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype
+
+
+def test_source_of_a_small_function() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N", 2)), g.parameter("w", (2,))
+    h = gg.tanh(x * w).named("h")
+    f = gg.compile([gg.sum(h, 0).named("s")])
+    wanted = """\
+        # The functions that the step calls, by their bare names.
+        multiply = np.multiply
+        tanh = np.tanh
+        add_reduce = np.add.reduce
+
+
+        def step(x, w):
+            # t2 = x * w
+            multiply(x, w, out=t2)
+            # h = tanh(t2)
+            tanh(t2, out=h)
+            # s = sum(h, 0)
+            add_reduce(h, axis=(0,), keepdims=False, out=s)
+            return (s,)
+        """
+    assert f.source == textwrap.dedent(wanted)
