@@ -181,9 +181,7 @@ class Function:
         self._text, self._line_nodes, self._comments = frame(printed)
         self._file = f"<graphgrad {next(_numbers)}>"
         self._code = builtins.compile("\n".join(self._text), self._file, "exec")
-        # Tracebacks and debuggers ask linecache for the lines; only then are they written out with their comments.
-        this = weakref.ref(self)
-        linecache.cache[self._file] = (lambda: getattr(this(), "source", ""),)
+        linecache.cache[self._file] = (len(self._text), None, SourceLines(self), self._file)  # type: ignore[assignment]
         weakref.finalize(self, linecache.cache.pop, self._file, None)
         self._inputs = program.inputs
         self._names = tuple(n["name"] for n in self._inputs)
@@ -193,9 +191,13 @@ class Function:
         self._lock = threading.Lock()
         self._idle: OrderedDict[Any, list[Workspace]] = OrderedDict()
         self._given: set[str] = set()
-        self.state = State(self)
 
     # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """What the function keeps between calls, by name: `f.state["W"]` is a copy, assigning to it sets the value."""
+        return State(self)  # made when asked for: no cycle keeps a function, and its memory, alive
 
     @cached_property
     def source(self) -> str:
@@ -260,7 +262,9 @@ class Function:
                 return [np.array(r) for r in results]
             return list(results)
         except Exception as error:
-            raise self._told(error) from error
+            if (told := self._told(error)) is error:
+                raise
+            raise told from error
         finally:
             self._idle.setdefault(shapes, []).append(workspace)
 
@@ -282,8 +286,7 @@ class Function:
             self._hold(name, node, sizes)
         while len(self._idle) >= WORKSPACES and shapes not in self._idle:
             self._idle.popitem(last=False)
-        self._idle.setdefault(shapes, [])
-        self._idle.move_to_end(shapes)
+        self._idle[shapes] = self._idle.pop(shapes, [])  # the latest met, also where another thread has put it out
         return Workspace(self, sizes)
 
     def _sizes(self, values: Sequence[Array]) -> dict[str, int]:
@@ -424,7 +427,25 @@ class State(Mapping[str, Array]):
         return len(self._function._held)
 
 
-class Lines(Mapping[Tensor, tuple[int, ...]]):
+class SourceLines(Sequence[str]):
+    """The lines that tracebacks and debuggers ask linecache for; only then are they written out with their comments.
+
+    linecache has laziness of its own, but not for a name in angle brackets, which debuggers need to leave a name alone.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self._function = weakref.ref(function)
+
+    def __getitem__(self, key: Any) -> Any:
+        function = self._function()
+        return (function.source if function is not None else "").splitlines(keepends=True)[key]
+
+    def __len__(self) -> int:
+        function = self._function()
+        return len(function._text) if function is not None else 0
+
+
+class Lines:
     """Which lines of the source compute a tensor."""
 
     def __init__(self, function: Function) -> None:
@@ -435,12 +456,6 @@ class Lines(Mapping[Tensor, tuple[int, ...]]):
         if moved is None:
             return ()
         return tuple(line for line, node in self._function._line_nodes.items() if node == moved.id)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self._function._where.values())
-
-    def __len__(self) -> int:
-        return len(self._function._where)
 
 
 __all__ = ["Function", "compile", "prepare"]

@@ -18,7 +18,7 @@ _GREEK = dict(
 )
 
 
-_PIECE = re.compile(r"step_\d+")  # the functions that a long step is printed in
+_PIECE = re.compile(r"step(_\d+)?")  # the functions that a long step is printed in
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -31,8 +31,10 @@ class Names:
     def take(self, wish: str) -> str:
         """An identifier as close to the wish as can be. Any text is safe: nothing of it but letters and digits survives."""
         name = base = identifier(wish)
+        if _PIECE.fullmatch(base):
+            name = base = f"{base}_"
         k = 2
-        while name in self._taken or _PIECE.fullmatch(name):
+        while name in self._taken:
             name, k = f"{base}_{k}", k + 1
         self._taken.add(name)
         return name

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Node
+from graphgrad.graph import Graph, Node, Tensor
 from graphgrad.operator import OPERATORS, Inferred, Operator
 from graphgrad.operators.rows import broadcast_nodes
+from graphgrad.types import as_float, promote
 
 #: ("operand", name), ("number", value) or (operator's name, *positions of earlier steps).
 Step: TypeAlias = "tuple[str | int | float, ...]"
@@ -89,7 +90,7 @@ def custom(
         operands=operands,
         infer=lambda *nodes: _infer(name, operands, steps, nodes),
         reference=lambda *arrays: _reference(operands, steps, arrays),
-        definition=lambda *tensors: run(steps, dict(zip(operands, tensors, strict=True)), _apply)[-1],
+        definition=lambda *tensors: _define(operands, steps, tensors),
         formula=formula,
         text=text or f"{name}({arguments})",
         latex=latex or rf"\operatorname{{{{{name.replace('_', ' ')}}}}}({arguments})",
@@ -103,8 +104,15 @@ def custom(
     return made
 
 
-def run(steps: Steps, operands: Mapping[str, Any], apply: Callable[[Operator, list[Any]], Any]) -> list[Any]:
-    """The result of every step."""
+#: A number as a value of the operands' own dtype.
+Typed: TypeAlias = Callable[[float], Any]
+
+
+def run(
+    steps: Steps, operands: Mapping[str, Any], apply: Callable[[Operator, list[Any]], Any], typed: Typed | None = None
+) -> list[Any]:
+    """The result of every step. A choice between two numbers has the operands' dtype, by `typed`: alone, where(x > 0,
+    1.0, 0.0) would be float64 for every x, and make what it meets float64 too."""
     results: list[Any] = []
     for head, *rest in steps:
         if head == "operand":
@@ -112,8 +120,28 @@ def run(steps: Steps, operands: Mapping[str, Any], apply: Callable[[Operator, li
         elif head == "number":
             results.append(rest[0])
         else:
-            results.append(apply(OPERATORS[str(head)], [results[int(i)] for i in rest]))
+            values = [results[int(i)] for i in rest]
+            if typed is not None and head == "where" and all(steps[int(i)][0] == "number" for i in rest[1:]):
+                values[1] = typed(values[1])
+            results.append(apply(OPERATORS[str(head)], values))
     return results
+
+
+def choice_of(nodes: Sequence[Node], typed: Callable[[float, str], Any]) -> Typed | None:
+    """`typed` in the dtype that nodes have together; None where all are weak, and numbers stay numbers."""
+    dtype, weak = promote([(n.dtype, n.weak) for n in nodes])
+    return None if weak else lambda value: typed(value, as_float(dtype))
+
+
+def as_tensor_of(graph: Graph) -> Callable[[float, str], Tensor]:
+    return lambda value, dtype: OPERATORS["cast"](graph.constant(value), dtype=dtype)
+
+
+def _define(operands: tuple[str, ...], steps: Steps, tensors: Sequence[Any]) -> Any:
+    """The definition, of Tensors or of sympy's expressions."""
+    known = [t for t in tensors if isinstance(t, Tensor)]
+    typed = choice_of([t.node for t in known], as_tensor_of(known[0].graph)) if known else None
+    return run(steps, dict(zip(operands, tensors, strict=True)), _apply, typed)[-1]
 
 
 def _apply(operator: Operator, values: list[Any]) -> Any:
@@ -121,8 +149,13 @@ def _apply(operator: Operator, values: list[Any]) -> Any:
 
 
 def _reference(operands: tuple[str, ...], steps: Steps, arrays: Sequence[Any]) -> Any:
+    typed = None
+    if any(isinstance(a, (np.ndarray, np.generic)) for a in arrays):  # weak operands are Python's numbers
+        dtype = np.result_type(*arrays)
+        typed = dtype.type if dtype.kind in "fc" else np.float64
     with np.errstate(all="ignore"):  # a branch that is not taken may overflow
-        return run(steps, dict(zip(operands, arrays, strict=True)), lambda op, values: op.reference(*values))[-1]
+        known = dict(zip(operands, arrays, strict=True))
+        return run(steps, known, lambda op, values: op.reference(*values), typed)[-1]
 
 
 def _infer(name: str, operands: tuple[str, ...], steps: Steps, nodes: Sequence[Node]) -> Inferred:
@@ -135,7 +168,10 @@ def _infer(name: str, operands: tuple[str, ...], steps: Steps, nodes: Sequence[N
         weak = not shape and all(n.weak for n in known) if weak is None else weak
         return Node(-1, operator, (), (), shape, dtype, weak)
 
-    result = run(steps, dict(zip(operands, nodes, strict=True)), node)[-1]
+    def typed(value: float, dtype: str) -> Node:
+        return Node(-1, OPERATORS["constant"], (), (), (), dtype, False)
+
+    result = run(steps, dict(zip(operands, nodes, strict=True)), node, choice_of(nodes, typed))[-1]
     return Inferred(result.shape, result.dtype, {}, result.weak)
 
 

@@ -40,6 +40,9 @@ WRITTEN = (
     "Heaviside",
     "ceiling",
     "erfc",
+    "Mod",
+    "frac",
+    "ITE",
     "sech",
     "csch",
     "coth",
@@ -165,7 +168,7 @@ class _Lowering:
                 return ("relu", next(a for a in e.args if a != 0))
             items = sorted(e.args, key=lambda a: not self.varies(a))
             return ("chain", (("", items[0]), *((CHAINS[name], a) for a in items[1:])))
-        if name in WRITTEN and len(e.args) in (1, 2):
+        if name in WRITTEN and len(e.args) in (1, 2, 3):
             return _written(name, e.args[0], e)
         known = ", ".join(sorted({*FUNCTIONS, *CHAINS, *WRITTEN}, key=str.lower))
         raise GraphgradError(f"{name} has no operator; there are: {known}")
@@ -293,6 +296,19 @@ def _two_exponentials(e: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]] | None:
     return found[0], found[1]
 
 
+def _exponentials(e: Any) -> list[tuple[Any, Any]] | None:
+    """A sum of three positive multiples of exponentials or more, a constant first, likewise."""
+    import sympy as sp
+
+    found = []
+    for term in sp.Add.make_args(e):
+        factor, rest = term.as_coeff_Mul()
+        if not (factor.is_real and factor > 0) or not (rest == 1 or isinstance(rest, sp.exp)):
+            return None
+        found.append((factor, sp.S.Zero if rest == 1 else rest.args[0]))
+    return sorted(found, key=lambda pair: pair[1] != 0) if len(found) > 2 else None
+
+
 def _log_of_sum(a: Any, p: Any, b: Any, q: Any) -> Form:
     """log(a·exp(p) + b·exp(q)) = p + log a + softplus(q - p + log(b/a))."""
     import sympy as sp
@@ -312,6 +328,10 @@ def _logarithm(argument: Any) -> Form:
         if exponent == -1 and p == 0 and a == 1:
             return ("logsigmoid", -(q + sp.log(b)))
         return _times(exponent, _log_of_sum(a, p, b, q))
+    if (several := _exponentials(argument)) is not None:
+        *others, (b, q) = several
+        rest = sp.log(sp.Add(*[a * sp.exp(p) for a, p in others]))  # r: the whole is log(exp(r) + b·exp(q))
+        return ("add", rest, ("softplus", ("subtract", q + sp.log(b), rest)))
     constant, rest = argument.as_coeff_Add()
     return ("log1p", rest) if constant == 1 else ("log", argument)
 
@@ -321,6 +341,8 @@ def _power(base: Any, exponent: Any, varies: Callable[[Any], bool]) -> Form:
 
     if not varies(exponent) and number(exponent) < 0:
         return _product(sp.Pow(base, exponent), varies)
+    if isinstance(base, sp.exp):
+        return ("exp", base.args[0] * exponent)
     if exponent == 2:
         return ("square", base)
     if exponent == sp.Rational(1, 2):
@@ -422,6 +444,11 @@ def _written(name: str, x: Any, e: Any) -> Form:
 
     if name == "Heaviside":
         return ("where", sp.Gt(x, 0), 1.0, ("where", sp.Eq(x, 0), number(e.args[1]), 0.0))
+    if name == "ITE":
+        return ("where", *e.args)
+    if name in ("Mod", "frac"):  # with the sign of the divisor, as Python's %
+        by = e.args[1] if name == "Mod" else sp.S.One
+        return ("subtract", x, ("multiply", by, ("floor", x / by)))
     if name == "ceiling":
         return ("negative", ("floor", ("negative", x)))
     if name == "erfc":

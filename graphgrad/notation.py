@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from graphgrad.graph import Graph, Node
 from graphgrad.operator import Operator
-from graphgrad.types import Dim, Shape, show
+from graphgrad.types import Dim, Dimension, Shape, show
 
 LONG = 60  # nodes; a longer formula is cut to names
 SHORT = 4  # numbers; a longer constant is cut to its shape
@@ -83,7 +83,8 @@ def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = Fa
             continue
         root = own and node.id == id
         if (node.id in names and not root) or node.operator.kind in ("leaf", "size"):
-            done[stack.pop()] = Piece(names.get(node.id) or leaf_text(graph, node, latex=latex), _leaf_binding(node))
+            name = names.get(node.id)
+            done[stack.pop()] = Piece(name) if name else Piece(leaf_text(graph, node, latex=latex), _leaf_binding(node))
             continue
         open_inputs = [i for i in node.inputs if i not in done]
         if open_inputs and seen < LONG:
@@ -134,6 +135,10 @@ def written(graph: Graph, node: Node, operands: list[Piece], *, latex: bool) -> 
     template = op.latex if latex else op.text
     if "{lost}" in template:
         pieces["lost"] = Piece(_attribute(lost_axes(graph.nodes[node.inputs[0]].shape, node.shape)))
+    if "{slices}" in template:
+        pieces["slices"] = Piece(slices_text(node["start"], node["stop"], node["step"], graph.nodes[node.inputs[0]].shape))
+    if op.name == "transpose" and len(node.shape) > 2:  # of more axes than two, the sign ᵀ would not say which
+        template = r"\operatorname{{transpose}}({x:0}, {axes})" if latex else "transpose({x:0}, {axes})"
     return fill(template, pieces, op.binding, op.name, latex=latex)
 
 
@@ -141,6 +146,16 @@ def lost_axes(before: Shape, after: Shape) -> tuple[int, ...]:
     """The axes that a sum to a shape sums over."""
     extra = len(before) - len(after)
     return (*range(extra), *(i + extra for i, d in enumerate(after) if d == 1 and before[i + extra] != 1))
+
+
+def slices_text(start: Sequence[Dimension], stop: Sequence[Dimension], step: Sequence[int], shape: Shape) -> str:
+    """Slices as Python writes them, without trailing full ones: 0:5, :, ::2."""
+    texts = []
+    for a, b, s, d in zip(start, stop, step, shape, strict=True):
+        texts.append(f"{'' if a == 0 else a}:{'' if b == d and s == 1 else b}{'' if s == 1 else f':{s}'}")
+    while len(texts) > 1 and texts[-1] == ":":
+        texts.pop()
+    return ", ".join(texts) or "..."
 
 
 def _attribute(value: Any) -> str:

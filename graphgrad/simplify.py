@@ -130,7 +130,7 @@ def _neutral(value: float, position: int) -> Rewriting:
 def _power(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     if i[1].value == 1:
         return same(n, i[0])
-    return same(n, op("square", i[0])) if i[1].value == 2 else None
+    return same(n, op("square", i[0])) if i[1].value == 2 and i[0].dtype != "bool" else None
 
 
 def _add_negative(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
@@ -306,7 +306,7 @@ def _log(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
         return op("log_softmax", source(x), **dict(x.node.attributes))
     if is_op(x, "sigmoid"):
         return op("logsigmoid", source(x))
-    if is_op(x, "sum") and is_op(source(x), "exp"):
+    if is_op(x, "sum") and is_op(source(x), "exp") and 0 not in source(x).shape:
         return op("logsumexp", source(source(x)), **dict(x.node.attributes))
     return None
 

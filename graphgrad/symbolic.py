@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphgrad.custom import custom, run
+from graphgrad.custom import as_tensor_of, choice_of, custom, run
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node, Operand, Tensor
 from graphgrad.lowering import lower, number
@@ -77,6 +77,7 @@ def _expression(graph: Graph, node: Node, operands: list[Any]) -> Any:
         return _size(node["dim"])
     if name == "cast":
         return _cast(graph, node, operands[0])
+    operands = _as_wanted(graph, node, operands)
     if node.operator.kind in ("linear", "view"):
         # A sum over no axis, a reshape of () to (): NumPy itself does it, on an array of one expression.
         arrays = [np.empty((), dtype=object) for _ in operands]
@@ -84,7 +85,34 @@ def _expression(graph: Graph, node: Node, operands: list[Any]) -> Any:
             array[()] = operand
         return np.asarray(node.operator.reference(*arrays, **dict(node.attributes)), dtype=object).item()
     attributes = {k: _exact(v) if isinstance(v, float) else v for k, v in node.attributes}
-    return node.operator.symbolic(operands, attributes)
+    result = node.operator.symbolic(operands, attributes)
+    return _as_truth(result) if node.dtype == "bool" and not isinstance(result, sp.logic.boolalg.Boolean) else result
+
+
+def _as_wanted(graph: Graph, node: Node, operands: list[Any]) -> list[Any]:
+    """To sympy, truth values and numbers are two kinds: logic takes numbers as true where they are not 0, all else takes
+    truth values as 0 and 1."""
+    name, wanted = node.operator.name, []
+    moves = node.operator.kind in ("linear", "view") and node.dtype == "bool"
+    for position, (i, operand) in enumerate(zip(node.inputs, operands, strict=True)):
+        is_bool = graph.nodes[i].dtype == "bool"
+        if name.startswith("logical_") or (name == "where" and position == 0):
+            wanted.append(operand if is_bool else _as_truth(operand))
+        else:
+            wanted.append(_as_number(operand) if is_bool and not moves else operand)
+    return wanted
+
+
+def _as_number(truth: Any) -> Any:
+    import sympy as sp
+
+    return sp.Piecewise((1, truth), (0, True))
+
+
+def _as_truth(value: Any) -> Any:
+    import sympy as sp
+
+    return sp.Ne(value, 0)
 
 
 def _exact(value: float) -> Any:
@@ -115,9 +143,9 @@ def _cast(graph: Graph, node: Node, operand: Any) -> Any:
     if before == after or (after.startswith("float") and before != "bool"):
         return operand
     if before == "bool":
-        return sp.Piecewise((1, operand), (0, True))
+        return _as_number(operand)
     if after == "bool":
-        return sp.Ne(operand, 0)
+        return _as_truth(operand)
     return sp.sign(operand) * sp.floor(sp.Abs(operand))
 
 
@@ -148,11 +176,14 @@ def from_sympy(expr: sympy.Basic, /, **tensors: Operand) -> Tensor:
     if not graphs:
         raise GraphgradError("from_sympy builds nodes of a graph, so at least one symbol is given a Tensor")
 
-    def apply(operator: Operator, values: list[Any]) -> Tensor:
-        return graphs[0].apply(operator, values, {})
+    graph = graphs[0]
 
-    result = run(steps, tensors, apply)[-1]
-    return result if isinstance(result, Tensor) else graphs[0].constant(result)
+    def apply(operator: Operator, values: list[Any]) -> Tensor:
+        return graph.apply(operator, values, {})
+
+    given = {n: t if isinstance(t, Tensor) else graph.constant(t) for n, t in tensors.items()}
+    result = run(steps, given, apply, choice_of([t.node for t in given.values()], as_tensor_of(graph)))[-1]
+    return result if isinstance(result, Tensor) else graph.constant(result)
 
 
 def elementwise(

@@ -193,3 +193,16 @@ def test_a_training_step_loses_its_clumsy_parts() -> None:
     assert sum(line.startswith("multiply(") for line in step) == 1
     assert not any("broadcast_to" in line or "divide" in line for line in step)
     assert "dot(v5_bar_T, x, out=W_bar)" in step
+
+
+def test_a_bool_to_the_power_of_two_stays_a_power() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N",), "bool")
+    assert gg.compile(x**2.0)(x=[True, False])[0].tolist() == gg.evaluate(x**2.0, x=[True, False]).tolist() == [1, 0]
+
+
+def test_the_logarithm_of_no_exponentials_is_minus_infinity() -> None:
+    """logsumexp of no numbers is an error, log(0) is none."""
+    x = gg.Graph().input("x", (0, 3))
+    with np.errstate(divide="ignore"):
+        assert gg.compile(gg.log(gg.sum(gg.exp(x), axis=0)))(x=np.ones((0, 3)))[0].tolist() == [-np.inf] * 3

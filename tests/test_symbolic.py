@@ -418,3 +418,66 @@ def test_what_cannot_be_an_operator(build: object, message: str) -> None:
     with pytest.raises(GraphgradError) as error:
         build()  # type: ignore[operator]
     assert str(error.value) == message
+
+
+def test_a_derivative_with_truth_values_becomes_an_expression() -> None:
+    """The rules of relu, maximum and hard_tanh multiply by comparisons, which sympy keeps apart from numbers."""
+    g = gg.Graph()
+    a, b = g.parameter("a"), g.parameter("b")
+    both = gg.logical_and(a, b > 0)
+    y = gg.relu(a) * gg.maximum(a, b) + gg.hard_tanh(b) + gg.where(gg.maximum(both, a > b), a * both, (b > a) * 2.0)
+    d = gg.derive(y)
+    for t in (y, d[a], d[b]):
+        expression = gg.to_sympy(t)
+        back = gg.from_sympy(expression, **{str(s): g[str(s)] for s in expression.free_symbols})
+        for values in ({"a": 0.5, "b": 0.75}, {"a": -1.5, "b": 2.0}, {"a": 3.0, "b": -0.25}):
+            wanted = gg.evaluate(t, **{n: v for n, v in values.items() if g[n].id in g.ancestors([t.id])})
+            assert float(expression.subs({s: values[str(s)] for s in expression.free_symbols})) == wanted
+            given = {n: v for n, v in values.items() if g[n].id in g.ancestors([back.id])}
+            np.testing.assert_allclose(gg.evaluate(back, **given), wanted, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["X * Heaviside(X)", "X * Piecewise((1, X > 2), (0, True))", "X + Piecewise((2, X > 1), (Piecewise((1, X > 0), (0, True)), True))"],
+)
+def test_a_choice_between_numbers_keeps_float32(expression: str) -> None:
+    written = sp.sympify(expression)
+    op = gg.elementwise("chosen", written)
+    g = gg.Graph()
+    x, y = g.parameter("x", (4,), dtype="float32"), g.parameter("y", (4,))
+    given = np.array([-1.0, 0.5, 1.5, 3.0], np.float32)
+    wanted = [float(written.subs("X", float(v))) for v in given]
+    for t in (op(x), gg.from_sympy(written, X=x)):
+        f = gg.compile([t, gg.derive(gg.sum(t), [x])[x]])
+        assert t.dtype == "float32" and all(n.dtype != "float64" or n.weak for n in f.program.graph.nodes)
+        assert f(x=given)[0].dtype == gg.evaluate(t, x=given).dtype == np.float32
+        assert f(x=given)[0].tolist() == gg.evaluate(t, x=given).tolist() == wanted
+    assert op(x * y).dtype == "float64" and op(g.input("k", weak=True)).node.weak
+
+
+def test_a_logarithm_of_several_exponentials_does_not_overflow() -> None:
+    X, Y, Z = sp.symbols("X Y Z")
+    g = gg.Graph()
+    tensors = {n: g.parameter(n) for n in "XYZ"}
+    y = gg.from_sympy(sp.log(3 + sp.exp(X) + 2 * sp.exp(Y) + sp.exp(Z)) + sp.Pow(sp.exp(X), Y, evaluate=False), **tensors)
+    d = gg.derive(y)
+    for at in ((1.0, 0.5, -0.25), (900.0, -0.5, 899.0), (-900.0, 0.5, 750.0)):
+        values = dict(zip("XYZ", at, strict=True))
+        logits = np.array([np.log(3), at[0], np.log(2) + at[1], at[2]])
+        shares = np.exp(logits - np.logaddexp.reduce(logits))
+        power = np.exp(at[0] * at[1])
+        wanted = [np.logaddexp.reduce(logits) + power, shares[1] + at[1] * power, shares[2] + at[0] * power, shares[3]]
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            for found in (gg.evaluate([y, *(d[t] for t in tensors.values())], **values), gg.compile([y, *(d[t] for t in tensors.values())])(**values)):
+                np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-13)
+
+
+def test_remainders_are_derived_between_their_jumps() -> None:
+    X = sp.Symbol("X")
+    g = gg.Graph()
+    x = g.parameter("x", (4,))
+    y = gg.from_sympy(sp.Mod(X, 3) * X + sp.frac(X), X=x)
+    at = np.array([-4.25, -0.5, 2.75, 7.5])
+    np.testing.assert_allclose(gg.evaluate(y, x=at), at % 3 * at + at % 1)
+    np.testing.assert_allclose(gg.evaluate(gg.derive(gg.sum(y))[x], x=at), at % 3 + at + 1)

@@ -43,7 +43,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 def _softplus(x: Any) -> Any:
-    return np.where(np.real(x) >= 0, x, 0 * _falling(x)) + np.log1p(np.exp(_falling(x)))
+    return np.where(np.real(x) >= 0, x, 0) + np.log1p(np.exp(_falling(x)))
 
 
 def _sigmoid_definition(x: Any) -> Any:

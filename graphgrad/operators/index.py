@@ -121,7 +121,7 @@ def _take_rule(g: Any, x: Any, i: Any, y: Any, axis: int) -> Any:
     pullback=(_take_rule, None),
     definition=lambda x, i, axis: gather(x, inside(i, x.shape[axis]), axis),
     kind="linear",
-    text="{x:>}[{indices:0}]",
+    text="{x:100}[{indices:0}]",
     latex="{x:>}_{{{indices:0}}}",
     analytic=True,
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad.errors import DTypeError, ShapeError
+from graphgrad.notation import slices_text
 from graphgrad.operators.elementwise import cast
 from graphgrad.operators.rows import Inferred, Node, Tensor, axes_of, axis_of, operator
 from graphgrad.operators.shape import Telling, broadcast_to, expand_dims, reshape
@@ -104,16 +105,6 @@ def _slice_rule(g: Any, x: Any, y: Any, start: Any, stop: Any, step: Any) -> Any
     return embed(g, x.shape, start, step)
 
 
-def slices_text(start: Sequence[Dimension], stop: Sequence[Dimension], step: Sequence[int], shape: Shape) -> str:
-    """Slices as Python writes them, without trailing full ones: 0:5, :, ::2."""
-    texts = []
-    for a, b, s, d in zip(start, stop, step, shape, strict=True):
-        texts.append(f"{'' if a == 0 else a}:{'' if b == d and s == 1 else b}{'' if s == 1 else f':{s}'}")
-    while len(texts) > 1 and texts[-1] == ":":
-        texts.pop()
-    return ", ".join(texts) or "..."
-
-
 def stops_of(shape: Shape, start: Sequence[Dimension], step: Sequence[int]) -> tuple[Dimension, ...]:
     return tuple(a + d * s for a, d, s in zip(start, shape, step, strict=True))
 
@@ -137,8 +128,8 @@ def within(
     pullback=_slice_rule,
     kind="view",
     numpy=lambda s: "{x}[" + slices_text(**s.attributes, shape=s.shapes[0]) + "]",
-    text="{x:>}[{start}:{stop}:{step}]",
-    latex=r"{x:>}_{{{start}:{stop}:{step}}}",
+    text="{x:100}[{slices}]",
+    latex="{x:>}_{{[{slices}]}}",
     requires=lambda node, x: within(
         f"x[{slices_text(node['start'], node['stop'], node['step'], x.shape)}] of shape {show(x.shape)}",
         x.shape, node.shape, node["start"], node["step"],

@@ -1,0 +1,614 @@
+"""Calls of compiled functions: mistakes, threads, copies, sizes, state, memory."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphgrad as gg
+from graphgrad.codegen.loader import WORKSPACES
+from graphgrad.errors import CallError, GraphgradError
+
+
+def linear(**kwargs: Any) -> Any:
+    """x @ w + b over a batch of N, with an input of integers beside it."""
+    g = gg.Graph()
+    x, i = g.input("x", ("N", 3)), g.input("i", ("N",), "int64")
+    w, b = g.parameter("w", (3,)), g.parameter("b")
+    return gg.compile([x @ w + b, i + 1], **kwargs)
+
+
+def good(n: int = 2) -> dict[str, Any]:
+    return {"x": np.arange(3.0 * n).reshape(n, 3), "i": np.arange(n), "w": np.array([1.0, 2.0, 3.0]), "b": np.array(0.5)}
+
+
+def counter() -> Any:
+    """Adds its argument to a total that it keeps, and counts its calls."""
+    g = gg.Graph()
+    x, total, k = g.input("x", (3,)), g.state("total", (3,)), g.state("k", (), "int64", weak=True)
+    return gg.compile([total + x], updates={total: total + x, k: k + 1})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The caller's mistakes
+# ---------------------------------------------------------------------------------------------------------------------
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"x": None}, "x is object, but float64 was declared"),
+    ({"w": ...}, "no value was given for w; the function takes x, i, w, b"),
+    ({"w": ..., "b": ..., "W": 1.0}, "no value was given for w, b; the function takes x, i, w, b; W is not one of its arguments"),
+    ({"v": 1.0, "a": 2.0}, "a is not an argument of the function; it takes x, i, w, b"),
+    ({"x": np.ones((2, 4))}, "x has shape (2, 4), but (N, 3) was declared: axis 1 is 4 where 3 is wanted"),
+    ({"x": np.ones(3)}, "x has shape (3,), but 2 dimensions were declared: (N, 3)"),
+    ({"b": np.ones(1)}, "b has shape (1,), but 0 dimensions were declared: ()"),
+    ({"i": np.arange(5)}, "i has shape (5,), but (N,) was declared: axis 0 is 5 where N with N = 2 is wanted"),
+    ({"x": np.ones((2, 3), complex)}, "x is complex128, but float64 was declared"),
+    ({"i": np.ones(2)}, "i is float64, but int64 was declared; i.astype('int64') would fit"),
+    ({"i": [0.5, 1.5]}, "i is float64, but int64 was declared"),
+    ({"i": np.array([1, 2], np.uint64)}, "i is uint64, but int64 was declared; i.astype('int64') would fit"),
+    ({"x": np.ones((2, 3), np.longdouble)}, "x is longdouble, but float64 was declared; x.astype('float64') would fit"),
+    ({"x": [[1.0, 2.0], [3.0]]}, "x is no array: its rows have different lengths"),
+    ({"x": "text"}, "x is str128, but float64 was declared"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), MISTAKES, ids=[m[:40] for _, m in MISTAKES])
+@pytest.mark.parametrize("called_before", [False, True])
+def test_a_mistake_is_told(change: dict[str, Any], message: str, called_before: bool) -> None:
+    f = linear()
+    if called_before:
+        f(**good())
+    given = {name: value for name, value in {**good(), **change}.items() if value is not ...}
+    with pytest.raises(CallError) as told:
+        f(**given)
+    if "longdouble" in message:
+        message = message.replace("longdouble", np.dtype(np.longdouble).name)
+    assert str(told.value) == message
+    assert told.value.__cause__ is None
+    assert told.value.__suppress_context__ or told.value.__context__ is None
+    np.testing.assert_allclose(f(**good())[0], [8.5, 26.5])  # and nothing is broken
+
+
+def test_a_tensor_is_no_array() -> None:
+    f = linear()
+    with pytest.raises(CallError) as told:
+        f(**{**good(), "x": f.program.graph["x"]})
+    assert str(told.value) == "x was given a Tensor; a call takes arrays of numbers"
+
+
+def test_what_a_function_has_no_use_for_is_let_be() -> None:
+    """A call may give all leaves of the graph, as `evaluate` takes them, whatever is left of them."""
+    g = gg.Graph()
+    x, b, c = g.input("x", ("N", 3)), g.parameter("b", (3,)), g.parameter("c", (3,))
+    d = gg.derive(gg.sum(x * 2 + b) + gg.sum(c))
+    outputs = [d[b], gg.size(x), x - x]
+    f = gg.compile(outputs)
+    given = {"x": np.ones((5, 3)), "b": np.ones(3), "c": np.ones(3)}
+    for found, wanted in zip(f(**given), gg.evaluate(outputs, **given), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(f(x=np.ones((4, 3)))[0], [4.0, 4, 4])
+    with pytest.raises(CallError, match=r"^z is not an argument of the function; it takes x$"):
+        f(**given, z=1.0)
+
+
+def test_a_size_that_only_an_unused_leaf_tells() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N", 2))
+    f = gg.compile([1.0 / gg.size(x, 0), gg.broadcast_to(g.constant(1.0), ("N", 2))])
+    for n in (3, 5):
+        found = f(x=np.zeros((n, 2)))
+        assert (float(found[0]), found[1].shape) == (1 / n, (n, 2))
+    with pytest.raises(CallError, match=r"^no value was given for x; the function takes x$"):
+        f()
+
+
+def test_what_slices_take_for_granted_is_held_against_each_size() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N",))
+    f = gg.compile([x[2:]])
+    assert f(x=np.arange(4.0))[0].tolist() == [2, 3]
+    with pytest.raises(CallError, match=r"needs N >= 2, but N = 1"):
+        f(x=np.arange(1.0))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "updates", "message"),
+    [
+        (lambda g: [], lambda g: {}, "compile was given nothing to compute: no outputs and no updates"),
+        (lambda g: [1.0], lambda g: {}, "compile takes tensors, but float was given"),
+        (lambda g: [g["x"]], lambda g: {g["w"]: 0.0}, "compile takes tensors, but float was given"),
+        (lambda g: [g["x"], gg.Graph().input("x")], lambda g: {}, "compile was given tensors of two graphs; outputs and updates are of one"),
+        (lambda g: [], lambda g: {g["x"]: g["x"]}, "updates replace parameters and states, but x is input"),
+        (lambda g: [], lambda g: {g["w"]: g["x"]}, "the update of w of shape (3,) has shape (N, 3)"),
+        (
+            lambda g: [],
+            lambda g: {g["n"]: g["n"] * 0.5},
+            "the update of n of dtype int64 has dtype float64; gg.cast(..., 'int64') says that a loss is meant",
+        ),
+    ],
+)
+def test_mistakes_of_compile(outputs: Callable[..., Any], updates: Callable[..., Any], message: str) -> None:
+    g = gg.Graph()
+    g.input("x", ("N", 3)), g.parameter("w", (3,)), g.state("n", (3,), "int64")
+    with pytest.raises(GraphgradError) as told:
+        gg.compile(outputs(g), updates(g))
+    assert str(told.value).splitlines()[0] == message
+
+
+def test_an_unknown_target() -> None:
+    g = gg.Graph()
+    with pytest.raises(GraphgradError, match=r"^target 'cobol' does not exist; there is: numpy$"):
+        gg.compile([g.constant(1.0)], target="cobol")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a call takes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def arrays_of(dtype: str) -> dict[str, Any]:
+    base = np.array([[1, 2, 3], [4, 5, 6]])
+    return {
+        "list": base.tolist(),
+        "int32": base.astype(np.int32),
+        "int8": base.astype(np.int8),
+        "uint8": base.astype(np.uint8),
+        "Fortran": np.asfortranarray(base.astype(dtype)),
+        "strided": np.repeat(np.repeat(base.astype(dtype), 2, 0), 3, 1)[::2, ::3],
+        "reversed": base.astype(dtype)[::-1, ::-1][::-1, ::-1],
+        "stride 0": np.broadcast_to(base.astype(dtype)[:1], (2, 3)),
+        "other byte order": base.astype(np.dtype(dtype).newbyteorder()),
+        "another dtype object": base.astype(np.dtype(dtype, metadata={"a": 1})),
+        "matrix": base.astype(dtype).view(np.matrix),
+        "masked": np.ma.masked_array(base.astype(dtype)),
+        "float16": base.astype(np.float16),
+        "bool": base > 2,
+        "unaligned": np.frombuffer(b"\0" + base.astype(dtype).tobytes(), np.uint8)[1:].view(dtype).reshape(2, 3),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", sorted(arrays_of("float64")))
+def test_any_array_that_loses_nothing(dtype: str, kind: str) -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N", 3), dtype)
+    outputs = [x * 2, x.T @ x, gg.reshape(x, (-1,)), x[:, 1], x, gg.reshape(x.T, (-1,))]
+    f = gg.compile(outputs)
+    given = arrays_of(dtype)[kind]
+    if kind == "int32" and dtype == "float32":  # float32 cannot hold all of them
+        with pytest.raises(CallError, match=r"^x is int32, but float32 was declared; x.astype\('float32'\) would fit$"):
+            f(x=given)
+        return
+    before = np.array(given)
+    for _ in range(2):
+        for found, wanted in zip(f(x=given), gg.evaluate(outputs, x=np.asarray(given, dtype)), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+            assert found.dtype == dtype
+            assert type(found) is np.ndarray
+    np.testing.assert_array_equal(np.array(given), before)
+
+
+def test_numbers_for_rank_0_and_weak_inputs() -> None:
+    g = gg.Graph()
+    s, k, n, b = g.input("s"), g.input("k", (), weak=True), g.input("n", (), "int64", weak=True), g.input("b", (), "bool", weak=True)
+    x = g.input("x", (2,), "float32")
+    outputs = [s * 2, x * k, k + n, n // 2 if hasattr(gg.Tensor, "__floordiv__") else n * 2, gg.where(b, x, -x), k]
+    f = gg.compile(outputs)
+    for number in (1.5, np.float32(1.5), np.float64(1.5), np.array(1.5), 2, np.int32(2)):
+        given = {"s": number, "k": number, "n": 3, "b": True, "x": np.ones(2, np.float32)}
+        for found, wanted in zip(f(**given), gg.evaluate(outputs, **given), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+            assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+    assert f(**given)[1].dtype == np.float32
+
+
+def test_read_only_arrays_are_fine_and_no_argument_is_written() -> None:
+    f, given = linear(), good()
+    before = {n: np.array(a) for n, a in given.items()}
+    for array in given.values():
+        array.flags.writeable = False
+    np.testing.assert_allclose(f(**given)[0], [8.5, 26.5])
+    for name, array in before.items():
+        np.testing.assert_array_equal(given[name], array)
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_arguments_that_become_state_are_copied(copy: bool) -> None:
+    g = gg.Graph()
+    w = g.parameter("w", (2,))
+    f = gg.compile([w * 1.5], updates={w: w + 1}, copy=copy)
+    start = np.array([1.0, 2.0])
+    f(w=start)
+    f()
+    assert start.tolist() == [1, 2]
+    start[:] = 100
+    np.testing.assert_array_equal(f.state["w"], [3, 4])
+    read = f.state["w"]
+    read[:] = 7
+    np.testing.assert_array_equal(f.state["w"], [3, 4])
+
+
+def test_an_input_may_be_the_returned_array_of_the_call_before() -> None:
+    g = gg.Graph()
+    x = g.input("x", (3,))
+    f = gg.compile([gg.tanh(x) + x, x * 2])
+    x0 = np.array([0.1, 0.2, 0.3])
+    first = f(x=x0)[0].copy()
+    found = f(x=f(x=x0)[0])[0]
+    np.testing.assert_allclose(found, np.tanh(first) + first, rtol=1e-15)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a call returns
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_returned_arrays_belong_to_the_caller() -> None:
+    """Every kind of output: computed, views, arguments, constants, computed once, held, twice the same."""
+    g = gg.Graph()
+    x, w = g.input("x", ("N", 2)), g.parameter("w", (2, 2))
+    h = gg.tanh(x @ w)
+    fixed = gg.constant_like(x) if hasattr(gg, "constant_like") else gg.exp(g.constant(np.zeros(3)) * gg.size(x))
+    outputs = [h, h.T, h[0], x, x.T, g.constant(np.arange(3.0)), fixed, gg.broadcast_to(fixed, (2, 3)), w, w.T, w * 2, h, gg.size(x)]
+    f = gg.compile(outputs, updates={w: w * 2})
+    given = np.array([[0.1, 0.2], [0.3, 0.4]])
+    start = np.array([[1.0, 2], [3, 4]])
+    f.state["w"] = start
+    for k in range(3):
+        found = f(x=given)
+        wanted = gg.evaluate(outputs, x=np.array([[0.1, 0.2], [0.3, 0.4]]), w=start * 2**k)
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+        for a in found:
+            assert a.flags.writeable
+            assert a.flags.owndata
+            a[...] = 1e9
+    assert given.tolist() == [[0.1, 0.2], [0.3, 0.4]]
+
+
+def test_later_calls_change_nothing_that_was_returned() -> None:
+    f = linear()
+    first = f(**good())
+    kept = [a.copy() for a in first]
+    for n in (2, 3, 2):
+        f(**{**good(n), "x": np.full((n, 3), 9.0)})
+    for a, b in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_without_copies_the_memory_is_the_functions() -> None:
+    f = linear(copy=False)
+    first, second = f(**good())[0], f(**{**good(), "b": np.array(1.5)})[0]
+    assert np.shares_memory(first, second)
+    np.testing.assert_allclose(second, [9.5, 27.5])
+
+
+def test_an_output_of_what_is_replaced_is_its_old_value() -> None:
+    g = gg.Graph()
+    w, k, x = g.parameter("w", (2, 2)), g.state("k", (), "int64", weak=True), g.input("x", (2, 2))
+    outputs = [w, w.T, w[0], gg.reshape(w, (4,)), k, x, w + k]
+    for copy in (True, False):
+        f = gg.compile(outputs, updates={w: w @ w, k: k + 1}, copy=copy)
+        now, times = np.array([[1.0, 1], [0, 1]]), 0
+        f.state["w"] = now
+        for _ in range(3):
+            found = f(x=np.zeros((2, 2)))
+            for a, b in zip(found, gg.evaluate(outputs, w=now, k=times, x=np.zeros((2, 2))), strict=True):
+                np.testing.assert_array_equal(a, b)
+            now, times = now @ now, times + 1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sizes
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_any_batch_size_in_any_order() -> None:
+    f = linear()
+    for n in (2, 1, 100, 0, 2, 1000, 3, 0, 50_000, 2):
+        given = good(n)
+        found = f(**given)
+        np.testing.assert_allclose(found[0], given["x"] @ given["w"] + 0.5)
+        np.testing.assert_array_equal(found[1], given["i"] + 1)
+
+
+def test_nothing_in_a_batch() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N", 3)), g.parameter("w", (3, 2))
+    h = gg.tanh(x @ w)
+    loss = gg.sum(h * h)
+    d = gg.derive(loss)
+    f = gg.compile([h, loss, d[w], gg.sum(h, 1), x.T, h[:, ::-1]], updates={w: w - d[w]})
+    found = f(x=np.zeros((0, 3)), w=np.ones((3, 2)))
+    assert [a.shape for a in found] == [(0, 2), (), (3, 2), (0,), (3, 0), (0, 2)]
+    assert float(found[1]) == 0
+    assert not found[2].any()
+    np.testing.assert_array_equal(f.state["w"], np.ones((3, 2)))
+
+
+def test_the_least_recently_used_workspace_goes() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N",))
+    f = gg.compile([gg.tanh(x)])
+    sizes = list(range(1, WORKSPACES + 1))
+    for n in sizes:
+        f(x=np.zeros(n))
+    f(x=np.zeros(1))  # used again
+    f(x=np.zeros(100))
+    kept = [shapes[0][0] for shapes in f._idle]
+    assert kept == [*sizes[2:], 1, 100]
+    for n in range(200, 250):
+        f(x=np.zeros(n))
+    assert len(f._idle) == WORKSPACES
+    assert all(len(w) == 1 for w in f._idle.values())
+
+
+def test_polynomials_of_sizes() -> None:
+    g = gg.Graph()
+    x, y = g.input("x", ("N", "k")), g.input("y", ("2*N + 1",))
+    z = gg.concatenate([gg.reshape(x, (-1,)), y])
+    f = gg.compile([gg.sum(z), z])
+    for n, k in ((1, 2), (3, 4), (2, 0)):
+        given = {"x": np.ones((n, k)), "y": np.full(2 * n + 1, 2.0)}
+        assert float(f(**given)[0]) == n * k + 4 * n + 2
+        assert f(**given)[1].shape == (n * k + 2 * n + 1,)
+    with pytest.raises(CallError) as told:
+        f(x=np.ones((2, 2)), y=np.ones(4))
+    assert str(told.value) == "y has shape (4,), but (2*N + 1,) was declared: axis 0 is 4 where 2*N + 1 with N = 2 is wanted"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# State
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_state_starts_at_zero_and_is_kept() -> None:
+    f = counter()
+    for k in range(1, 4):
+        np.testing.assert_array_equal(f(x=np.ones(3))[0], [k, k, k])
+    assert f.state["k"] == 3
+    assert sorted(f.state) == ["k", "total"]
+    assert len(f.state) == 2
+    assert {name: a.dtype.name for name, a in f.state.items()} == {"k": "int64", "total": "float64"}
+
+
+def test_state_may_be_given_in_any_order_and_at_any_call() -> None:
+    f = counter()
+    x = np.ones(3)
+    np.testing.assert_array_equal(f(total=[1, 2, 3], x=x, k=5)[0], [2, 3, 4])
+    np.testing.assert_array_equal(f(x=x)[0], [3, 4, 5])
+    np.testing.assert_array_equal(f(k=0, x=x, total=np.zeros(3, np.float32))[0], x)
+    assert f.state["k"] == 1
+    f.state["total"] = [7, 7, 7]
+    np.testing.assert_array_equal(f(x=x)[0], [8, 8, 8])
+
+
+def test_mistakes_with_state() -> None:
+    g = gg.Graph()
+    w, m, x = g.parameter("w", (3,)), g.state("m", ("N",)), g.input("x", ("N", 3))
+    f = gg.compile([x @ w + m], updates={w: w * 2, m: m + 1})
+    told: dict[str, Callable[[], Any]] = {
+        "no value was given yet for w: pass w=... once, or set state['w']": lambda: f(x=np.ones((2, 3))),
+        "w has no value yet": lambda: f.state["w"],
+        "the function holds no q; it holds w, m": lambda: f.state["q"],
+        "w has shape (2,), but (3,) was declared: axis 0 is 2 where 3 is wanted": lambda: f(x=np.ones((2, 3)), w=[1.0, 2.0]),
+        "w is complex128, but float64 was declared": lambda: f.state.__setitem__("w", np.ones(3, complex)),
+        "the function holds no x; it holds w, m": lambda: f.state.__setitem__("x", 1.0),
+        "q is not an argument of the function; it takes x, w, m": lambda: f(x=np.ones((2, 3)), w=np.ones(3), q=1),
+    }
+    for message, call in told.items():
+        with pytest.raises(CallError) as error:
+            call()
+        assert str(error.value) == message
+    with pytest.raises(CallError, match="has no value yet"):
+        f.state["w"]  # nothing of the call with q was taken
+    np.testing.assert_array_equal(f(x=np.ones((2, 3)), w=np.ones(3))[0], [3, 3])
+    with pytest.raises(CallError) as error:
+        f(x=np.ones((4, 3)))
+    assert str(error.value) == "m has shape (2,), but (N,) was declared: axis 0 is 2 where N with N = 4 is wanted"
+    np.testing.assert_array_equal(f(x=np.ones((2, 3)))[0], [7, 7])  # the call that failed changed nothing
+    np.testing.assert_array_equal(f(x=np.ones((4, 3)), m=np.zeros(4))[0], [12, 12, 12, 12])
+    np.testing.assert_array_equal(f.state["m"], [1, 1, 1, 1])
+
+
+def test_a_size_that_only_state_has() -> None:
+    g = gg.Graph()
+    m = g.state("m", ("N",))
+    f = gg.compile([gg.sum(m)], updates={m: m + 1})
+    with pytest.raises(CallError, match=r"^the size N is not known: no argument has it; set state\['m'\] to an array once$"):
+        f()
+    f.state["m"] = np.zeros(4)
+    assert [float(f()[0]) for _ in range(3)] == [0, 4, 8]
+
+
+def test_an_error_in_the_step_leaves_the_function_usable() -> None:
+    g = gg.Graph()
+    x, i, total = g.input("x", (3,)), g.input("i", (1,), "int64"), g.state("total", (1,))
+    f = gg.compile([total], updates={total: total + gg.take(x, i)})
+    f(x=[1, 2, 3], i=[1])
+    with pytest.raises(CallError, match=r"indices from 3 to 3 into an axis that is 3 long"):
+        f(x=[1, 2, 3], i=[3])
+    np.testing.assert_array_equal(f(x=[1, 2, 3], i=[-1])[0], [2])
+    np.testing.assert_array_equal(f.state["total"], [5])
+
+
+def test_one_value_for_two_and_updates_by_every_kind_of_node() -> None:
+    g = gg.Graph()
+    a, b, c, d = (g.parameter(n, (2,)) for n in "abcd")
+    h, k, x, i = g.state("h"), g.state("k", (), weak=True), g.input("x", (2,)), g.input("i", (2,), "int64")
+    new = gg.tanh(x)
+    updates = {a: new, b: new, c: x, d: g.constant(np.array([3.0, 4.0])), h: k, k: k + gg.size(x)}
+    f = gg.compile([new * a], updates=updates)
+    f(x=[0.5, 1.0], a=[1, 1], b=[1, 1], c=[1, 1], d=[1, 1])
+    f(x=[0.5, 2.0])
+    wanted = {"a": np.tanh([0.5, 2.0]), "b": np.tanh([0.5, 2.0]), "c": [0.5, 2.0], "d": [3.0, 4.0], "h": 2.0, "k": 4.0}
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(f.state[name], value)
+    f = gg.compile([], updates={a: x[::-1], b: i, c: gg.broadcast_to(k, (2,)), d: gg.broadcast_to(h, (2,))})
+    f(x=[1.0, 2.0], i=[5, 6], k=0.25, h=0.75, a=[0, 0], b=[0, 0], c=[0, 0], d=[0, 0])
+    for name, value in {"a": [2.0, 1.0], "b": [5.0, 6.0], "c": [0.25, 0.25], "d": [0.75, 0.75]}.items():
+        np.testing.assert_array_equal(f.state[name], value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Threads and memory
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def in_threads(work: Callable[[int], None], number: int = 8) -> None:
+    """Run work(0), work(1), ... at the same time, and raise what one of them raised."""
+    failures: list[BaseException] = []
+    start = threading.Barrier(number)
+
+    def run(k: int) -> None:
+        try:
+            start.wait()
+            work(k)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(number)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if failures:
+        raise failures[0]
+
+
+@pytest.mark.parametrize("copy", [True])
+def test_eight_threads_get_right_results(copy: bool) -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N", 30)), g.parameter("w", (30, 30))
+    h = x
+    for _ in range(4):
+        h = gg.tanh(h @ w)
+    f = gg.compile([h, gg.sum(h, 0)], copy=copy)
+    rng = np.random.default_rng(0)
+    w0 = rng.normal(size=(30, 30)) / 5
+    given = [rng.normal(size=(20 + k % 3, 30)) for k in range(8)]
+    wanted = [gg.evaluate([h, gg.sum(h, 0)], x=a, w=w0) for a in given]
+
+    def work(k: int) -> None:
+        for j in range(150):
+            n = (k + j) % 8
+            for a, b in zip(f(x=given[n], w=w0), wanted[n], strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12)
+
+    in_threads(work)
+    assert sum(map(len, f._idle.values())) <= 8 * 3
+
+
+def test_eight_threads_and_more_sizes_than_are_kept() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N",))
+    f = gg.compile([gg.tanh(x) * 2, gg.size(x)])
+
+    def work(k: int) -> None:
+        for j in range(200):
+            n = (k * 7 + j * 3) % (3 * WORKSPACES) + 1
+            found = f(x=np.full(n, 0.5))
+            assert found[0].shape == (n,)
+            assert int(found[1]) == n
+            assert np.all(found[0] == 2 * np.tanh(0.5))
+
+    in_threads(work)
+    f(x=np.zeros(1000))
+    assert len(f._idle) <= WORKSPACES
+
+
+def test_no_update_is_lost() -> None:
+    f = counter()
+    in_threads(lambda k: [f(x=np.full(3, 1.0)) for _ in range(400)] and None)
+    np.testing.assert_array_equal(f.state["total"], [3200.0] * 3)
+    assert f.state["k"] == 3200
+
+
+def test_state_read_while_others_write_is_whole() -> None:
+    g = gg.Graph()
+    total, x = g.state("total", (2000,)), g.input("x")
+    f = gg.compile([], updates={total: total + x})
+
+    def work(k: int) -> None:
+        for _ in range(200):
+            if k % 2:
+                f(x=1.0)
+            elif "total" in f.state and f._values:
+                assert len(set(f.state["total"].tolist())) == 1
+
+    in_threads(work)
+    assert set(f.state["total"].tolist()) == {800.0}
+
+
+def test_a_step_allocates_no_array_after_the_first_call() -> None:
+    """Every activation is over 1 MiB; what NumPy buffers for itself is smaller than 256 KiB."""
+    g = gg.Graph()
+    n, width = 2048, 96
+    x, y = g.input("x", ("N", width)), g.input("y", ("N",), "int64")
+    k = g.state("k", (), "int64", weak=True)
+    parameters = [g.parameter(f"W{i}", (width, width)) for i in range(2)] + [g.parameter(f"b{i}", (width,)) for i in range(2)]
+    h = x
+    for W, b in zip(parameters[:2], parameters[2:], strict=True):
+        h = gg.tanh(h @ W.T + b)
+    h = gg.concatenate([h[:, ::-1], gg.reshape(x.T, ("N", width))], axis=1)
+    loss = gg.mean(gg.square(gg.where(h > 0.1, h, 0.5 * h))) + gg.mean(gg.take(gg.sum(h, 1), y % 7 if hasattr(gg.Tensor, "__mod__") else y))
+    d = gg.derive(loss, parameters)
+    rate = 0.1 / (1 - 0.9 ** (k + 1))
+    f = gg.compile([loss, gg.sum(h, 0)], updates={**{p: p - rate * d[p] for p in parameters}, k: k + 1}, copy=False)
+    rng = np.random.default_rng(0)
+    given = {"x": rng.normal(size=(n, width)), "y": rng.integers(0, n, n)}
+    first = {p.name: rng.normal(size=p.shape) / 10 for p in parameters}
+    assert n * width * 8 > 2**20
+    f(**given, **first)
+    f(**given)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            f(**given)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 256 * 1024, f"{peak / 1024:.0f} KiB"
+
+
+def test_a_function_that_nobody_holds_gives_its_memory_back() -> None:
+    f = counter()
+    f(x=np.ones(3))
+    gone = weakref.ref(f)
+    gc.disable()
+    try:
+        del f
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_workspace_is_as_large_as_planned() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N", 1000))
+    f = gg.compile([gg.sum(gg.tanh(x) @ gg.transpose(gg.exp(x)))])
+    assert f.workspace_bytes(N=64) == max(2 * 64 * 8000, 64 * 8000 + 64 * 64 * 8) + 64 * 64 * 8
+    f(x=np.zeros((64, 1000)))
+    assert f._idle[((64, 1000),)][0].plan.size == f.workspace_bytes(N=64)
+
+
+def test_what_a_function_says_of_itself() -> None:
+    assert repr(linear()) == "<compiled function of x, i, w, b: 3 statements>"
+    g = gg.Graph()
+    assert repr(gg.compile([g.constant(1.0)])) == "<compiled function of nothing: 0 statements>"
+
+
+def test_call_takes_the_inputs_in_order() -> None:
+    f, given = linear(), good()
+    np.testing.assert_allclose(f.call([given[n] for n in ("x", "i", "w", "b")])[0], f(**given)[0])
+    with pytest.raises(ValueError, match="argument"):
+        f.call([given["x"]])
