@@ -66,7 +66,9 @@ def compile(
         program, where = prepare(wanted, replaced, exact=exact)
         program = assign(schedule(program))
         graph = next(iter([*wanted, *replaced])).graph
-        leaves = frozenset(n["name"] for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant")
+        leaves = frozenset(
+            n["name"] for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant"
+        )
         return Function(program, print_numpy(program), where, copy=copy, leaves=leaves)
 
 
@@ -153,7 +155,8 @@ def _check(outputs: list[Tensor], updates: dict[Tensor, Tensor]) -> None:
             ).at(leaf.graph._line())
         if not np.can_cast(value.dtype, leaf.dtype, "same_kind"):
             raise GraphgradError(
-                f"the update of {leaf.name} of dtype {leaf.dtype} has dtype {value.dtype}; gg.cast(..., {leaf.dtype!r}) says that a loss is meant"
+                f"the update of {leaf.name} of dtype {leaf.dtype} has dtype {value.dtype}; "
+                f"gg.cast(..., {leaf.dtype!r}) says that a loss is meant"
             ).at(leaf.graph._line())
 
 
@@ -280,8 +283,13 @@ class Function:
     def _workspace(self, shapes: tuple[tuple[int, ...], ...], values: Sequence[Array]) -> Workspace:
         """A workspace for sizes that were not met yet, or that other threads are using. Checks the shapes."""
         sizes = self._sizes(values)
-        if missing := [name for name, node in self._held.items() if name not in self._given and node.operator.name == "parameter"]:
-            raise CallError(f"no value was given yet for {', '.join(missing)}: pass {missing[0]}=... once, or set state[{missing[0]!r}]")
+        if missing := [
+            name for name, node in self._held.items() if name not in self._given and node.operator.name == "parameter"
+        ]:
+            raise CallError(
+                f"no value was given yet for {', '.join(missing)}: "
+                f"pass {missing[0]}=... once, or set state[{missing[0]!r}]"
+            )
         for name, node in self._held.items():
             self._hold(name, node, sizes)
         while len(self._idle) >= WORKSPACES and shapes not in self._idle:
@@ -291,12 +299,18 @@ class Function:
 
     def _sizes(self, values: Sequence[Array]) -> dict[str, int]:
         leaves = [(n["name"], n.shape, v.shape) for n, v in zip(self._inputs, values, strict=True)]
-        held = [(name, node.shape, self._values[name].shape) for name, node in self._held.items() if name in self._values]
+        held = [
+            (name, node.shape, self._values[name].shape) for name, node in self._held.items() if name in self._values
+        ]
         sizes = solve_sizes(leaves + held)
         program = self.program
         if unknown := [name for name in self._printed.sizes if name not in sizes]:
-            whose = next(node["name"] for node in self._held.values() if any(unknown[0] in size_names(d) for d in node.shape))
-            raise CallError(f"the size {unknown[0]} is not known: no argument has it; set state[{whose!r}] to an array once")
+            whose = next(
+                node["name"] for node in self._held.values() if any(unknown[0] in size_names(d) for d in node.shape)
+            )
+            raise CallError(
+                f"the size {unknown[0]} is not known: no argument has it; set state[{whose!r}] to an array once"
+            )
         check_sizes(program.graph, [*program.prologue, *program.step], sizes)
         return sizes
 
@@ -314,7 +328,9 @@ class Function:
         unknown = sorted(arrays.keys() - set(self._names) - self._held.keys() - self._leaves)
         missing = [n for n in self._names if n not in arrays]
         told = f"; {', '.join(unknown)} is not one of its arguments" if unknown else ""
-        return CallError(f"no value was given for {', '.join(missing)}; the function takes {', '.join(self._names)}{told}")
+        return CallError(
+            f"no value was given for {', '.join(missing)}; the function takes {', '.join(self._names)}{told}"
+        )
 
     def _set_held(self, arrays: Mapping[str, Any]) -> None:
         extra = sorted(arrays.keys() - set(self._names) - (self._leaves - self._held.keys()))
@@ -336,7 +352,9 @@ class Function:
             return error
         graph = self.program.graph
         lines = graph.lines.get(node, ())
-        return CallError(f"{graph.label(node)} = {graph.nodes[node].operator.name}: {error}").at(lines[0] if lines else None)
+        return CallError(f"{graph.label(node)} = {graph.nodes[node].operator.name}: {error}").at(
+            lines[0] if lines else None
+        )
 
 
 class Workspace:

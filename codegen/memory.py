@@ -36,7 +36,11 @@ def assign(program: Program) -> Program:
         if id in placed:
             owner = placed[id][0]
         else:
-            owner = storage_of.get(id, id) if program.node(id).operator.kind == "pack" else _overwritten(program, id, position, last, storage_of, placed, dies)
+            owner = (
+                storage_of.get(id, id)
+                if program.node(id).operator.kind == "pack"
+                else _overwritten(program, id, position, last, storage_of, placed, dies)
+            )
         storage_of[id] = owner
         born.setdefault(owner, position)
         dies[owner] = max(dies.get(owner, position), last.get(id, position))
@@ -107,7 +111,7 @@ def updates_in_place(
 
 
 def may_overwrite(program: Program, id: int, operand: int) -> bool:
-    """Whether a statement may write its result over an operand that it reads: element by element, nothing else aliased."""
+    """Whether a statement may write its result over an operand: it goes element by element, and nothing else is aliased."""
     node, source = program.node(id), program.node(operand)
     if node.operator.kind != "elementwise" or not isinstance(node.operator.numpy, str):
         return False
@@ -153,9 +157,10 @@ class Plan:
 
 
 def plan(program: Program, sizes: Sizes) -> Plan:
-    """Offsets such that storages whose lifetimes meet do not overlap; the better of two packings where both are cheap."""
+    """Offsets such that storages whose lifetimes meet do not overlap; the better of two packings where both are quick."""
     spans = [
-        (owner, -(-size_of(s.size, sizes) // ALIGNMENT) * ALIGNMENT, s.born, s.dies) for owner, s in program.storages.items()
+        (owner, -(-size_of(s.size, sizes) // ALIGNMENT) * ALIGNMENT, s.born, s.dies)
+        for owner, s in program.storages.items()
     ]
     plans = [by_time(spans)]
     if len(spans) <= 400:
@@ -173,7 +178,10 @@ def by_time(spans: list[Span]) -> Plan:
     starts: dict[int, int] = {}  # start -> size, of the gaps
     ends: dict[int, int] = {}  # end -> start, of the gaps
     top = 0
-    events = sorted([(born, 1, owner, size) for owner, size, born, _ in spans] + [(dies, 2, owner, size) for owner, size, _, dies in spans])
+    events = sorted(
+        [(born, 1, owner, size) for owner, size, born, _ in spans]
+        + [(dies, 2, owner, size) for owner, size, _, dies in spans]
+    )
 
     def add(start: int, size: int) -> None:
         if start in ends:  # a gap ends where this one begins

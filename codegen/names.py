@@ -6,13 +6,19 @@ import keyword
 import re
 import unicodedata
 
-RESERVED = frozenset(("np", "step", "arguments", "prepare", "workspace", "N_", "True", "False", "None", "print", "float", "int", "len", "range", "tuple"))
+#: Words of Python and of the generated frame that statements use.
+RESERVED = frozenset(
+    "np step arguments prepare workspace N_ True False None print float int len range tuple slice IndexError".split()
+)
 
 #: Greek letters by their names, as a program writes them.
 _GREEK = dict(
     zip(
         "αβγδεζηθικλμνξπρστυφχψω",
-        "alpha beta gamma delta eps zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega".split(),
+        (
+            "alpha beta gamma delta eps zeta eta theta iota kappa lambda mu nu xi "
+            "pi rho sigma tau upsilon phi chi psi omega"
+        ).split(),
         strict=True,
     )
 )
@@ -29,7 +35,7 @@ class Names:
         self._taken = set(reserved)
 
     def take(self, wish: str) -> str:
-        """An identifier as close to the wish as can be. Any text is safe: nothing of it but letters and digits survives."""
+        """An identifier close to the wish. Any text is safe: nothing of it but letters and digits survives."""
         name = base = identifier(wish)
         if _PIECE.fullmatch(base):
             name = base = f"{base}_"

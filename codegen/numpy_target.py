@@ -96,7 +96,9 @@ class _Printer:
         out.sizes = sorted({name for n in self.graph.nodes for d in n.shape for name in size_names(d)})
         for size in out.sizes:
             if self.taken.take(size) != size:
-                raise GraphgradError(f"{size!r} cannot name a size: it is not an identifier, or a word that generated code uses")
+                raise GraphgradError(
+                    f"{size!r} cannot name a size: it is not an identifier, or a word that generated code uses"
+                )
         self._name_leaves()
         self._name_calls()
         for id in program.prologue:
@@ -212,14 +214,22 @@ class _Printer:
         if callable(spelling):
             inputs = [self.graph.nodes[i] for i in node.inputs]
             spelling = spelling(
-                Call(node.shape, tuple(n.shape for n in inputs), node.dtype, tuple(n.dtype for n in inputs), dict(node.attributes))
+                Call(
+                    node.shape,
+                    tuple(n.shape for n in inputs),
+                    node.dtype,
+                    tuple(n.dtype for n in inputs),
+                    dict(node.attributes),
+                )
             )
         if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
             spelling = "np.copyto({out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + "), {x})"
-        elif node.operator.kind == "view" and self.program.roles[node.id] == "call":  # of a number: there is no memory to show
+        elif (
+            node.operator.kind == "view" and self.program.roles[node.id] == "call"
+        ):  # of a number: there is no memory to show
             spelling = "np.copyto({out}, " + str(spelling) + ")"
         templates = (spelling,) if isinstance(spelling, str) else tuple(spelling)
-        if node.operator.kind == "elementwise" and node.dtype in FLOATS and all([self.graph.nodes[i].dtype == "bool" for i in node.inputs]):
+        if node.operator.kind == "elementwise" and node.dtype in FLOATS and self._of_bools(node):
             # NumPy alone would compute exp(True) in float16.
             templates = tuple(re.sub(r"^(np\..*out=\{out\})\)$", r"\1, dtype=np.float64)", t) for t in templates)
         return templates
@@ -238,10 +248,13 @@ class _Printer:
             bare = self.bare[template] = self._bare(template)
         return fill_plain(bare, values)
 
+    def _of_bools(self, node: Node) -> bool:
+        return all(self.graph.nodes[i].dtype == "bool" for i in node.inputs)
+
     def _operands(self, node: Node) -> list[str]:
         """The operands' names. Weak ones enter as numbers of the dtype that all are promoted to."""
         nodes, names = self.graph.nodes, self.out.names
-        if not any([nodes[i].weak for i in node.inputs]):
+        if not any(nodes[i].weak for i in node.inputs):
             return [names[i] for i in node.inputs]
         dtype = operand_dtype(self.graph, node)
         op = node.operator
@@ -249,7 +262,8 @@ class _Printer:
         own = op.kind not in ("elementwise", "pack") and not op.variadic and dtype in FLOATS
         conditions = op.operands[:1] == ("condition",)
         return [
-            self._operand(i, nodes[i].dtype if own or (conditions and k == 0) else dtype) for k, i in enumerate(node.inputs)
+            self._operand(i, nodes[i].dtype if own or (conditions and k == 0) else dtype)
+            for k, i in enumerate(node.inputs)
         ]
 
     def _operand(self, id: int, dtype: str) -> str:
@@ -283,7 +297,9 @@ class _Printer:
             return
         if node.operator.kind == "size":
             dim = node["dim"]
-            self.scalars[id] = Piece(code(dim), 100 if code(dim).isalnum() or code(dim).isidentifier() else 10)  # M*N + 1 is no atom
+            self.scalars[id] = Piece(
+                code(dim), 100 if code(dim).isalnum() or code(dim).isidentifier() else 10
+            )  # M*N + 1 is no atom
             return
         op = node.operator
         pieces = {n: self._as_scalar(i) for n, i in zip(op.operands, node.inputs, strict=True)}
@@ -317,8 +333,9 @@ class _Printer:
         for i in node.inputs:
             base = self.program.base(i)
             size = count(self.graph.nodes[i].shape)
-            if self.program.placed.get(base) != (id, position) or self.program.roles[i] == "view" and not self._whole(i):
-                where = f"{self.out.names[id]}[{code(position)}:{code(position + size)}].reshape({code(self.graph.nodes[i].shape)})"
+            if self.program.placed.get(base) != (id, position) or not self._whole(i):
+                part = f"{self.out.names[id]}[{code(position)}:{code(position + size)}]"
+                where = f"{part}.reshape({code(self.graph.nodes[i].shape)})"
                 lines.append(self._bare(f"np.copyto({where}, {self._operand(i, node.dtype)})"))
             position = position + size
         if lines:

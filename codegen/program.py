@@ -156,7 +156,7 @@ def per_call_views(program: Program) -> set[int]:
 
 
 def flops(program: Program) -> Dimension:
-    """Floating-point operations of one step: 2·m·n·k for a product, one for each element written or reduced otherwise."""
+    """Floating-point operations of one step: 2·m·n·k for a product, else one for each element written or reduced."""
     total: Dimension = 0
     for id in program.step:
         node = program.node(id)

@@ -35,7 +35,7 @@ def _bytes(program: Program, id: int) -> int:
 
 @lru_cache(maxsize=1024)
 def _nominal(size: Dimension) -> int:
-    return size_of(size, {name: NOMINAL for name in size_names(size)})
+    return size_of(size, dict.fromkeys(size_names(size), NOMINAL))
 
 
 def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:
@@ -67,7 +67,7 @@ def greedy(
     weights: Mapping[int, int],
     reads: Mapping[int, Sequence[int]],
 ) -> list[int]:
-    """Of the statements that can run, always the one after which the least memory is live; the lowest id among equals."""
+    """Of the statements that can run, always the one that leaves the least memory live; the lowest id among equals."""
     known = set(units)
     uses: dict[int, int] = {}
     after: dict[int, list[int]] = {i: [] for i in units}

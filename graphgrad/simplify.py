@@ -181,6 +181,8 @@ def bare(x: Tensor) -> Tensor:
     """What broadcasting, and dimensions of 1 around a number, were put around."""
     while is_op(x, "broadcast_to") or (is_op(x, "reshape") and not source(x).shape):
         x = source(x)
+    if is_op(x, "constant") and x.shape and all(d == 1 for d in x.shape):  # [1.0], which such a reshape has folded to
+        return x.graph.constant(x.node["value"].array.reshape(()))
     return x
 
 

@@ -1,8 +1,8 @@
-"""Random graphs for tests: every operator of the registry that fits, views, reuse, several outputs, updates, two batch sizes.
+"""Random graphs for tests: all operators of the registry that fit, views, reuse, several outputs, updates, two batches.
 
 `cases()` draws a `Case`. While it grows, each new node is evaluated for every feed, and left out again where its values
-leave the range in which two orders of rounding can be compared: magnitudes over 1e3, NaN, and points where a tiny change
-of the operands changes the result by much (a comparison of equal numbers, a step of `floor`).
+leave the range in which two orders of rounding can be compared: magnitudes over 1e3, NaN, and points where a tiny
+change of the operands changes the result by much (a comparison of equal numbers, a step of `floor`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import hypothesis.strategies as st
@@ -56,9 +57,14 @@ class Probe:
                 if not np.all(np.abs(value) <= LARGEST):  # folded from others
                     return False
             else:
-                value = self.feed.get(node["name"], np.zeros(tuple(size_of(d, self.sizes) for d in node.shape), node.dtype))
+                value = self.feed.get(
+                    node["name"], np.zeros(tuple(size_of(d, self.sizes) for d in node.shape), node.dtype)
+                )
             rough = node.dtype == "float32"
-            self.values[id], self.shadows[id] = value, value if node.operator.name == "constant" else self.shaken(value, rough)
+            self.values[id], self.shadows[id] = (
+                value,
+                value if node.operator.name == "constant" else self.shaken(value, rough),
+            )
             self.rough |= {id} if rough else set()
             return True
         if any(i not in self.values for i in node.inputs):
@@ -72,7 +78,11 @@ class Probe:
                 shadow = self.apply(node, [self.shadows[i] for i in node.inputs])
                 if not (np.all(np.isfinite(value)) and np.max(np.abs(value), initial=0) <= LARGEST):
                     return False
-                around = [] if node.operator.kind == "view" else [self.nearby(node, sign * (1e-3 if rough else 1e-7)) for sign in (1, -1)]
+                around = (
+                    []
+                    if node.operator.kind == "view"
+                    else [self.nearby(node, sign * (1e-3 if rough else 1e-7)) for sign in (1, -1)]
+                )
             except (gg.GraphgradError, IndexError, ValueError, ZeroDivisionError, OverflowError):
                 return False
         largest = max(1.0, float(np.max(np.abs(value), initial=0)))
@@ -83,6 +93,10 @@ class Probe:
         self.values[id], self.shadows[id] = value, self.shaken(shadow, rough)
         self.rough |= {id} if rough else set()
         return True
+
+    def fits_all(self, ids: Sequence[int]) -> bool:
+        """The same for several, in topological order."""
+        return all(map(self.fits, ids))
 
     def apply(self, node: gg.Node, operands: Sequence[Any]) -> Any:
         return apply_reference(node, operands, self.graph, self.sizes)
@@ -102,7 +116,9 @@ class Probe:
         if array.dtype.kind != "f":
             return value
         size = 1e-6 if rough else 1e-14
-        return (array + size * max(1.0, float(np.max(np.abs(array), initial=0))) * self.noise.uniform(-1, 1, array.shape)).astype(array.dtype)
+        return (
+            array + size * max(1.0, float(np.max(np.abs(array), initial=0))) * self.noise.uniform(-1, 1, array.shape)
+        ).astype(array.dtype)
 
     def largest(self) -> float:
         return max([1.0] + [float(np.max(np.abs(v), initial=0)) for v in self.values.values()])
@@ -139,8 +155,13 @@ class Case:
         lines = []
         for n in self.graph.nodes:
             attributes = "".join(f", {k}={v!r}" for k, v in n.attributes)
-            lines.append(f"v{n.id} = {n.operator.name}({', '.join(f'v{i}' for i in n.inputs)}{attributes})  # {show(n.shape)} {n.dtype}{' weak' * n.weak}")
-        lines.append(f"outputs {[t.id for t in self.outputs]}, updates {({a.id: b.id for a, b in self.updates.items()})}")
+            lines.append(
+                f"v{n.id} = {n.operator.name}({', '.join(f'v{i}' for i in n.inputs)}{attributes})"
+                f"  # {show(n.shape)} {n.dtype}{' weak' * n.weak}"
+            )
+        lines.append(
+            f"outputs {[t.id for t in self.outputs]}, updates { ({a.id: b.id for a, b in self.updates.items()}) }"
+        )
         return "\n".join([*lines, f"sizes {[p.sizes for p in self.probes]}"])
 
 
@@ -172,7 +193,7 @@ class Builder:
         """The tensor joins the pool if it, and all that came with it, fits every feed."""
         known = {t.id for t in self.pool}
         needed = self.graph.ancestors([tensor.id])
-        if tensor.id not in known and all(all([probe.fits(i) for i in needed]) for probe in self.probes):
+        if tensor.id not in known and all(probe.fits_all(needed) for probe in self.probes):
             self.pool.append(tensor)
         return tensor
 
@@ -193,7 +214,13 @@ class Builder:
 
     def step(self) -> None:
         """One more node, or a few; none where what was drawn does not fit."""
-        steps = [self.elementwise] * 6 + [self.other] * 4 + [self.view] * 3 + [self.product] * 2 + [self.index, self.weak, self.retype, self.joined]
+        steps = (
+            [self.elementwise] * 6
+            + [self.other] * 4
+            + [self.view] * 3
+            + [self.product] * 2
+            + [self.index, self.weak, self.retype, self.joined]
+        )
         with np.errstate(all="ignore"):
             try:
                 made = self.draw(st.sampled_from(steps))()
@@ -208,13 +235,14 @@ class Builder:
         first: gg.Tensor | None = None
         operands = []
         for name in row.operands:
-            shape = None if first is None else first.shape
-            t = self.pick(lambda t: t.dtype == SPECIAL.get(name, t.dtype) and (shape is None or broadcast(shape, t.shape) is not None))  # noqa: B023
+            t = self.pick(partial(beside, first, SPECIAL.get(name)))
             if t is None:
                 return None
             first = t if first is None or len(t.shape) > len(first.shape) else first
             operands.append(self.inside(t, *row.domain[name]) if name in row.domain else t)
-        return built(row, operands, {k: self.draw(st.sampled_from([0.5, 1.5])) for k, v in row.defaults.items() if v is REQUIRED})
+        return built(
+            row, operands, {k: self.draw(st.sampled_from([0.5, 1.5])) for k, v in row.defaults.items() if v is REQUIRED}
+        )
 
     def inside(self, t: gg.Tensor, low: float, high: float) -> gg.Tensor:
         """The tensor itself where its values lie in the domain, else a smooth map of it into it."""
@@ -231,7 +259,11 @@ class Builder:
             return self.joined()
         operands = [first if row.operands[0] not in SPECIAL else self.integers(3)]
         for name in row.operands[1:]:
-            t = self.integers(3) if SPECIAL.get(name) == "int64" else self.pick(lambda t: t.dtype in FLOATS and t.shape == first.shape)
+            t = (
+                self.integers(3)
+                if SPECIAL.get(name) == "int64"
+                else self.pick(lambda t: t.dtype in FLOATS and t.shape == first.shape)
+            )
             if t is None:
                 return None
             operands.append(t)
@@ -253,7 +285,11 @@ class Builder:
 
     def integers(self, below: int) -> gg.Tensor:
         shape = self.draw(st.sampled_from([(), (2,), (2, 2), ("N",)]))
-        return self.leaf("input", shape, "int64") % below if hasattr(gg.Tensor, "__mod__") else self.leaf("input", shape, "int64")
+        return (
+            self.leaf("input", shape, "int64") % below
+            if hasattr(gg.Tensor, "__mod__")
+            else self.leaf("input", shape, "int64")
+        )
 
     def view(self) -> gg.Tensor | None:
         t = self.pick()
@@ -274,7 +310,9 @@ class Builder:
         t = self.pick(lambda t: len(t.shape) > 0)
         if t is None:
             return None
-        one = st.sampled_from([0, -1, slice(None), slice(1, None), slice(None, -1), slice(None, None, -1), slice(0, None, 2), None, ...])
+        one = st.sampled_from(
+            [0, -1, slice(None), slice(1, None), slice(None, -1), slice(None, None, -1), slice(0, None, 2), None, ...]
+        )
         key = tuple(self.draw(st.lists(one, min_size=1, max_size=len(t.shape))))
         return t[key] if key.count(Ellipsis) < 2 else None
 
@@ -282,7 +320,9 @@ class Builder:
         a = self.pick(lambda t: len(t.shape) in (1, 2, 3) and t.dtype in (*FLOATS, "int64"))
         if a is None:
             return None
-        b = self.pick(lambda t: t.dtype in FLOATS and len(t.shape) > 0 and t.shape[max(len(t.shape) - 2, 0)] == a.shape[-1])
+        b = self.pick(
+            lambda t: t.dtype in FLOATS and len(t.shape) > 0 and t.shape[max(len(t.shape) - 2, 0)] == a.shape[-1]
+        )
         if b is None or self.draw(st.booleans()):
             if not isinstance(a.shape[-1], int):
                 return gg.transpose(a) @ a if len(a.shape) < 3 else None
@@ -299,12 +339,18 @@ class Builder:
             return self.leaf("input", (), self.draw(st.sampled_from(["float64", "int64"])), weak=True)
         if choice == 2 or k is None or k.dtype == "bool":
             return self.leaf("state", (), self.draw(st.sampled_from(["float64", "int64", "bool"])), weak=True)
-        return self.draw(st.sampled_from([k + 1, 0.5 * k, 1 / (1.5 + k * k), 1 - 0.9 ** (abs(k) + 1), gg.where(k > 1.5, 0.25, k), k < 2]))
+        return self.draw(
+            st.sampled_from(
+                [k + 1, 0.5 * k, 1 / (1.5 + k * k), 1 - 0.9 ** (abs(k) + 1), gg.where(k > 1.5, 0.25, k), k < 2]
+            )
+        )
 
     def retype(self) -> gg.Tensor | None:
         t = self.pick()
         assert t is not None
-        return OPERATORS["cast"](t, dtype=self.draw(st.sampled_from(["float32", "float64", "float64", "int64", "bool"])))
+        return OPERATORS["cast"](
+            t, dtype=self.draw(st.sampled_from(["float32", "float64", "float64", "int64", "bool"]))
+        )
 
     def joined(self) -> gg.Tensor | None:
         """A pack, a concatenation: rows that take a list."""
@@ -313,8 +359,17 @@ class Builder:
         if first is None:
             return None
         anything = row.kind == "pack"
-        others = [self.pick(lambda t: t.dtype == first.dtype and (anything or t.shape == first.shape)) for _ in range(self.draw(st.integers(0, 3)))]
+        others = [
+            self.pick(lambda t: t.dtype == first.dtype and (anything or t.shape == first.shape))
+            for _ in range(self.draw(st.integers(0, 3)))
+        ]
         return built(row, [[first, *[t for t in others if t is not None]]], self.attributes(row, first))
+
+
+def beside(first: gg.Tensor | None, dtype: str | None, t: gg.Tensor) -> bool:
+    """Whether t is of the dtype, and of a shape that broadcasts with the first operand's."""
+    fits = first is None or broadcast(first.shape, t.shape) is not None
+    return fits and (dtype is None or t.dtype == dtype)
 
 
 def built(row: Operator, operands: Sequence[Any], attributes: dict[str, Any]) -> gg.Tensor | None:
@@ -352,7 +407,11 @@ def cases(draw: Callable[[st.SearchStrategy[Any]], Any], max_nodes: int = 60, up
         kind = draw(st.sampled_from(["parameter", "parameter", "state", "input"]))
         shape = draw(st.sampled_from(shapes))
         fixed = shape if kind == "input" or "N" not in shape else (3,)
-        b.leaf(kind, fixed, draw(st.sampled_from(["float64"] * 6 + ["float32", "int64", "bool"])) if kind == "input" else "float64")
+        b.leaf(
+            kind,
+            fixed,
+            draw(st.sampled_from(["float64"] * 6 + ["float32", "int64", "bool"])) if kind == "input" else "float64",
+        )
     if draw(st.booleans()):
         b.pool.append(graph.constant(random_array(generator, (3,), "float64")))
         b.keep(b.pool.pop())
@@ -365,12 +424,19 @@ def cases(draw: Callable[[st.SearchStrategy[Any]], Any], max_nodes: int = 60, up
     outputs += [t for t in (b.pick() for _ in range(draw(st.integers(0, 2)))) if t is not None]
     replaced = draw_updates(b) if updates else {}
     case = Case(graph, outputs, replaced, [p.feed for p in probes], probes)
-    smooth = [t for t in b.pool if t.dtype == "float64" and not t.node.weak and not any(t.id in p.rough for p in probes)]
+    smooth = [
+        t for t in b.pool if t.dtype == "float64" and not t.node.weak and not any(t.id in p.rough for p in probes)
+    ]
     if smooth:
         top = smooth[-4:]
         case.scalar = gg.sum(top[0] * top[0]) + sum(gg.mean(gg.tanh(t)) for t in top[1:])
         needed = set(graph.ancestors([case.scalar.id]))
-        case.wrt = [t for k in ("parameter", "input") for t in graph.leaves(k) if t.dtype == "float64" and not t.node.weak and t.id in needed]
+        case.wrt = [
+            t
+            for k in ("parameter", "input")
+            for t in graph.leaves(k)
+            if t.dtype == "float64" and not t.node.weak and t.id in needed
+        ]
     return case
 
 

@@ -432,3 +432,26 @@ def test_an_operand_that_a_definition_computes_too_stays_an_operand() -> None:
     loss = scaled(x, e)
     d = gg.derive(loss, [x, e])
     np.testing.assert_allclose(gg.evaluate([d[x], d[e]], x=1.0), [2 * np.exp(2.0), np.exp(1.0)], rtol=1e-14)
+
+
+def test_slices_and_transposes_of_many_axes_are_told_as_they_are() -> None:
+    g = gg.Graph()
+    p, q, i = g.parameter("p", ("N", 3)), g.parameter("q", (2, 3, 4)), g.input("i", ("M",), "int64")
+    shown = [
+        (p[1:, ::2], "p[1:, ::2]", r"\left(p\right)_{[1:, ::2]}"),
+        (p[:-1], "p[:N - 1]", r"\left(p\right)_{[:N - 1]}"),
+        ((p + 1)[:2], "(p + 1)[:2]", r"\left(p + 1\right)_{[:2]}"),
+        (p[i], "p[i]", r"\left(p\right)_{i}"),
+        (p.T, "pᵀ", r"p^\top"),
+        (gg.transpose(q, (1, 0, 2)), "transpose(q, (1, 0, 2))", r"\operatorname{transpose}(q, (1, 0, 2))"),
+    ]
+    for t, text, latex in shown:
+        assert formula(g, t.id, {}) == text
+        assert formula(g, t.id, {}, latex=True) == latex
+
+
+def test_a_name_needs_no_parentheses_whatever_it_stands_for() -> None:
+    g = gg.Graph()
+    a, b = g.parameter("a"), g.parameter("b")
+    d = gg.derive(a - a * b)  # the adjoint of a * b is the number -1
+    assert [unicodedata.normalize("NFD", str(s)) for s in d.steps if s.rule == "multiply"] == ["a\u0304[v2] = v\u03042 * b", "b\u0304 = v\u03042 * a"]

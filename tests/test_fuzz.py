@@ -30,15 +30,22 @@ CALLS = 4
 def comparable(graph: gg.Graph, ids: list[int], feed: dict[str, Any]) -> Probe | None:
     """The values of a call, or None where they leave the range in which two orders of rounding can be compared."""
     probe = Probe(graph, feed)
-    return probe if all([probe.fits(i) for i in graph.ancestors(ids)]) else None
+    return probe if probe.fits_all(graph.ancestors(ids)) else None
 
 
 def agree(case: Case, probe: Probe, tensors: list[gg.Tensor], found: list[Any], wanted: list[Any], source: str) -> None:
     largest = probe.largest()
     for t, a, b in zip(tensors, found, wanted, strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype), f"v{t.id}: {a.dtype}{a.shape} is not {b.dtype}{b.shape}\n{case!r}\n{source}"
+        assert (a.shape, a.dtype) == (b.shape, b.dtype), (
+            f"v{t.id}: {a.dtype}{a.shape} is not {b.dtype}{b.shape}\n{case!r}\n{source}"
+        )
         tolerance = (1e-3 if t.id in probe.rough else 1e-9) * largest
         assert close(a, b, tolerance), f"v{t.id}: {a!r}\n is not {b!r}\n{case!r}\n{source}"
+
+
+def zeros(leaf: gg.Tensor) -> Any:
+    """What a state starts at."""
+    return np.zeros(leaf.shape, leaf.dtype)  # type: ignore[arg-type]
 
 
 def run(case: Case, *, copy: bool, exact: bool) -> None:
@@ -46,11 +53,9 @@ def run(case: Case, *, copy: bool, exact: bool) -> None:
     tensors = [*case.outputs, *case.updates.values()]
     ids = [t.id for t in tensors] + [t.id for t in case.updates]
     function = gg.compile(case.outputs, updates=case.updates, copy=copy, exact=exact)
-    held: dict[str, Any] = {
-        t.name: np.array(case.feeds[0].get(t.name, np.zeros(t.shape, t.dtype))) for t in case.updates  # type: ignore[arg-type]
-    }
-    needed = {case.graph.nodes[i]["name"] for i in case.graph.ancestors(ids) if case.graph.nodes[i].operator.kind == "leaf" and case.graph.nodes[i].operator.name != "constant"}
-    states = {t.name for t in case.graph.leaves("state")}
+    held = {t.name: np.array(case.feeds[0].get(t.name, zeros(t))) for t in case.updates}
+    needed = set(case.graph.ancestors(ids))
+    states = {t.name: t for t in case.graph.leaves("state") if t.id in needed}
     for k in range(CALLS):
         feed = {**case.feeds[k % 2], **held}
         probe = comparable(case.graph, ids, feed)
@@ -59,13 +64,15 @@ def run(case: Case, *, copy: bool, exact: bool) -> None:
             return
         values = evaluate_nodes(case.graph, ids, feed)
         given_now = {n: a for n, a in case.feeds[k % 2].items() if n not in held}
-        given_now |= {n: np.zeros(case.graph[n].shape, case.graph[n].dtype) for n in states & needed - held.keys()}  # type: ignore[arg-type]
+        given_now |= {n: zeros(t) for n, t in states.items() if n not in held}
         before = {n: a.copy() for n, a in given_now.items()}
         given_now |= {n: a for n, a in held.items() if k == 0 and n not in states}
         results = function(**given_now)
         agree(case, probe, case.outputs, results, [np.asarray(values[t.id]) for t in case.outputs], function.source)
         for name, array in before.items():
-            assert np.array_equal(given_now[name], array), f"the caller's {name} was written\n{case!r}\n{function.source}"
+            assert np.array_equal(given_now[name], array), (
+                f"the caller's {name} was written\n{case!r}\n{function.source}"
+            )
         for leaf, value in case.updates.items():
             held[leaf.name] = np.array(values[value.id]).astype(leaf.dtype)
         if case.updates:
@@ -110,7 +117,7 @@ def check_directions(case: Case, wrt: list[gg.Tensor]) -> None:
             return float(gg.evaluate(scalar, **{**feed, **moved}))
 
         def slope(h: float) -> float:
-            return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)  # noqa: B023
+            return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
 
         with np.errstate(all="ignore"):
             wide, narrow = slope(2e-4), slope(1e-4)

@@ -206,3 +206,12 @@ def test_the_logarithm_of_no_exponentials_is_minus_infinity() -> None:
     x = gg.Graph().input("x", (0, 3))
     with np.errstate(divide="ignore"):
         assert gg.compile(gg.log(gg.sum(gg.exp(x), axis=0)))(x=np.ones((0, 3)))[0].tolist() == [-np.inf] * 3
+
+
+@pytest.mark.parametrize("shape", [("N",), ("N", 3), (2, 3)])
+def test_the_adjoint_of_a_sum_is_no_factor(shape: tuple[int | str, ...]) -> None:
+    """The seed, which a sum spreads, is folded to [1.0] on the way: it is a 1 all the same."""
+    g = gg.Graph()
+    x, w = g.parameter("x", shape), g.input("w", shape)
+    f = gg.compile(gg.derive(gg.sum(x * gg.tanh(w)))[x])
+    assert [f.program.graph.nodes[i].operator.name for i in f.program.step] == ["tanh"]

@@ -17,7 +17,9 @@ from graphgrad.types import count, size_of
 Region = tuple[Any, int, int]  # memory, first byte, byte after the last
 
 
-def program_of(outputs: list[gg.Tensor], updates: dict[gg.Tensor, gg.Tensor] | None = None, *, exact: bool = True) -> Program:
+def program_of(
+    outputs: list[gg.Tensor], updates: dict[gg.Tensor, gg.Tensor] | None = None, *, exact: bool = True
+) -> Program:
     """What `compile` prints: the program, scheduled and with memory."""
     program, _ = prepare(outputs, updates or {}, exact=exact)
     return assign(schedule(program))
@@ -25,13 +27,14 @@ def program_of(outputs: list[gg.Tensor], updates: dict[gg.Tensor, gg.Tensor] | N
 
 @dataclass
 class Simulation:
-    """The memory of one workspace while the step runs. `run` raises AssertionError where a value is read that is gone."""
+    """The memory while the step runs. `run` raises AssertionError where a value that is gone is read."""
 
     program: Program
     sizes: dict[str, int]
     plan: Plan = field(init=False)
     memory: dict[Any, Any] = field(default_factory=dict)  # "arena" or a held leaf -> the id in each byte
-    parts: dict[int, list[tuple[Region, int]]] = field(default_factory=dict)  # of each value: where it lies, and the id there
+    #: Of each value: where it lies, and the id that stands there.
+    parts: dict[int, list[tuple[Region, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plan = plan(self.program, self.sizes)
@@ -102,9 +105,11 @@ class Simulation:
             if program.stages[base] and base in self.parts:
                 other = self.region(base)
                 if overlap(region, other):
-                    same = region == other and i == base and program.node(base).shape == node.shape and program.node(base).dtype == node.dtype
+                    source = program.node(base)
+                    same = (region, base, node.shape, node.dtype) == (other, i, source.shape, source.dtype)
                     one = node.operator.kind == "elementwise" and isinstance(node.operator.numpy, str)
-                    assert same and one, f"v{id} = {node.operator.name} writes over its operand v{i}"
+                    fine = same and one
+                    assert fine, f"v{id} = {node.operator.name} writes over its operand v{i}"
         self.write(region, id)
         self.parts[id] = [(region, id)]
 

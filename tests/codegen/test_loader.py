@@ -26,7 +26,12 @@ def linear(**kwargs: Any) -> Any:
 
 
 def good(n: int = 2) -> dict[str, Any]:
-    return {"x": np.arange(3.0 * n).reshape(n, 3), "i": np.arange(n), "w": np.array([1.0, 2.0, 3.0]), "b": np.array(0.5)}
+    return {
+        "x": np.arange(3.0 * n).reshape(n, 3),
+        "i": np.arange(n),
+        "w": np.array([1.0, 2.0, 3.0]),
+        "b": np.array(0.5),
+    }
 
 
 def counter() -> Any:
@@ -43,7 +48,10 @@ def counter() -> Any:
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"x": None}, "x is object, but float64 was declared"),
     ({"w": ...}, "no value was given for w; the function takes x, i, w, b"),
-    ({"w": ..., "b": ..., "W": 1.0}, "no value was given for w, b; the function takes x, i, w, b; W is not one of its arguments"),
+    (
+        {"w": ..., "b": ..., "W": 1.0},
+        "no value was given for w, b; the function takes x, i, w, b; W is not one of its arguments",
+    ),
     ({"v": 1.0, "a": 2.0}, "a is not an argument of the function; it takes x, i, w, b"),
     ({"x": np.ones((2, 4))}, "x has shape (2, 4), but (N, 3) was declared: axis 1 is 4 where 3 is wanted"),
     ({"x": np.ones(3)}, "x has shape (3,), but 2 dimensions were declared: (N, 3)"),
@@ -124,7 +132,11 @@ def test_what_slices_take_for_granted_is_held_against_each_size() -> None:
         (lambda g: [], lambda g: {}, "compile was given nothing to compute: no outputs and no updates"),
         (lambda g: [1.0], lambda g: {}, "compile takes tensors, but float was given"),
         (lambda g: [g["x"]], lambda g: {g["w"]: 0.0}, "compile takes tensors, but float was given"),
-        (lambda g: [g["x"], gg.Graph().input("x")], lambda g: {}, "compile was given tensors of two graphs; outputs and updates are of one"),
+        (
+            lambda g: [g["x"], gg.Graph().input("x")],
+            lambda g: {},
+            "compile was given tensors of two graphs; outputs and updates are of one",
+        ),
         (lambda g: [], lambda g: {g["x"]: g["x"]}, "updates replace parameters and states, but x is input"),
         (lambda g: [], lambda g: {g["w"]: g["x"]}, "the update of w of shape (3,) has shape (N, 3)"),
         (
@@ -198,7 +210,12 @@ def test_any_array_that_loses_nothing(dtype: str, kind: str) -> None:
 
 def test_numbers_for_rank_0_and_weak_inputs() -> None:
     g = gg.Graph()
-    s, k, n, b = g.input("s"), g.input("k", (), weak=True), g.input("n", (), "int64", weak=True), g.input("b", (), "bool", weak=True)
+    s, k, n, b = (
+        g.input("s"),
+        g.input("k", (), weak=True),
+        g.input("n", (), "int64", weak=True),
+        g.input("b", (), "bool", weak=True),
+    )
     x = g.input("x", (2,), "float32")
     outputs = [s * 2, x * k, k + n, n // 2 if hasattr(gg.Tensor, "__floordiv__") else n * 2, gg.where(b, x, -x), k]
     f = gg.compile(outputs)
@@ -257,7 +274,21 @@ def test_returned_arrays_belong_to_the_caller() -> None:
     x, w = g.input("x", ("N", 2)), g.parameter("w", (2, 2))
     h = gg.tanh(x @ w)
     fixed = gg.constant_like(x) if hasattr(gg, "constant_like") else gg.exp(g.constant(np.zeros(3)) * gg.size(x))
-    outputs = [h, h.T, h[0], x, x.T, g.constant(np.arange(3.0)), fixed, gg.broadcast_to(fixed, (2, 3)), w, w.T, w * 2, h, gg.size(x)]
+    outputs = [
+        h,
+        h.T,
+        h[0],
+        x,
+        x.T,
+        g.constant(np.arange(3.0)),
+        fixed,
+        gg.broadcast_to(fixed, (2, 3)),
+        w,
+        w.T,
+        w * 2,
+        h,
+        gg.size(x),
+    ]
     f = gg.compile(outputs, updates={w: w * 2})
     given = np.array([[0.1, 0.2], [0.3, 0.4]])
     start = np.array([[1.0, 2], [3, 4]])
@@ -362,7 +393,10 @@ def test_polynomials_of_sizes() -> None:
         assert f(**given)[1].shape == (n * k + 2 * n + 1,)
     with pytest.raises(CallError) as told:
         f(x=np.ones((2, 2)), y=np.ones(4))
-    assert str(told.value) == "y has shape (4,), but (2*N + 1,) was declared: axis 0 is 4 where 2*N + 1 with N = 2 is wanted"
+    assert (
+        str(told.value)
+        == "y has shape (4,), but (2*N + 1,) was declared: axis 0 is 4 where 2*N + 1 with N = 2 is wanted"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -399,7 +433,9 @@ def test_mistakes_with_state() -> None:
         "no value was given yet for w: pass w=... once, or set state['w']": lambda: f(x=np.ones((2, 3))),
         "w has no value yet": lambda: f.state["w"],
         "the function holds no q; it holds w, m": lambda: f.state["q"],
-        "w has shape (2,), but (3,) was declared: axis 0 is 2 where 3 is wanted": lambda: f(x=np.ones((2, 3)), w=[1.0, 2.0]),
+        "w has shape (2,), but (3,) was declared: axis 0 is 2 where 3 is wanted": lambda: f(
+            x=np.ones((2, 3)), w=[1.0, 2.0]
+        ),
         "w is complex128, but float64 was declared": lambda: f.state.__setitem__("w", np.ones(3, complex)),
         "the function holds no x; it holds w, m": lambda: f.state.__setitem__("x", 1.0),
         "q is not an argument of the function; it takes x, w, m": lambda: f(x=np.ones((2, 3)), w=np.ones(3), q=1),
@@ -423,7 +459,9 @@ def test_a_size_that_only_state_has() -> None:
     g = gg.Graph()
     m = g.state("m", ("N",))
     f = gg.compile([gg.sum(m)], updates={m: m + 1})
-    with pytest.raises(CallError, match=r"^the size N is not known: no argument has it; set state\['m'\] to an array once$"):
+    with pytest.raises(
+        CallError, match=r"^the size N is not known: no argument has it; set state\['m'\] to an array once$"
+    ):
         f()
     f.state["m"] = np.zeros(4)
     assert [float(f()[0]) for _ in range(3)] == [0, 4, 8]
@@ -554,12 +592,16 @@ def test_a_step_allocates_no_array_after_the_first_call() -> None:
     n, width = 2048, 96
     x, y = g.input("x", ("N", width)), g.input("y", ("N",), "int64")
     k = g.state("k", (), "int64", weak=True)
-    parameters = [g.parameter(f"W{i}", (width, width)) for i in range(2)] + [g.parameter(f"b{i}", (width,)) for i in range(2)]
+    parameters = [g.parameter(f"W{i}", (width, width)) for i in range(2)] + [
+        g.parameter(f"b{i}", (width,)) for i in range(2)
+    ]
     h = x
     for W, b in zip(parameters[:2], parameters[2:], strict=True):
         h = gg.tanh(h @ W.T + b)
     h = gg.concatenate([h[:, ::-1], gg.reshape(x.T, ("N", width))], axis=1)
-    loss = gg.mean(gg.square(gg.where(h > 0.1, h, 0.5 * h))) + gg.mean(gg.take(gg.sum(h, 1), y % 7 if hasattr(gg.Tensor, "__mod__") else y))
+    loss = gg.mean(gg.square(gg.where(h > 0.1, h, 0.5 * h))) + gg.mean(
+        gg.take(gg.sum(h, 1), y % 7 if hasattr(gg.Tensor, "__mod__") else y)
+    )
     d = gg.derive(loss, parameters)
     rate = 0.1 / (1 - 0.9 ** (k + 1))
     f = gg.compile([loss, gg.sum(h, 0)], updates={**{p: p - rate * d[p] for p in parameters}, k: k + 1}, copy=False)

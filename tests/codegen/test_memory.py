@@ -17,7 +17,9 @@ from graphgrad.types import size_of
 from tests.codegen.simulate import positions, program_of, simulate
 from tests.random_graphs import Case, cases, gradients
 
-few = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+few = settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+)
 
 
 def calls(program: Program) -> list[int]:
@@ -27,7 +29,10 @@ def calls(program: Program) -> list[int]:
 def live_bytes(program: Program, **sizes: int) -> int:
     """The largest sum of storages that are alive at once."""
     spans = program.storages.values()
-    return max((sum(size_of(s.size, sizes) for s in spans if s.born <= t <= s.dies) for t in range(len(program.step) + 1)), default=0)
+    return max(
+        (sum(size_of(s.size, sizes) for s in spans if s.born <= t <= s.dies) for t in range(len(program.step) + 1)),
+        default=0,
+    )
 
 
 def check_plan(program: Program, found: Plan, **sizes: int) -> None:
@@ -67,7 +72,10 @@ def test_random_gradients_read_only_what_is_still_there(case: Case) -> None:
 def network() -> tuple[gg.Tensor, dict[gg.Tensor, gg.Tensor]]:
     g = gg.Graph()
     x, y = g.input("x", ("N", 5)), g.input("y", ("N", 2))
-    layers = [(g.parameter("W1", (4, 5)), g.parameter("b1", (4,))), (g.parameter("W2", (2, 4)), g.parameter("b2", (2,)))]
+    layers = [
+        (g.parameter("W1", (4, 5)), g.parameter("b1", (4,))),
+        (g.parameter("W2", (2, 4)), g.parameter("b2", (2,))),
+    ]
     for W, b in layers:
         x = gg.tanh(x @ W.T + b)
     loss = gg.mean((x - y) ** 2)
@@ -103,7 +111,9 @@ def corruptions(program: Program) -> dict[str, Program]:
     }
 
 
-@pytest.mark.parametrize("what", ["two values in one storage", "reversed", "an update before the last reader", "a life cut short"])
+@pytest.mark.parametrize(
+    "what", ["two values in one storage", "reversed", "an update before the last reader", "a life cut short"]
+)
 def test_the_simulation_finds_a_corrupted_program(what: str) -> None:
     loss, updates = network()
     with pytest.raises(AssertionError, match=r"reads v|writes over"):
@@ -154,7 +164,7 @@ def test_a_result_takes_the_place_of_an_operand_that_dies(build: Any, buffers: i
     simulate(program)
     assert len(program.storages) == buffers
     a = np.random.default_rng(0).normal(size=(2, 3, 3))
-    np.testing.assert_allclose(gg.compile([y])(x=a[0], u=a[1])[0], gg.evaluate(y, x=a[0], **({"u": a[1]})), rtol=1e-14)
+    np.testing.assert_allclose(gg.compile([y])(x=a[0], u=a[1])[0], gg.evaluate(y, x=a[0], u=a[1]), rtol=1e-14)
 
 
 def test_a_value_that_is_returned_is_not_overwritten() -> None:
@@ -219,7 +229,9 @@ def test_offsets_of_random_lifetimes(pack_of: Any) -> None:
         spans = []
         for owner in range(int(generator.integers(1, 40))):
             born = int(generator.integers(0, 30))
-            spans.append((owner, int(generator.integers(0, 6)) * ALIGNMENT, born, born + int(generator.integers(0, 12))))
+            spans.append(
+                (owner, int(generator.integers(0, 6)) * ALIGNMENT, born, born + int(generator.integers(0, 12)))
+            )
         found = pack_of(spans)
         for owner, size, born, dies in spans:
             start = found.offsets[owner]

@@ -1,4 +1,4 @@
-"""What a node becomes: an input, something held, a number, a view, a statement; and what is computed once for each workspace."""
+"""What a node becomes: an input, something held, a number, a view, a statement; and what is computed once."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_roles_and_stages() -> None:
     ones = gg.broadcast_to(g.constant(np.ones(1)), (3,)).named("ones")
     grown = (gg.size(x) * g.constant(np.arange(3.0))).named("grown")
     half = (1 / gg.size(x)).named("half")
-    rate = (0.5 ** k).named("rate")
+    rate = (0.5**k).named("rate")
     y = ((x * W + m) * rate).named("y")
     program = program_of([y, gg.transpose(y).named("t"), gg.transpose(x).named("s"), ones, half, grown], {m: m + W})
     assert roles(program) == {
-        "x": "input", "W": "input", "m": "held", "k": "input", "ones": "view", "half": "scalar", "rate": "scalar", "y": "call",
-        "t": "view", "s": "view", "grown": "call",
+        "x": "input", "W": "input", "m": "held", "k": "input", "half": "scalar", "rate": "scalar",
+        "ones": "view", "t": "view", "s": "view", "grown": "call", "y": "call",
     }  # fmt: skip
     stage = {program.graph.label(i): s for i, s in program.stages.items()}
     assert [stage[n] for n in ("ones", "half", "grown", "rate", "y", "t", "s")] == [0, 0, 0, 1, 1, 1, 1]
@@ -90,7 +90,13 @@ def test_flops() -> None:
 def test_operand_dtype_is_what_the_operands_are_promoted_to() -> None:
     g = gg.Graph()
     x, i, b = g.input("x", (2,), "float32"), g.input("i", (2,), "int64"), g.input("b", (2,), "bool")
-    for tensor, wanted in [(x + 1, "float32"), (i + 1, "int64"), (i * 0.5, "float64"), (gg.where(b, x, 2.0), "float32"), (x + i, "float64")]:
+    for tensor, wanted in [
+        (x + 1, "float32"),
+        (i + 1, "int64"),
+        (i * 0.5, "float64"),
+        (gg.where(b, x, 2.0), "float32"),
+        (x + i, "float64"),
+    ]:
         assert operand_dtype(g, tensor.node) == wanted
 
 
@@ -101,7 +107,9 @@ def test_an_operator_without_a_spelling_is_told_with_its_line() -> None:
     y = row(x)
     with pytest.raises(GraphgradError) as told:
         gg.compile([y])
-    line = "test_program.py:" + str(test_an_operator_without_a_spelling_is_told_with_its_line.__code__.co_firstlineno + 4)
+    line = "test_program.py:" + str(
+        test_an_operator_without_a_spelling_is_told_with_its_line.__code__.co_firstlineno + 4
+    )
     assert str(told.value) == f"the numpy target has no spelling of v1 = riddle (made at {line}: y = row(x))"
 
 

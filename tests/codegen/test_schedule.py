@@ -13,14 +13,18 @@ from graphgrad.codegen.schedule import schedule
 from tests.codegen.simulate import positions, program_of, simulate
 from tests.random_graphs import Case, cases
 
-few = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+few = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+)
 
 
 def check_order(program: Program) -> None:
-    """Every statement once, after the statements and numbers that it needs; views of computed buffers stand anywhere."""
+    """Every statement once, after the statements and numbers that it needs; views of computed buffers stand first."""
     unordered, where = sorted(program.step), positions(program)
     assert len(where) == len(program.step)
-    assert unordered == sorted(i for i, s in program.stages.items() if s == 1 and program.roles[i] in ("call", "view", "scalar"))
+    assert unordered == sorted(
+        i for i, s in program.stages.items() if s == 1 and program.roles[i] in ("call", "view", "scalar")
+    )
     for id, position in where.items():
         if program.roles[id] != "view":
             for i in program.node(id).inputs:

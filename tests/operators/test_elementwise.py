@@ -158,6 +158,8 @@ def test_second_derivatives_are_finite_far_out(row: Operator) -> None:
     [
         ("softplus", 1000.0, 1000.0, 1.0),
         ("softplus", -1000.0, 0.0, 0.0),
+        ("softplus", -math.inf, 0.0, 0.0),
+        ("logsigmoid", math.inf, 0.0, 0.0),
         ("sigmoid", -1000.0, 0.0, 0.0),
         ("sigmoid", 1000.0, 1.0, 0.0),
         ("sigmoid", -700.0, math.exp(-700), math.exp(-700)),
