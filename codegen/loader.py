@@ -17,10 +17,11 @@ import numpy as np
 
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluate import check_sizes, convert
-from graphgrad.graph import Node, Tensor, paused_gc
+from graphgrad.graph import Node, paused_gc
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import compose, lower
 from graphgrad.simplify import simplify
+from graphgrad.tensor import Tensor
 from graphgrad.types import Array, Dimension, Sizes, has_sizes, show, size_names, size_of, solve_sizes
 
 from . import numpy_support

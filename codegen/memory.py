@@ -111,7 +111,7 @@ def updates_in_place(
 
 
 def may_overwrite(program: Program, id: int, operand: int) -> bool:
-    """Whether a statement may write its result over an operand: it goes element by element, and nothing else is aliased."""
+    """Whether a statement may write its result over an operand: it goes by elements, and nothing else is aliased."""
     node, source = program.node(id), program.node(operand)
     if node.operator.kind != "elementwise" or not isinstance(node.operator.numpy, str):
         return False
@@ -157,7 +157,7 @@ class Plan:
 
 
 def plan(program: Program, sizes: Sizes) -> Plan:
-    """Offsets such that storages whose lifetimes meet do not overlap; the better of two packings where both are quick."""
+    """Offsets such that storages whose lifetimes meet do not overlap: the better of two packings, if both are quick."""
     spans = [
         (owner, -(-size_of(s.size, sizes) // ALIGNMENT) * ALIGNMENT, s.born, s.dies)
         for owner, s in program.storages.items()

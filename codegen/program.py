@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.graph import Graph, Node
+from graphgrad.tensor import Tensor
 from graphgrad.types import Dimension, Shape, count, promote
 
 ITEM_SIZE = {"bool": 1, "int64": 8, "float32": 4, "float64": 8}

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import graphgrad as gg
-from graphgrad.graph import Tensor
+from graphgrad.tensor import Tensor
 from graphgrad.operator import Operator
 from graphgrad.operators import FAMILIES
 

@@ -20,7 +20,7 @@ from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
 from graphgrad.export import write_module
-from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network, feedforward
 from graphgrad.operators.activations import *  # noqa: F403
 from graphgrad.operators.einsum import *  # noqa: F403
@@ -38,6 +38,7 @@ from graphgrad.optimizers import SGD, Adam, Momentum, Optimizer
 from graphgrad.scalarize import scalarize
 from graphgrad.storage import from_json, load_graph, save_graph, to_json
 from graphgrad.symbolic import elementwise, from_sympy, to_sympy
+from graphgrad.tensor import Tensor
 from graphgrad.trainer import Trainer
 from graphgrad.training import Run, train
 from graphgrad.transforms import hessian, hvp, jacobian, jvp, per_sample_gradients

@@ -13,8 +13,9 @@ from graphgrad.derivation import Derivation
 from graphgrad.derive import derive
 from graphgrad.errors import CallError, DerivativeError
 from graphgrad.evaluate import evaluate_nodes
-from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.graph import Graph, Node
 from graphgrad.rewrite import with_dtype
+from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, Dim, show, size_names, size_of
 
 BOUND = 1e-6  # of the gradient's largest entry

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.graph import Graph, Node
 from graphgrad.operator import OPERATORS, Inferred, Operator
 from graphgrad.operators.rows import broadcast_nodes
+from graphgrad.tensor import Tensor
 from graphgrad.types import as_float, promote
 
 #: ("operand", name), ("number", value) or (operator's name, *positions of earlier steps).

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from graphgrad.errors import DerivativeError
-from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.graph import Graph, Node
 from graphgrad.notation import bar, formula, latex_name
+from graphgrad.tensor import Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,9 +14,10 @@ from typing import TypeAlias
 
 from graphgrad.derivation import Derivation
 from graphgrad.errors import DerivativeError
-from graphgrad.graph import Graph, Node, Tensor, paused_gc
+from graphgrad.graph import Graph, Node, paused_gc
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import Aside
+from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Shape, show
 
 

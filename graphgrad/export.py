@@ -15,11 +15,12 @@ from graphgrad.derivation import Derivation
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
-from graphgrad.graph import Tensor, paused_gc
+from graphgrad.graph import paused_gc
 from graphgrad.networks import Network, initial_law
 from graphgrad.notation import formula
 from graphgrad.optimizers import Optimizer
 from graphgrad.step import training_graph
+from graphgrad.tensor import Tensor
 from graphgrad.types import show
 
 

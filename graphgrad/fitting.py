@@ -11,10 +11,10 @@ import numpy as np
 from graphgrad.data import split
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
-from graphgrad.graph import Tensor
 from graphgrad.networks import Network
 from graphgrad.optimizers import Optimizer
 from graphgrad.table import Table, TableError, classes, listed, read_table
+from graphgrad.tensor import Tensor
 from graphgrad.training import Run, train
 from graphgrad.types import Array, show
 

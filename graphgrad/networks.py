@@ -15,11 +15,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Tensor
+from graphgrad.graph import Graph
 from graphgrad.operator import OPERATORS, Operator
 from graphgrad.operators import activations
 from graphgrad.operators.losses import LOSSES, Loss
 from graphgrad.operators.softmax import softmax
+from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, Dim, dtype_name, show
 
 Activation: TypeAlias = "str | Operator | Callable[[Tensor], Tensor]"

@@ -152,7 +152,9 @@ def slices_text(start: Sequence[Dimension], stop: Sequence[Dimension], step: Seq
     """Slices as Python writes them, without trailing full ones: 0:5, :, ::2."""
     texts = []
     for a, b, s, d in zip(start, stop, step, shape, strict=True):
-        texts.append(f"{'' if a == 0 else a}:{'' if b == d and s == 1 else b}{'' if s == 1 else f':{s}'}")
+        beyond = b + d * -1
+        last = isinstance(beyond, int) and beyond >= 0  # a step may lead past the end
+        texts.append(f"{'' if a == 0 else a}:{'' if last else b}{'' if s == 1 else f':{s}'}")
     while len(texts) > 1 and texts[-1] == ":":
         texts.pop()
     return ", ".join(texts) or "..."

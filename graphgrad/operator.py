@@ -11,7 +11,7 @@ from graphgrad.errors import GraphgradError
 from graphgrad.types import Dim, Shape
 
 if TYPE_CHECKING:
-    from graphgrad.graph import Tensor
+    from graphgrad.tensor import Tensor
 
 #: One rule for each operand, from (adjoint of the output, *operands, output, **attributes) to what the operand's adjoint
 #: receives; None where the output is constant in that operand (an index, a condition).

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Tensor
 from graphgrad.operators.elementwise import sqrt, square
 from graphgrad.schedules import Scheduled, at, checked
+from graphgrad.tensor import Tensor
 
 
 class State(Protocol):

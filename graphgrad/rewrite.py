@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from graphgrad.graph import Graph, Node, Tensor, paused_gc
+from graphgrad.graph import Graph, Node, paused_gc
+from graphgrad.tensor import Tensor
 
 #: Given a node and its inputs in the new graph, what stands there instead; None copies the node.
 Visit: TypeAlias = "Callable[[Node, tuple[Tensor, ...], Graph], Tensor | None]"

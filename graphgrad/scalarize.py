@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node, Tensor, paused_gc
+from graphgrad.graph import Graph, Node, paused_gc
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import carry, lower, rebuild
+from graphgrad.tensor import Tensor
 from graphgrad.types import Array, Dim, Dimension, Shape, Sizes, bind, show, size_names, size_of
 
 #: Tensors of rank 0 in the shape of the tensor that they write out.

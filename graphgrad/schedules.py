@@ -22,9 +22,10 @@ import numpy as np
 
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
-from graphgrad.graph import Graph, Tensor
+from graphgrad.graph import Graph
 from graphgrad.operators import elementwise as on_tensors
 from graphgrad.operators import functions
+from graphgrad.tensor import Tensor
 
 #: A hyperparameter: a number, or a function of k.
 Scheduled: TypeAlias = "float | Callable[[Any], Any]"

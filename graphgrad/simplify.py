@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, TypeAlias
 
-from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.graph import Graph, Node
 from graphgrad.operator import OPERATORS
 from graphgrad.operators.linear import swap
 from graphgrad.rewrite import rebuild
+from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, broadcast, count
 
 #: From a node and its inputs in the new graph to what stands there instead; None where the rewrite does not apply.

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node, Tensor
+from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network
 from graphgrad.operators.shape import reshape
 from graphgrad.operators.slices import pack
 from graphgrad.optimizers import Optimizer
 from graphgrad.rewrite import compose, rebuild, with_dtype
+from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, show
 
 

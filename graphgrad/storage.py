@@ -26,8 +26,9 @@ import numpy as np
 from graphgrad.custom import CustomOperator, Steps, custom
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
-from graphgrad.graph import Graph, Node, Tensor, paused_gc
+from graphgrad.graph import Graph, Node, paused_gc
 from graphgrad.operator import OPERATORS, Operator
+from graphgrad.tensor import Tensor
 from graphgrad.types import DTYPES, Dim, Value, dimension
 
 FORMAT, VERSION = "graphgrad graph", 1

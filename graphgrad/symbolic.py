@@ -9,10 +9,11 @@ import numpy as np
 
 from graphgrad.custom import as_tensor_of, choice_of, custom, run
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node, Operand, Tensor
+from graphgrad.graph import Graph, Node
 from graphgrad.lowering import lower, number
 from graphgrad.operator import Operator
 from graphgrad.rewrite import lower as written_out
+from graphgrad.tensor import Operand, Tensor
 from graphgrad.types import Dim, show
 
 if TYPE_CHECKING:

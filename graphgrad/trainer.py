@@ -11,10 +11,10 @@ import numpy as np
 
 from graphgrad.codegen.loader import Function, compile
 from graphgrad.errors import CallError, GraphgradError
-from graphgrad.graph import Tensor
 from graphgrad.networks import Network
 from graphgrad.optimizers import Adam, Optimizer
 from graphgrad.step import TrainingGraph, numbers, training_graph
+from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, show, solve_sizes
 
 Data: TypeAlias = Any  # an array, or for several inputs a sequence of them or a mapping by name

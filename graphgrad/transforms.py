@@ -14,12 +14,13 @@ import numpy as np
 
 from graphgrad.derive import UnusedParameterWarning, depends, derive, passes, zeros
 from graphgrad.errors import DerivativeError
-from graphgrad.graph import Graph, Node, Operand, Tensor, paused_gc
+from graphgrad.graph import Graph, Node, paused_gc
 from graphgrad.operator import OPERATORS
 from graphgrad.operators.reduce import sum
 from graphgrad.operators.shape import broadcast_to, reshape
 from graphgrad.operators.slices import stack
 from graphgrad.rewrite import Aside
+from graphgrad.tensor import Operand, Tensor
 from graphgrad.types import FLOATS, Shape, broadcast, count, show
 
 # ---------------------------------------------------------------------------------------------------------------------

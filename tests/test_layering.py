@@ -17,6 +17,7 @@ FLOORS = """
 errors files
 types
 operator
+tensor
 graph
 notation
 operators.rows

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
-from graphgrad.graph import Tensor
 from graphgrad.simplify import RULES, Rewrite, simplify
+from graphgrad.tensor import Tensor
 
 Build = Callable[[Tensor, Tensor], Tensor]
 

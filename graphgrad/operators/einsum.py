@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
-from graphgrad.graph import Operand, Tensor
 from graphgrad.operators.elementwise import cast
 from graphgrad.operators.linear import as_tensors, diagonal, matmul
 from graphgrad.operators.reduce import sum
 from graphgrad.operators.rows import Inferred, Node, operator
 from graphgrad.operators.shape import Telling, reshape, transpose
+from graphgrad.tensor import Operand, Tensor
 from graphgrad.types import Dimension, Shape, broadcast, count, promote, show
 
 #: Names of axes: letters, and ".1", ".2", ... from the right for those that an ellipsis stands for.

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
-from graphgrad.graph import Operand, Tensor
 from graphgrad.operators.elementwise import greater_equal, less_equal, where
 from graphgrad.operators.index import arange_in
 from graphgrad.operators.reduce import sum
 from graphgrad.operators.rows import Inferred, Node, axis_of, operator
 from graphgrad.operators.shape import Telling, reshape, transpose
+from graphgrad.tensor import Operand, Tensor
 from graphgrad.types import Dim, Dimension, Shape, broadcast, count, promote, show
 
 # ---------------------------------------------------------------------------------------------------------------------

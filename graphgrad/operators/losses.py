@@ -22,7 +22,6 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
-from graphgrad.graph import Tensor
 from graphgrad.operator import Operator, register
 from graphgrad.operators.activations import relu, sigmoid, softplus
 from graphgrad.operators.elementwise import abs, cast, clip, exp, less, log, maximum, minimum, sign, square, where
@@ -31,6 +30,7 @@ from graphgrad.operators.reduce import mean, sum
 from graphgrad.operators.rows import Inferred, Node
 from graphgrad.operators.shape import expand_dims, reshape
 from graphgrad.operators.softmax import log_softmax, lowered, softmax
+from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Shape, as_float, count, promote, show
 
 REDUCTIONS = ("mean", "sum", "none")
