@@ -56,6 +56,11 @@ def option_seed(command: Any) -> Any:
     )(command)
 
 
+def option_loss(command: Any) -> Any:
+    losses = "Of a network in shorthand: mse, which is the default, mae, huber, cross_entropy, bce or hinge."
+    return click.option("--loss", default=None, help=losses)(command)
+
+
 @click.group(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -111,7 +116,7 @@ def demo(out: str, seed: int, epochs: int | None) -> None:
 @graphgrad.command(short_help="Draw a derivation graph.", epilog=NETWORK_HELP)
 @click.argument("network")
 @click.option("-o", "--output", required=True, metavar="FILE", help="FILE.dot, or FILE.svg if Graphviz is there.")
-@click.option("--loss", default=None, help="Of a network in shorthand, such as cross_entropy.")
+@option_loss
 def draw(network: str, output: str, loss: str | None) -> None:
     """Draw a derivation: the forward pass, and under each node the steps that make its adjoint.
 
@@ -139,7 +144,7 @@ def draw(network: str, output: str, loss: str | None) -> None:
 @click.option("-o", "--output", required=True, metavar="FILE.py", help="The file to write.")
 @click.option("--optimizer", default=None, help="sgd, momentum or adam: writes a training step too.")
 @click.option("--alpha", type=float, callback=above_zero, default=None, help="The optimizer's step size.")
-@click.option("--loss", default=None, help="Of a network in shorthand, such as cross_entropy.")
+@option_loss
 @option_seed
 def compile_command(
     network: str, output: str, optimizer: str | None, alpha: float | None, loss: str | None, seed: int
@@ -158,6 +163,11 @@ def compile_command(
     from graphgrad.export import module_text
 
     output_file(output, (".py",))
+    if Path(output).name == "numpy.py":
+        raise CommandError(f"-o {output}: the file imports numpy, so it cannot have that name itself")
+    if (source := network.rpartition(":")[0]) and os.path.exists(source) and os.path.exists(output):
+        if os.path.samefile(source, output):
+            raise CommandError(f"-o {output}: that is the file of {network} itself; another name is wanted")
     chosen = optimizer_named(optimizer, alpha)
     write(output, module_text(load(network, loss), optimizer=chosen, seed=seed))
     click.echo(f"{output}: import it, or read it")
@@ -167,7 +177,7 @@ def compile_command(
 @click.argument("network")
 @click.argument("data", metavar="DATA.csv")
 @click.option("--target", "targets", multiple=True, required=True, metavar="COLUMN", help="What is learned.")
-@click.option("--loss", default=None, help="Of a network in shorthand, such as cross_entropy.")
+@option_loss
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum or adam.")
 @click.option("--alpha", type=float, callback=above_zero, default=None, help="The step size.")
 @click.option("--epochs", type=click.IntRange(min=1), default=50, show_default=True, help="Passes over the data.")
@@ -201,7 +211,7 @@ def train(network: str, data: str, targets: tuple[str, ...], out: str, **options
 
 @graphgrad.command(short_help="Hold a gradient against central differences.", epilog=NETWORK_HELP)
 @click.argument("network")
-@click.option("--loss", default=None, help="Of a network in shorthand, such as cross_entropy.")
+@option_loss
 @option_seed
 def check(network: str, loss: str | None, seed: int) -> None:
     """Hold the derived gradient against central differences, at random numbers.

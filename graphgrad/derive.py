@@ -25,7 +25,7 @@ class UnusedParameterWarning(UserWarning):
     """The derived scalar does not depend on a tensor that it is derived by."""
 
 
-def derive(scalar: Tensor, wrt: Sequence[Tensor] | None = None) -> Derivation:
+def derive(scalar: Tensor, wrt: Tensor | Sequence[Tensor] | None = None) -> Derivation:
     """Differentiate a scalar, in its own graph, by every parameter or by the tensors in `wrt`.
 
     The result maps each tensor to its gradient, a Tensor of the same graph and of that tensor's shape, which can be
@@ -43,7 +43,7 @@ def derive(scalar: Tensor, wrt: Sequence[Tensor] | None = None) -> Derivation:
     if not isinstance(scalar, Tensor):
         raise DerivativeError(f"derive wants a Tensor, but {type(scalar).__name__} was given")
     graph = scalar.graph
-    targets = tuple(graph.leaves("parameter") if wrt is None else wrt)
+    targets = tuple(graph.leaves("parameter") if wrt is None else (wrt,) if isinstance(wrt, Tensor) else wrt)
     _check(scalar, targets)
     derivation = Derivation(scalar)
     with paused_gc():

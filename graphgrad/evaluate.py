@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -30,7 +30,10 @@ def evaluate(outputs: Tensor | Sequence[Tensor], /, **values: Any) -> Array | li
     array(5.)
     """
     single = isinstance(outputs, Tensor)
-    wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs) if isinstance(outputs, Iterable) else [outputs]
+    for t in wanted:
+        if not isinstance(t, Tensor):
+            raise CallError(f"evaluate takes a Tensor or a list of them, but {type(t).__name__} was given")
     if not wanted:
         return []
     graph = wanted[0].graph

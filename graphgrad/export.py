@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from graphgrad.codegen.loader import prepare
 from graphgrad.codegen.memory import assign
 from graphgrad.codegen.module_writer import Module, Parameter, Part, array_text, module_source
+from graphgrad.codegen.prepare import prepare
 from graphgrad.codegen.program import Program
 from graphgrad.codegen.schedule import schedule
 from graphgrad.derivation import Derivation
@@ -16,7 +16,7 @@ from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.graph import paused_gc
-from graphgrad.networks import Network, initial_law
+from graphgrad.networks import Network, initial_law, whole
 from graphgrad.notation import formula
 from graphgrad.optimizers import Optimizer
 from graphgrad.step import training_graph
@@ -41,7 +41,7 @@ def write_module(
 
 def module_text(net: Network | Tensor, optimizer: Optimizer | None = None, seed: int = 0) -> str:
     """The text of that file."""
-    net = as_network(net)
+    net, seed = as_network(net), whole("seed", seed, 0)
     with paused_gc():
         derivation = derive(net.loss, wrt=net.parameters)
         outputs = [net.loss, *(derivation[p] for p in net.parameters)]

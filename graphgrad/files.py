@@ -12,7 +12,7 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
     """Write a file so that a reader, or a crash on the way, finds the old content or the new, never a part.
 
     The content goes to a temporary file beside `path`, which then takes its place. A link is followed: what it leads
-    to is replaced. Text is written as UTF-8 with "\\n" line ends. Raises OSError as `open` does.
+    to is replaced. Text is written as UTF-8 with "\\n" line ends. Raises OSError as `open` does, of `path` itself.
     """
     target = Path(os.path.realpath(path))
     data = content.encode("utf-8") if isinstance(content, str) else content
@@ -23,15 +23,18 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         umask = os.umask(0o077)
         os.umask(umask)
         mode = 0o666 & ~umask
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = ""
     try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno is not None:  # the temporary file's name tells a reader nothing
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         raise

@@ -15,6 +15,7 @@ from graphgrad.networks import Network
 from graphgrad.optimizers import Optimizer
 from graphgrad.table import Table, TableError, classes, listed, read_table
 from graphgrad.tensor import Tensor
+from graphgrad.trainer import check_target
 from graphgrad.training import Run, train
 from graphgrad.types import Array, show
 
@@ -41,10 +42,20 @@ def fit(net: Network | Tensor, settings: Settings, say: Callable[[str], object])
     table = read_table(settings.data)
     X, Y, features = columns(net, table, settings.targets)
     scaling: dict[str, Array] = {}
+    aside = round(settings.validation * len(X))
+    if settings.validation and not 0 < aside < len(X):
+        raise TableError(
+            f"{table.path} has {len(X)} row{'s' * (len(X) != 1)}: --validation {settings.validation:g} would keep "
+            f"{aside} aside and leave {len(X) - aside}; --validation 0 trains on all"
+        )
     parts = split(X, Y, settings.validation, settings.seed) if settings.validation else None
     if settings.standardize:
         seen = X if parts is None else parts.X
-        mean, deviation = seen.mean(axis=0), seen.std(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = seen.mean(axis=0), seen.std(axis=0)
+        for name, fits in zip(features, np.isfinite(mean) & np.isfinite(deviation), strict=True):
+            if not fits:
+                raise TableError(f"{table.path}, column {name!r}: its numbers are too large to be standardized")
         scaling = {"x.mean": mean, "x.scale": np.where(deviation == 0, 1.0, deviation)}
 
     def scaled(x: Array) -> Array:
@@ -84,6 +95,7 @@ def columns(net: Network, table: Table, targets: tuple[str, ...]) -> tuple[Array
             f"{len(targets)} target column{'s' * (len(targets) != 1)} ({listed(targets)}), "
             f"but the network's target {net.target.name} takes {outputs}"
         )
+    check_target(net, Y, f"{table.path}, column {listed(targets)}")
     if net.target.dtype == "int64" and net.classes is not None:
         return X, classes(table, targets[0], net.classes), features
     return X, Y[:, 0] if rank == 1 else Y, features

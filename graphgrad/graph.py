@@ -8,7 +8,7 @@ derivations stand beside the node and are no part of it.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -121,6 +121,8 @@ class Graph:
                 raise NameClashError(f"the name of an {kind} is text, but {name!r} was given")
             if isinstance(shape, (int, str)):
                 raise ShapeError(f"the shape of {name} is a tuple such as ({shape!r},), but {shape!r} was given")
+            if not isinstance(shape, Iterable):
+                raise ShapeError(f"the shape of {name} is a tuple such as (), (3,) or ('N', 2), but {shape!r} was given")
             dims = tuple(dimension(d) for d in shape)
             dtype = dtype_name(dtype)
             if weak and dims:
@@ -256,6 +258,8 @@ class Graph:
 
     def set_name(self, id: int, name: str) -> None:
         """Give a node a (further) name. A name leads to one node."""
+        if not isinstance(name, str) or not name:
+            raise NameClashError(f"the name of a node is text, but {name!r} was given").at(self._line())
         taken = self._named.setdefault(name, id)
         if taken != id:
             raise NameClashError(f"{name} names another node already{self._made(taken)}").at(self._line())

@@ -74,7 +74,8 @@ def run_file(path: str) -> dict[str, Any]:
     except KeyboardInterrupt:
         raise
     except SyntaxError as error:
-        raise LoadError(f"{error.filename or path}:{error.lineno}: {error.msg}") from None
+        line = "" if error.lineno is None else f":{error.lineno}"
+        raise LoadError(f"{error.filename or path}{line}: {error.msg}") from None
     except OSError as error:
         if error.filename == path:
             raise LoadError(f"{path} cannot be read: {error.strerror}") from None

@@ -315,6 +315,8 @@ def feedforward(
     phis = [_activation(a) for a in (*hidden, output_activation if output_activation is not None else "identity")]
     rules = [_rule(r, phi) for r, phi in zip(_one_each("initial", initial, layers, "layer"), phis, strict=True)]
 
+    if dtype_name(dtype) not in FLOATS:
+        raise DTypeError(f"a network computes in {' or '.join(FLOATS)}, but {dtype!r} was given")
     g = Graph()
     x = g.input("x", ("N", sizes[0]), dtype_name(dtype))
     y = g.input("y", ("N",), "int64") if kind == "cross_entropy" else g.input("y", ("N", sizes[-1]), x.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -178,6 +178,8 @@ class Trainer:
             _array(name, a, t)
             for (name, a), t in zip(_several("X", X, self.graph.inputs[:n]), self.graph.inputs[:n], strict=True)
         ]
+        if self.net.batch and not len(arrays[0]):
+            raise CallError("X has no samples")
         _check_sizes(self.graph.inputs[:n], arrays)
         return np.concatenate([parts[0] for parts, _ in self._evaluated(self._predictor, arrays)])
 
@@ -243,6 +245,13 @@ class Trainer:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+#: What the target of a loss may hold, and how an error tells it.
+TARGETS: dict[str, tuple[Callable[[Array], Array], str]] = {
+    "binary_cross_entropy": (lambda t: (t >= 0) & (t <= 1), "targets from 0 to 1"),
+    "hinge": (lambda t: np.abs(t) == 1, "the targets -1 and 1"),
+}
+
+
 def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[str, str]) -> list[Array]:
     """X and Y as contiguous arrays of the network's dtypes, in the order of `graph.inputs`, checked."""
     n = len(net.inputs)
@@ -271,7 +280,19 @@ def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[s
                 f"{names[1]} holds labels from {labels.min()} to {labels.max()}, "
                 f"but the network's {net.classes} classes are 0 to {net.classes - 1}"
             )
+    if net.target is not None:
+        check_target(net, arrays[-1], names[1])
     return arrays
+
+
+def check_target(net: Network, target: Array, name: str) -> None:
+    """Raises CallError for numbers that the network's loss has no meaning for, though it would compute with them."""
+    node = net.loss.node
+    if net.target is None or node.operator.name not in TARGETS or node.inputs[1] != net.target.id:
+        return
+    meant, told = TARGETS[node.operator.name]
+    if not (fits := meant(target)).all():
+        raise CallError(f"{name} holds {target[~fits].flat[0]:g}, but {node.operator.name} takes {told}")
 
 
 def _several(name: str, data: Data, leaves: Sequence[Tensor]) -> list[tuple[str, Any]]:

@@ -396,7 +396,7 @@ def cases(draw: Callable[[st.SearchStrategy[Any]], Any], max_nodes: int = 60, up
     """A random graph with outputs, updates and two feeds."""
     graph = gg.Graph()
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    sizes = draw(st.lists(st.integers(1, 5), min_size=2, max_size=2, unique=True))
+    sizes = draw(st.lists(st.integers(0, 5), min_size=2, max_size=2, unique=True))
     # The first leaf tells N, so that a probe knows it for all that come after.
     graph.input("x", ("N", 3))
     probes = [Probe(graph, {"x": random_array(generator, (n, 3), "float64")}) for n in sizes]

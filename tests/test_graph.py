@@ -487,3 +487,12 @@ def test_every_line_that_asks_for_a_number_is_on_record() -> None:
     two = g.constant(2)
     assert g.constant(2) is two
     assert len(g.lines[two.id]) == 2
+
+
+def test_a_tensor_is_no_number_and_no_container_and_says_so() -> None:
+    x = gg.Graph().input("x", ("N", 2))
+    for ask in (float, int):
+        with pytest.raises(TypeError, match="^x is a node of a graph and holds no number"):
+            ask(x)
+    with pytest.raises(TypeError, match=r"^x is a node of a graph; its dimensions are in its shape, \(N, 2\)$"):
+        len(x)

@@ -33,7 +33,7 @@ storage transforms scalarize check
 codegen.names codegen.numpy_support
 codegen.program
 codegen.lower
-codegen.schedule codegen.memory
+codegen.schedule codegen.memory codegen.prepare
 codegen.numpy_target
 codegen.loader codegen.module_writer
 codegen

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import graphgrad as gg
-from graphgrad.codegen.loader import prepare
 from graphgrad.codegen.memory import Plan, assign, plan
+from graphgrad.codegen.prepare import prepare
 from graphgrad.codegen.program import ITEM_SIZE, Program
 from graphgrad.codegen.schedule import schedule
 from graphgrad.types import count, size_of

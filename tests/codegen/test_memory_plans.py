@@ -13,8 +13,7 @@ from hypothesis import given, settings
 import graphgrad as gg
 from graphgrad.codegen.memory import ALIGNMENT, Plan, Span, by_size, by_time, plan
 from graphgrad.codegen.program import Program, Storage
-from graphgrad.operator import OPERATORS
-from tests.codegen.simulate import program_of, simulate
+from tests.codegen.simulate import program_of
 
 UNIT = ALIGNMENT
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
-from graphgrad.codegen.loader import prepare
 from graphgrad.codegen.memory import plan
+from graphgrad.codegen.prepare import prepare
 from graphgrad.codegen.program import Program
 from graphgrad.codegen.schedule import schedule
 from tests.codegen.simulate import positions, program_of, simulate
