@@ -22,10 +22,11 @@ from graphgrad.types import Array, Dimension, Sizes, has_sizes, show, size_names
 
 from . import numpy_support
 from .memory import Plan, assign, plan
-from .numpy_target import Printed, comment, frame, print_numpy
+from .numpy_target import Printed, print_numpy
 from .prepare import prepare
 from .program import Program, flops
 from .schedule import schedule
+from .source import comment, frame
 
 WORKSPACES = 8  # how many sets of sizes keep a workspace; the least recently used goes
 

@@ -33,17 +33,10 @@ def assign(program: Program) -> Program:
     for position, id in enumerate(program.step):
         if program.roles[id] != "call" or id in in_place:
             continue
-        if id in placed:
-            owner = placed[id][0]
-        else:
-            owner = (
-                storage_of.get(id, id)
-                if program.node(id).operator.kind == "pack"
-                else _overwritten(program, id, position, last, storage_of, placed, dies)
-            )
+        owner = placed[id][0] if id in placed else _overwritten(program, id, position, storage_of, placed, dies)
         storage_of[id] = owner
         born.setdefault(owner, position)
-        dies[owner] = max(dies.get(owner, position), last.get(id, position))
+        dies[owner] = max(dies.get(owner, 0), last[id])
     storages = {owner: Storage(nbytes(program.node(owner)), born[owner], dies[owner]) for owner in born}
     return replace(program, storages=storages, storage_of=storage_of, placed=placed, copies=copies)
 
@@ -99,9 +92,8 @@ def updates_in_place(
     copies: list[tuple[int, int]] = []
     for leaf, value in program.updates:
         node, position = program.node(value), order.get(value, -1)
-        free = last.get(leaf, -1) <= position
-        if last.get(leaf, -1) == position:
-            free = may_overwrite(program, value, leaf)
+        read = last.get(leaf, -1)
+        free = may_overwrite(program, value, leaf) if read == position else read < position
         fits = program.roles.get(value) == "call" and position >= 0 and node.dtype == program.node(leaf).dtype
         if free and fits and value not in in_place and not program.node(leaf).weak and node.operator.kind != "pack":
             in_place[value] = leaf
@@ -124,7 +116,6 @@ def _overwritten(
     program: Program,
     id: int,
     position: int,
-    last: Mapping[int, int],
     storage_of: Mapping[int, int],
     placed: Mapping[int, tuple[int, Dimension]],
     dies: Mapping[int, int],
@@ -132,11 +123,11 @@ def _overwritten(
     """The storage of an operand that dies here and fits, else the statement's own id."""
     node = program.node(id)
     for operand in node.inputs:
-        if program.roles[operand] != "call" or operand in placed or last.get(operand) != position:
+        storage = storage_of.get(operand)  # None: a view, or not computed in the step
+        if storage is None or operand in placed or dies.get(storage) != position:
             continue
-        storage = storage_of.get(operand)
-        if storage is None or dies.get(storage) != position or not may_overwrite(program, id, operand):
-            continue  # made in the prologue, or read later under another name
+        if not may_overwrite(program, id, operand):
+            continue
         sharing = [i for i in node.inputs if i != operand and storage_of.get(program.base(i)) == storage]
         if not sharing:
             return storage
@@ -228,7 +219,7 @@ def by_size(spans: list[Span]) -> Plan:
     for owner, size, born, dies in sorted(spans, key=lambda s: (-s[1], s[2], s[0])):
         start = 0
         for begin, end, b, d in laid:  # sorted by start
-            if b <= dies and born <= d and size:
+            if b <= dies and born <= d:
                 if begin - start >= size:
                     break
                 start = max(start, end)

@@ -18,8 +18,9 @@ from graphgrad.graph import Node
 from graphgrad.notation import formula
 from graphgrad.types import Array, Dim, Dimension, count, divide_exactly, show, size_names
 
-from .numpy_target import Printed, code, comment, literal, print_numpy
+from .numpy_target import Printed, code, literal, print_numpy
 from .program import Program
+from .source import comment
 
 WIDTH = 120
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
-from graphgrad.notation import Piece, fill, fill_plain, formula
-from graphgrad.types import FLOATS, Dim, Dimension, Shape, count, show, size_names
+from graphgrad.notation import Piece, fill, fill_plain
+from graphgrad.types import FLOATS, Dim, Dimension, Shape, count, size_names
 
 from . import numpy_support
 from .names import Names
@@ -397,19 +397,6 @@ class _Printer:
         return re.sub(r"(?<![\w.])np\.([a-z_][\w.]*)\(", bind, text)
 
 
-def comment(printed: Printed, id: int) -> str:
-    """The formula of a statement: its step of the derivation, or its node in the names that the code uses."""
-    graph = printed.program.graph
-    record = graph.records.get(id)
-    if record is not None:
-        text = record.told({w: printed.names[i] for i, w in printed.program.origins.items() if i in printed.names})
-    else:
-        names = {i: printed.names.get(i) or graph.label(i) for i in graph.nodes[id].inputs if i in printed.names}
-        text = f"{printed.names[id]} = {formula(graph, id, names)}"
-    # A name may hold any character: none that is not seen gets into the source.
-    return "# " + "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-
-
 def code(value: Any) -> str:
     """An attribute as Python source: dimensions by their names, floats exactly."""
     if isinstance(value, Dim):
@@ -437,54 +424,3 @@ def _number_name(value: Any) -> str:
         return words[value]
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return "c_" + text.replace("-", "minus_").replace(".", "_").replace("+", "")
-
-
-def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, int], dict[int, int]]:
-    """The generated text, the node of each statement's line (numbered from 1), and of each line left to `comment`."""
-    lines: list[str] = []
-    nodes: dict[int, int] = {}
-    comments: dict[int, int] = {}
-
-    def put(block: Sequence[tuple[str, int | None]], indent: str = "") -> None:
-        for text, id in block:
-            for part in text.split("\n"):
-                lines.append(indent + part)
-                if id is not None:
-                    (comments if text == "#" else nodes)[len(lines)] = id
-
-    put([("# The functions that the step calls, by their bare names.", None)] if printed.functions else [])
-    put([(f"{bare} = {path}", None) for bare, path in printed.functions.items()])
-    for source in printed.support.values():
-        put([("", None), (source.rstrip(), None)])
-    if printed.prologue:
-        put([("", None), ("# Once for each workspace: constants, and views of buffers.", None)])
-        put(printed.prologue)
-    whole = len(printed.pieces) == 1
-    shared = [*printed.inputs, *printed.locals]
-    for k, piece in enumerate(printed.pieces, 1):
-        if whole:
-            break
-        put([("", None), ("", None), (f"def {name}_{k}():", None)])
-        if used := _assigned(piece, shared):
-            put([(f"global {', '.join(used)}", None)], "    ")
-        put(piece or [("pass", None)], "    ")
-    put([("", None), ("", None)])
-    if whole:
-        put([(f"def {name}({', '.join(printed.inputs)}):", None)])
-        put(printed.pieces[0], "    ")
-    else:
-        put([(f"def {name}(*arguments):", None)])
-        if printed.inputs:
-            put([(f"global {', '.join(printed.inputs)}", None)], "    ")
-            put([(f"{', '.join(printed.inputs)}, = arguments", None)], "    ")
-        put([(f"{name}_{k}()", None) for k in range(1, len(printed.pieces) + 1)], "    ")
-    put([(f"return {printed.result}", None)], "    ")
-    return lines, nodes, comments
-
-
-def _assigned(piece: Sequence[tuple[str, int | None]], shared: Sequence[str]) -> list[str]:
-    assigned = {text.split(" = ", 1)[0] for text, _ in piece if " = " in text and not text.startswith("#")}
-    return [name for name in shared if name in assigned]
-
-
-__all__ = ["Call", "Printed", "code", "frame", "print_numpy", "show"]

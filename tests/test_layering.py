@@ -35,6 +35,7 @@ codegen.program
 codegen.lower
 codegen.schedule codegen.memory codegen.prepare
 codegen.numpy_target
+codegen.source
 codegen.loader codegen.module_writer
 codegen
 schedules data table
