@@ -80,7 +80,7 @@ def check(
     """
     if not isinstance(scalar, Tensor):
         raise DerivativeError(f"check takes a Tensor, but {type(scalar).__name__} was given")
-    if not isinstance(seed, int) or seed < 0:
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise CallError(f"seed is a whole number from 0 on, but {seed!r} was given")
     old = scalar.graph
     targets = list(old.leaves("parameter") if wrt is None else ([wrt] if isinstance(wrt, Tensor) else wrt))

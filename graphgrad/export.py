@@ -51,11 +51,11 @@ def module_text(net: Network | Tensor, optimizer: Optimizer | None = None, seed:
             parts.append(Part("predict", "predict", finished([net.prediction]), "What the network answers."))
         parameters, draws = initial_values(net, seed)
         if optimizer is not None:
-            whole = training_graph(net, optimizer, net.parameters[0].dtype)
+            training = training_graph(net, optimizer, net.parameters[0].dtype)
             doc = f"One step on a batch, which changes `state` in place. Gives the {net.loss.name} before it: a float."
-            parts.append(Part("step", "step", finished([whole.loss], whole.updates), doc))
-            if whole.theta is not None:
-                parameters = [replace(p, held=whole.theta.name, start=whole.starts[p.name]) for p in parameters]
+            parts.append(Part("step", "step", finished([training.loss], training.updates), doc))
+            if training.theta is not None:
+                parameters = [replace(p, held=training.theta.name, start=training.starts[p.name]) for p in parameters]
         doc = description(net, derivation, optimizer)
         return module_source(Module(doc, tuple(parameters), tuple(parts), draws, seed))
 

@@ -122,7 +122,9 @@ class Graph:
             if isinstance(shape, (int, str)):
                 raise ShapeError(f"the shape of {name} is a tuple such as ({shape!r},), but {shape!r} was given")
             if not isinstance(shape, Iterable):
-                raise ShapeError(f"the shape of {name} is a tuple such as (), (3,) or ('N', 2), but {shape!r} was given")
+                raise ShapeError(
+                    f"the shape of {name} is a tuple such as (), (3,) or ('N', 2), but {shape!r} was given"
+                )
             dims = tuple(dimension(d) for d in shape)
             dtype = dtype_name(dtype)
             if weak and dims:

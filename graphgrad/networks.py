@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from graphgrad.errors import GraphgradError
+from graphgrad.errors import DTypeError, GraphgradError
 from graphgrad.graph import Graph
 from graphgrad.operator import OPERATORS, Operator
 from graphgrad.operators import activations

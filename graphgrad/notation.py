@@ -136,7 +136,8 @@ def written(graph: Graph, node: Node, operands: list[Piece], *, latex: bool) -> 
     if "{lost}" in template:
         pieces["lost"] = Piece(_attribute(lost_axes(graph.nodes[node.inputs[0]].shape, node.shape)))
     if "{slices}" in template:
-        pieces["slices"] = Piece(slices_text(node["start"], node["stop"], node["step"], graph.nodes[node.inputs[0]].shape))
+        whole = graph.nodes[node.inputs[0]].shape
+        pieces["slices"] = Piece(slices_text(node["start"], node["stop"], node["step"], whole))
     if op.name == "transpose" and len(node.shape) > 2:  # of more axes than two, the sign ᵀ would not say which
         template = r"\operatorname{{transpose}}({x:0}, {axes})" if latex else "transpose({x:0}, {axes})"
     return fill(template, pieces, op.binding, op.name, latex=latex)

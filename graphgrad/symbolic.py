@@ -91,8 +91,8 @@ def _expression(graph: Graph, node: Node, operands: list[Any]) -> Any:
 
 
 def _as_wanted(graph: Graph, node: Node, operands: list[Any]) -> list[Any]:
-    """To sympy, truth values and numbers are two kinds: logic takes numbers as true where they are not 0, all else takes
-    truth values as 0 and 1."""
+    """To sympy, truth values and numbers are two kinds: logic takes numbers as true where they are not 0, all else
+    takes truth values as 0 and 1."""
     name, wanted = node.operator.name, []
     moves = node.operator.kind in ("linear", "view") and node.dtype == "bool"
     for position, (i, operand) in enumerate(zip(node.inputs, operands, strict=True)):

@@ -79,11 +79,13 @@ class Tensor:
             f"{self.name} is a node of a graph and holds no number, so it is neither true nor false; gg.where chooses inside the graph"
         ).at(self.graph._line())
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise GraphgradError(
-            f"{self.name} is a node of a graph and holds no numbers: gg.evaluate computes them, and graphgrad's functions "
-            "(gg.mean, gg.concatenate, ...) stand in for NumPy's"
-        ).at(self.graph._line())
+    if not TYPE_CHECKING:  # for a type checker a Tensor is no array
+
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+            raise GraphgradError(
+                f"{self.name} is a node of a graph and holds no numbers: gg.evaluate computes them, and graphgrad's "
+                "functions (gg.mean, gg.concatenate, ...) stand in for NumPy's"
+            ).at(self.graph._line())
 
     def _apply(self, name: str, *operands: Operand) -> Tensor:
         for operand in operands:

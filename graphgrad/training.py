@@ -77,7 +77,9 @@ def train(
     whole("epochs", epochs, 0)
     whole("seed", seed, 0)
     if callback is not None and not callable(callback):
-        raise GraphgradError(f"callback is a function of the trainer and the epoch's record, but {callback!r} was given")
+        raise GraphgradError(
+            f"callback is a function of the trainer and the epoch's record, but {callback!r} was given"
+        )
     trainer = Trainer(net, optimizer, dtype=dtype, seed=seed)
     if net.batch is None and batch_size is not None:
         raise GraphgradError(

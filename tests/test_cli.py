@@ -86,7 +86,7 @@ def test_draw_writes_every_forward_node_and_step(run: Run, here: Path) -> None:
         assert f'label="{step.number}. {step}\\n' in text
     for name in ("x", "y", "W", "b", "p", "L"):
         assert f'label="{name}' in text
-    assert text.count("style=\"rounded,dashed,filled\"") == len(derivation.steps)
+    assert text.count('style="rounded,dashed,filled"') == len(derivation.steps)
     first = text
     run("draw", "net.py:net", "-o", "net.dot")
     assert (here / "net.dot").read_text(encoding="utf-8") == first
@@ -247,6 +247,10 @@ MISTAKES = [
     ("compile 2-3-1:tanh -o a.py --optimizer sgd --alpha 0", "Invalid value for '--alpha': 0 is not a number above 0."),
     ("demo --out good.csv", "--out good.csv: that is a file; a directory is wanted"),
     ("demo --epochs 0", "Invalid value for '--epochs': 0 is not in the range x>=1."),
+    ("compile net.py:net -o net.py", "-o net.py: that is the file of net.py:net itself; another name is wanted"),
+    ("compile net.py:net -o ../{here}/net.py", "-o ../{here}/net.py: that is the file of net.py:net itself"),
+    ("compile 2-3-1:tanh -o numpy.py", "-o numpy.py: the file imports numpy, so it cannot have that name itself"),
+    ("check null.py:net", "null.py"),
     # Tables
     (f"{TRAIN} missing.csv --target y", "missing.csv does not exist"),
     (f"{TRAIN} folder.py --target y", "folder.py is a directory; a CSV file is wanted"),
@@ -271,6 +275,14 @@ MISTAKES = [
     ("train 2-3-2:tanh good.csv --target y", "1 target column (y), but the network's target y takes 2"),
     ("train 2-3-3:tanh:cross_entropy classes.csv --target y", "classes.csv, line 3, column 'y': 3 is no class; "),
     ("train 2-3-3:tanh:cross_entropy halves.csv --target y", "halves.csv, line 2, column 'y': 0.5 is no class; "),
+    (
+        "train 2-3-1:tanh:bce two.csv --target y",
+        "two.csv, column y holds 2, but binary_cross_entropy takes targets from",
+    ),
+    ("train 2-3-1:tanh:hinge good.csv --target y", "good.csv, column y holds 0, but hinge takes the targets -1 and 1"),
+    (f"{TRAIN} halves.csv --target y", "halves.csv has 1 row: --validation 0.2 would keep 0 aside and leave 1; "),
+    (f"{TRAIN} good.csv --target y --validation 0.99", "good.csv has 40 rows: --validation 0.99 would keep 40 aside"),
+    (f"{TRAIN} large.csv --target y --standardize", "large.csv, column 'b': its numbers are too large to be "),
     ("train net.py:loss good.csv --target y", "L is a loss alone; train wants a Network"),
     (f"{TRAIN} good.csv --target y --out good.csv", "--out good.csv: that is a file; a directory is wanted"),
     (f"{TRAIN} good.csv --target y --out good.csv/run", "--out good.csv/run: "),
@@ -293,6 +305,7 @@ def mistakes(here: Path) -> Path:
         "shape.py": "import graphgrad as gg\ng = gg.Graph()\nnet = g.input('x', (2,)) + g.input('y', (3,))\n",
         "exits.py": "raise SystemExit(3)\n",
         "imports.py": "import nowhere\n",
+        "null.py": "net = 1\0\n",
         "net.txt": NET,
         "empty.csv": "\n \n",
         "header.csv": "a,b,y\n",
@@ -309,6 +322,8 @@ def mistakes(here: Path) -> Path:
         "one.csv": "y\n1\n",
         "classes.csv": "a,b,y\n1,2,0\n1,2,3\n",
         "halves.csv": "a,b,y\n1,2,0.5\n",
+        "two.csv": "a,b,y\n" + "1,2,0\n3,4,2\n" * 5,
+        "large.csv": "a,b,y\n" + "1,1e300,0\n3,-1e300,2\n" * 5,
         "huge.csv": "a,b,y\n" + "1e6,-1e6,1\n" * 40,
     }
     for name, text in files.items():
@@ -321,9 +336,11 @@ def mistakes(here: Path) -> Path:
 @pytest.mark.parametrize(("line", "told"), MISTAKES, ids=[line for line, _ in MISTAKES])
 def test_a_mistake_ends_in_one_line_and_nothing_written(line: str, told: str, run: Run, mistakes: Path) -> None:
     before = sorted(mistakes.rglob("*"))
+    line, told = (text.replace("{here}", mistakes.name) for text in (line, told))
     status, out, errors = run(*line.split())
     assert status == 2
     assert errors.startswith(f"graphgrad: {told}"), errors
+    assert (mistakes / "net.py").read_text() == NET
     assert errors.count("\n") == 1
     assert "Traceback" not in out + errors
     assert [p for p in sorted(mistakes.rglob("*")) if "__pycache__" not in p.parts] == before
@@ -356,6 +373,9 @@ def test_a_write_that_fails_leaves_the_old_file(run: Run, here: Path, monkeypatc
     assert run("draw", "2-3-1:tanh", "-o", "a.dot") == (2, "", "graphgrad: -o a.dot: No space left on device\n")
     assert (here / "a.dot").read_text() == "old"
     assert sorted(p.name for p in here.iterdir()) == ["a.dot", "good.csv", "net.py"]
+    told = (2, "graphgrad: run/parameters.safetensors: No space left on device\n")
+    assert run(*f"{TRAIN} good.csv --target y --epochs 1 --out run".split())[::2] == told
+    assert list((here / "run").iterdir()) == []
 
 
 def test_a_users_file_may_import_its_neighbours(run: Run, here: Path) -> None:

@@ -254,6 +254,14 @@ def test_the_derivative_by_a_node_on_the_way() -> None:
     assert {g.label(s.target) for s in only.steps} == {g.label(loss.id), "h", g.label((h * h).id)}
 
 
+def test_one_tensor_to_derive_by_is_that_tensor_and_not_its_rows() -> None:
+    g = gg.Graph()
+    W = g.parameter("W", (2, 3))
+    d = gg.derive(gg.sum(W * W), W)
+    assert d[W].shape == (2, 3)
+    assert list(d) == [W]
+
+
 def test_the_derivative_by_itself_is_one() -> None:
     g = gg.Graph()
     w = g.parameter("w", (), "float32")
@@ -454,4 +462,5 @@ def test_a_name_needs_no_parentheses_whatever_it_stands_for() -> None:
     g = gg.Graph()
     a, b = g.parameter("a"), g.parameter("b")
     d = gg.derive(a - a * b)  # the adjoint of a * b is the number -1
-    assert [unicodedata.normalize("NFD", str(s)) for s in d.steps if s.rule == "multiply"] == ["a\u0304[v2] = v\u03042 * b", "b\u0304 = v\u03042 * a"]
+    products = [unicodedata.normalize("NFD", str(s)) for s in d.steps if s.rule == "multiply"]
+    assert products == ["a\u0304[v2] = v\u03042 * b", "b\u0304 = v\u03042 * a"]

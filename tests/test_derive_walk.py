@@ -107,7 +107,7 @@ def test_integers_made_by_an_operator_without_derivative_are_no_constants() -> N
     w, n = g.parameter("w", (2,)), g.input("n", (), "int64")
     made = whole(w)
     for number in (made, -made, abs(-made), made + n):
-        with pytest.raises(DerivativeError, match=r"^own has no derivative, but the derived scalar depends on w through "):
+        with pytest.raises(DerivativeError, match=r"^own has no derivative, but the derived scalar depends on w"):
             gg.derive(gg.sum(w * gg.cast(number, "float64")), [w])
 
 
@@ -126,7 +126,8 @@ def test_the_zero_of_a_scalar_is_a_constant() -> None:
     with pytest.warns(UnusedParameterWarning):
         d = gg.derive(w * w)
     assert d[v].node.operator.name == "constant"
-    assert (d[v].dtype, gg.evaluate(d[v])) == ("float32", 0.0)
+    assert d[v].dtype == "float32"
+    assert gg.evaluate(d[v]) == 0.0
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------

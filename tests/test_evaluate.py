@@ -169,3 +169,11 @@ def test_sizes_that_clash_and_tensors_as_arguments() -> None:
         gg.evaluate(x + y, x=np.ones(2), y=np.ones(3))
     with pytest.raises(CallError, match=r"^x was given a Tensor; a call takes arrays of numbers$"):
         gg.evaluate(x, x=x)
+
+
+@pytest.mark.parametrize("outputs", [None, 3, "x", ["x"]])
+def test_what_is_no_tensor_is_told(outputs: Any) -> None:
+    with pytest.raises(
+        CallError, match=r"^evaluate takes a Tensor or a list of them, but (NoneType|int|str) was given$"
+    ):
+        gg.evaluate(outputs)

@@ -126,8 +126,13 @@ def test_a_tensor_is_no_number() -> None:
         "x is a node of a graph and holds no number, so it is neither true nor false; gg.where chooses inside the graph"
     )
     for convert in (float, int, len):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="Tensor"):
             convert(x)  # type: ignore[arg-type]
+    for numpys in (np.asarray, np.mean, lambda x: np.concatenate([x, x]), lambda x: x + [x, 1]):
+        with pytest.raises(
+            GraphgradError, match=r"^x is a node of a graph and holds no numbers: .*\n  at test_graph.py:"
+        ):
+            numpys(x)
     with pytest.raises(ShapeError, match=r"^x of shape \(N,\) cannot be iterated over"):
         iter(x)
     with pytest.raises(TypeError):
@@ -173,6 +178,9 @@ def test_names_that_clash() -> None:
         gg.Graph()["w"]
     with pytest.raises(NameClashError, match=r"^the name of an input is text, but 5 was given\n"):
         g.input(5)  # type: ignore[arg-type]
+    for name in ("", None, 5):
+        with pytest.raises(NameClashError, match=rf"^the name of a node is text, but {name!r} was given\n"):
+            (x * 2).named(name)  # type: ignore[arg-type]
 
 
 # -- lines and scopes -------------------------------------------------------------------------------------------------
@@ -385,6 +393,7 @@ def test_a_shape_error_stands_at_the_users_line() -> None:
         (lambda g: g.constant(2**70), f"the constant {2**70} does not fit int64"),
         (lambda g: g["x"] + 2**63, f"the constant {2**63} does not fit int64"),
         (lambda g: g.input("q", "N"), "the shape of q is a tuple such as ('N',), but 'N' was given"),
+        (lambda g: g.input("q", None), "the shape of q is a tuple such as (), (3,) or ('N', 2), but None was given"),
         (lambda g: g.input("q", (-1,)), "a dimension is not negative, but -1 was given"),
         (lambda g: g["b"] - g["b"], "subtract of bools: a number is wanted; gg.cast(x, 'int64') makes one"),
         (lambda g: g.input("q", (), "float16"), "dtype 'float16' is not one of bool, int64, float32, float64"),
@@ -487,12 +496,3 @@ def test_every_line_that_asks_for_a_number_is_on_record() -> None:
     two = g.constant(2)
     assert g.constant(2) is two
     assert len(g.lines[two.id]) == 2
-
-
-def test_a_tensor_is_no_number_and_no_container_and_says_so() -> None:
-    x = gg.Graph().input("x", ("N", 2))
-    for ask in (float, int):
-        with pytest.raises(TypeError, match="^x is a node of a graph and holds no number"):
-            ask(x)
-    with pytest.raises(TypeError, match=r"^x is a node of a graph; its dimensions are in its shape, \(N, 2\)$"):
-        len(x)

@@ -303,6 +303,15 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for path, kind in ((tmp_path / "nowhere" / "a.txt", FileNotFoundError), (tmp_path / "folder", IsADirectoryError)):
+        with pytest.raises(kind) as error:
+            write_atomically(path, "a")
+        assert error.value.filename == str(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_file_keeps_its_mode_and_a_link_stays_a_link(tmp_path: Path) -> None:
     path, link = tmp_path / "a.txt", tmp_path / "link"
     path.write_text("old")

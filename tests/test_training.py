@@ -517,3 +517,33 @@ def test_a_network_without_a_prediction_predicts_nothing() -> None:
 def test_sources_are_the_same_text_each_time() -> None:
     sources = {hashlib.sha256(gg.Trainer(classifier(), gg.Adam()).source.encode()).hexdigest() for _ in range(2)}
     assert len(sources) == 1
+
+
+def test_a_target_that_the_loss_has_no_meaning_for_is_told() -> None:
+    X = np.zeros((4, 2))
+    for loss, target, fault in (
+        ("bce", [0.0, 1.0, 0.5, 2.0], "Y holds 2, but binary_cross_entropy takes targets from 0 to 1"),
+        ("bce", [0.0, -1.0, 1.0, 1.0], "Y holds -1, but binary_cross_entropy takes targets from 0 to 1"),
+        ("hinge", [1.0, -1.0, 0.0, 1.0], "Y holds 0, but hinge takes the targets -1 and 1"),
+    ):
+        with pytest.raises(gg.GraphgradError, match=f"^{fault}$"):
+            gg.train(gg.feedforward([2, 1], loss=loss), X, np.array(target)[:, None])
+    gg.train(gg.feedforward([2, 1], loss="bce"), X, np.array([[0.0], [0.25], [0.5], [1.0]]), epochs=1)
+    gg.train(gg.feedforward([2, 1], loss="hinge"), X, np.array([[1.0], [-1.0], [1.0], [1.0]]), epochs=1)
+
+
+def test_wrong_arguments_are_told() -> None:
+    net, X, Y = gg.feedforward([2, 1]), np.zeros((4, 2)), np.zeros((4, 1))
+    with pytest.raises(
+        gg.GraphgradError, match=r"^callback is a function of the trainer and the epoch's record, but 3 "
+    ):
+        gg.train(net, X, Y, callback=3)  # type: ignore[arg-type]
+    with pytest.raises(gg.GraphgradError, match=r"^X has no samples$"):
+        gg.train(net, X, Y, epochs=0).predict(X[:0])
+    with pytest.raises(gg.GraphgradError, match=r"^a network computes in float32 or float64, but 'int64' was given$"):
+        gg.feedforward([2, 1], dtype="int64")
+    for seed in ("a", -1, None):
+        with pytest.raises(gg.GraphgradError, match=f"^seed is a whole number from 0 on, but {seed!r} was given$"):
+            gg.check(net.loss, seed=seed)  # type: ignore[arg-type]
+        with pytest.raises(gg.GraphgradError, match=f"^seed is a whole number from 0 on, but {seed!r} was given$"):
+            gg.write_module(net, "never.py", seed=seed)  # type: ignore[arg-type]

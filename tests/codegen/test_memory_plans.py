@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
 from graphgrad.codegen.memory import ALIGNMENT, Plan, Span, by_size, by_time, plan
 from graphgrad.codegen.program import Program, Storage
-from tests.codegen.simulate import program_of
+from graphgrad.operator import OPERATORS
+from graphgrad.types import size_of
+from tests.codegen.simulate import program_of, simulate
+from tests.random_graphs import Case, cases
 
 UNIT = ALIGNMENT
 
@@ -172,3 +176,153 @@ def test_sizes_of_a_plan_are_those_of_the_call() -> None:
     g = gg.Graph()
     program = program_of([gg.tanh(g.input("x", ("N", 3)))])
     assert [plan(program, {"N": n}).size for n in (0, 1, 3, 100)] == [0, 64, 128, 2432]
+
+
+few = settings(
+    max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+)
+
+
+@given(cases())
+@few
+def test_plans_of_random_programs_are_close_to_what_lives_at_once(case: Case) -> None:
+    program = program_of(case.outputs, case.updates, exact=False)
+    for n in (1, 3, 1000):
+        sizes = {"N": n}
+        rounded = {owner: -(-size_of(s.size, sizes) // UNIT) * UNIT for owner, s in program.storages.items()}
+        wanted = [(owner, rounded[owner], s.born, s.dies) for owner, s in program.storages.items()]
+        found = plan(program, sizes)
+        check(found, wanted)
+        assert found.size <= 1.25 * most_alive(wanted)
+
+
+# -- new values in place of old ones ----------------------------------------------------------------------------------
+
+
+def three() -> tuple[gg.Tensor, gg.Tensor, gg.Tensor]:
+    g = gg.Graph()
+    return g.parameter("w", (3, 3)), g.state("s", (3, 3)), g.input("x", (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("build", "in_place"),
+    [
+        (lambda w, s, x: {s: gg.tanh(x)}, True),  # never read
+        (lambda w, s, x: {w: gg.tanh(w @ x)}, True),  # read before, by another statement
+        (lambda w, s, x: {w: x @ gg.tanh(x)}, True),
+        (lambda w, s, x: {w: w - 0.1 * x}, True),  # read by the statement itself, element by element
+        (lambda w, s, x: {w: w @ x}, False),  # not element by element
+        (lambda w, s, x: {w: w + w.T}, False),
+        (lambda w, s, x: {w: gg.tanh(w.T)}, False),
+        (lambda w, s, x: {w: gg.where(w > 0.0, w, x)}, False),  # two statements
+        (lambda w, s, x: {w: gg.cast(gg.sign(x) > 0.0, "float64")}, True),
+    ],
+)
+def test_a_new_value_takes_the_place_of_the_old_one(build: Any, in_place: bool) -> None:
+    w, s, x = three()
+    updates = build(w, s, x)
+    program = program_of([gg.sum(x)], updates)
+    simulate(program)
+    ((leaf, value),) = program.updates
+    assert (program.copies == ()) is in_place
+    assert (program.storage_of.get(value) == leaf) is in_place
+    assert (value in program.storages) is not in_place
+    calls_agree([gg.sum(x)], updates, [{"x": v} for v in np.random.default_rng(0).normal(size=(3, 3, 3))])
+
+
+def calls_agree(outputs: list[gg.Tensor], updates: dict[gg.Tensor, gg.Tensor], feeds: list[dict[str, Any]]) -> None:
+    """Calls in sequence against the evaluator, with new values put in place by hand."""
+    f = gg.compile(outputs, updates=updates)
+    shapes = {t.name: tuple(size_of(d, {}) for d in t.shape) for t in updates}
+    held: dict[str, Any] = {name: np.linspace(-1, 1, math.prod(shape)).reshape(shape) for name, shape in shapes.items()}
+    for name, value in held.items():
+        f.state[name] = value
+    for feed in feeds:
+        wanted = gg.evaluate([*outputs, *updates.values()], **feed, **held)
+        for one, other in zip(f(**feed), wanted, strict=False):
+            np.testing.assert_allclose(one, other, rtol=1e-13)
+        held = dict(zip(held, wanted[len(outputs) :], strict=True))
+        for name, value in held.items():
+            np.testing.assert_allclose(f.state[name], value, rtol=1e-13)
+
+
+def test_one_value_for_two_leaves_is_written_over_one_and_copied_to_the_other() -> None:
+    w, s, x = three()
+    value = w - x
+    program = program_of([gg.sum(x)], {w: value, s: value})
+    simulate(program)
+    assert len(program.copies) == 1
+    calls_agree([gg.sum(x)], {w: value, s: value}, [{"x": np.eye(3)}] * 3)
+
+
+def test_two_leaves_change_places() -> None:
+    w, s, x = three()
+    for updates in ({w: s, s: w}, {w: s, s: 2.0 * s}, {w: s.T, s: s + x}, {w: s, s: s + w}):
+        simulate(program_of([gg.sum(x)], updates))
+        calls_agree([gg.sum(x)], updates, [{"x": np.eye(3)}] * 3)
+
+
+def test_a_value_that_is_read_later_is_not_written_over() -> None:
+    """The statement's other reader comes after it, since it reads the new value too."""
+    w, _, x = three()
+    new = w - 0.1 * x
+    outputs = [gg.sum(new * w), w]
+    program = program_of(outputs, {w: new})
+    simulate(program)
+    assert [leaf for leaf, _ in program.copies] == [program.held[0].id]
+    calls_agree(outputs[:1], {w: new}, [{"x": np.eye(3)}] * 3)
+
+
+def test_a_new_value_that_needs_sizes_alone() -> None:
+    """It is computed once for each workspace, and put in place in every call."""
+    g = gg.Graph()
+    x, w = g.input("x", ("N", 2)), g.state("w", (3,))
+    updates = {w: g.constant([1.0, 2.0, 3.0]) * gg.size(x)}
+    calls_agree([gg.sum(x), gg.sum(w)], updates, [{"x": np.ones((n, 2))} for n in (2, 5, 2, 2, 5, 3)])
+
+
+# -- packs ------------------------------------------------------------------------------------------------------------
+
+pack = OPERATORS["pack"]
+
+
+def held_against_values(outputs: list[gg.Tensor], updates: dict[gg.Tensor, gg.Tensor] | None = None) -> Program:
+    program = program_of(outputs, updates)
+    simulate(program, N=4)
+    calls_agree(outputs, updates or {}, [{"x": v} for v in np.random.default_rng(0).normal(size=(3, 4, 3))])
+    return program
+
+
+def test_a_new_value_is_written_in_place_and_copied_into_a_pack() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N", 3)), g.parameter("w", (3,))
+    new = w - gg.sum(x, 0)
+    program = held_against_values([pack([gg.exp(x), new])], {w: new})
+    assert [program.node(i).operator.name for i in program.placed] == ["exp"]
+    assert program.copies == ()
+
+
+def test_what_lies_in_a_pack_is_not_written_over_though_the_pack_is_done_with() -> None:
+    """The result would start where the pack starts."""
+    g = gg.Graph()
+    x = g.input("x", ("N", 3))
+    a = gg.exp(x)
+    total = gg.sum(pack([gg.sum(x, 0), a]))
+    held_against_values([gg.sin(a * total)])
+
+
+def test_a_pack_is_not_written_over_while_its_part_is_read() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N", 3))
+    a = gg.reshape(gg.sum(gg.exp(x)), (1,))
+    program = held_against_values([pack([gg.sum(x, 0), a]) * a])
+    assert len(program.placed) == 2
+    assert program.outputs[0] in program.storages
+
+
+def test_the_second_operand_is_written_over_where_the_first_is_read_later() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N", 3))
+    a, b = gg.exp(x), gg.sin(x)
+    program = held_against_values([a - b, a])
+    assert len(program.storages) == 2
