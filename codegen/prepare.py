@@ -1,4 +1,4 @@
-"""From a written graph to a program: simplified, lowered, simplified again, with its arguments and held values settled."""
+"""From a written graph to a program: simplified, lowered, simplified again; its arguments and held values settled."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import ModuleType
 
 import graphgrad as gg
-from graphgrad.tensor import Tensor
 from graphgrad.operator import Operator
 from graphgrad.operators import FAMILIES
+from graphgrad.tensor import Tensor
 
 HEAD = """\
 # Operators

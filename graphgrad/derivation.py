@@ -46,7 +46,9 @@ class Step:
     @property
     def parts(self) -> tuple[int, ...]:
         """Of a sum: the ids that are added."""
-        return tuple(s.contribution.id for s in self.derivation.contributions.get(self.target, ()) if self.operand is None)
+        return tuple(
+            s.contribution.id for s in self.derivation.contributions.get(self.target, ()) if self.operand is None
+        )
 
     def __str__(self) -> str:
         return f"{self.symbol} = {self.formula}"
@@ -72,7 +74,9 @@ class Step:
         if self.operand is None:
             return " + ".join(s._symbol(latex=latex) for s in self.derivation.contributions[self.target])
         graph = self.graph
-        names = {i: graph.label(i) for i in (*self.forward.inputs, self.forward.id) if graph.nodes[i].operator.kind != "leaf"}
+        names = {
+            i: graph.label(i) for i in (*self.forward.inputs, self.forward.id) if graph.nodes[i].operator.kind != "leaf"
+        }
         if latex:
             names = {i: latex_name(n) for i, n in names.items()}
         adjoint = self.derivation.adjoints[self.forward.id]
@@ -97,7 +101,9 @@ class Derivation(Mapping[Tensor, Tensor]):
         self.gradients: dict[Tensor, Tensor] = {}
         self._symbols: dict[int, str] = {}  # by the id of the adjoint
 
-    def record(self, rule: str, forward: Node, operand: int | None, target: int, contribution: Tensor, start: int) -> None:
+    def record(
+        self, rule: str, forward: Node, operand: int | None, target: int, contribution: Tensor, start: int
+    ) -> None:
         """Note a step; `start` is the number of nodes before it."""
         new = range(start, len(self.graph.nodes))
         step = Step(len(self.steps) + 1, rule, forward, operand, target, contribution, new, self)
@@ -138,7 +144,8 @@ class Derivation(Mapping[Tensor, Tensor]):
         return "\n".join(f"{line}   {_origin(self.graph, s)}" for line, s in zip(padded, self.steps, strict=True))
 
     def __repr__(self) -> str:
-        return f"<derivation of {self.scalar.name} by {', '.join(t.name for t in self.gradients)}: {len(self.steps)} steps>"
+        by = ", ".join(t.name for t in self.gradients)
+        return f"<derivation of {self.scalar.name} by {by}: {len(self.steps)} steps>"
 
     def latex(self) -> str:
         """The derivation as an `align*` environment, a step a line."""

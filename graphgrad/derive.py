@@ -195,7 +195,9 @@ def through_definition(node: Node, position: int, adjoint: Tensor) -> Tensor:
     source = leaves[position]
     ids = aside.graph.ancestors([defined.id])
     received = {defined.id: [aside.stand_in(adjoint)]}
-    sweep(aside.graph, ids, depends(aside.graph, ids, {source.id}), received, lambda _, parts: add_up(parts), contribute)
+    sweep(
+        aside.graph, ids, depends(aside.graph, ids, {source.id}), received, lambda _, parts: add_up(parts), contribute
+    )
     if source.id not in received:
         return zeros(graph, source.shape, source.dtype)
     return aside.back(add_up(received[source.id]), graph)
@@ -205,5 +207,3 @@ def zeros(graph: Graph, shape: Shape, dtype: str) -> Tensor:
     """Zeros of a shape that may hold named sizes."""
     zero = OPERATORS["cast"](graph.constant(0.0), dtype=dtype)
     return OPERATORS["broadcast_to"](zero, shape=shape) if shape else zero
-
-

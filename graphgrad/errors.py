@@ -45,7 +45,7 @@ class CallError(GraphgradError):
 
 
 def user_line() -> Line | None:
-    """The line of the innermost frame outside graphgrad, and NumPy, which np.mean(x) goes through: the one that asked."""
+    """The line of the innermost frame outside graphgrad and NumPy (np.mean(x) goes through it): the one that asked."""
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")

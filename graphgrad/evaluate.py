@@ -48,13 +48,17 @@ def evaluate_nodes(graph: Graph, ids: Sequence[int], values: Mapping[str, Any]) 
     needed = [graph.nodes[i] for i in order]
     arrays = _leaves(graph, needed, values)
     sizes = solve_sizes(
-        (n["name"], n.shape, arrays[n.id].shape) for n in graph.nodes if n.id in arrays and n.operator.name != "constant"
+        (n["name"], n.shape, arrays[n.id].shape)
+        for n in graph.nodes
+        if n.id in arrays and n.operator.name != "constant"
     )
     check_sizes(graph, order, sizes)
     results: dict[int, Any] = {}
     for node in needed:
         if node.operator.kind == "leaf":
-            results[node.id] = node["value"].array if node.operator.name == "constant" else _default(node, arrays, sizes)
+            results[node.id] = (
+                node["value"].array if node.operator.name == "constant" else _default(node, arrays, sizes)
+            )
         else:
             results[node.id] = apply_reference(node, [results[i] for i in node.inputs], graph, sizes)
     return results
@@ -68,7 +72,9 @@ def check_sizes(graph: Graph, ids: Sequence[int], sizes: Sizes) -> None:
             for dim, least, whose in node.operator.requires(node, *[graph.nodes[i] for i in node.inputs]):
                 if size_of(dim, sizes) < least:
                     known = ", ".join(f"{name} = {sizes[name]}" for name in sorted(size_names(dim)))
-                    raise CallError(f"{whose} needs {dim} >= {least}, but {known}").at(next(iter(graph.lines.get(id, ())), None))
+                    raise CallError(f"{whose} needs {dim} >= {least}, but {known}").at(
+                        next(iter(graph.lines.get(id, ())), None)
+                    )
 
 
 def apply_reference(node: Node, operands: Sequence[Any], graph: Graph, sizes: Sizes) -> Array:
@@ -92,8 +98,12 @@ def apply_reference(node: Node, operands: Sequence[Any], graph: Graph, sizes: Si
 def _leaves(graph: Graph, needed: Sequence[Node], values: Mapping[str, Any]) -> dict[int, Array]:
     leaves = {n["name"]: n for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant"}
     if unknown := values.keys() - leaves.keys():
-        raise CallError(f"no leaf is named {', '.join(sorted(unknown))}; there are: {', '.join(sorted(leaves)) or 'none'}")
-    arrays = {leaves[name].id: convert(name, value, leaves[name].dtype, complex_too=True) for name, value in values.items()}
+        raise CallError(
+            f"no leaf is named {', '.join(sorted(unknown))}; there are: {', '.join(sorted(leaves)) or 'none'}"
+        )
+    arrays = {
+        leaves[name].id: convert(name, value, leaves[name].dtype, complex_too=True) for name, value in values.items()
+    }
     missing = [n["name"] for n in needed if n.operator.name in ("input", "parameter") and n.id not in arrays]
     if missing:
         raise CallError(f"no value was given for {', '.join(missing)}")
@@ -116,11 +126,18 @@ def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> 
         raise CallError(f"{name} is no array: its rows have different lengths") from None
     if array.dtype.name == dtype or (complex_too and array.dtype.kind == "c" and dtype == "float64"):
         return array
-    kind, order = array.dtype.kind, "bif"  # of what Python's numbers are: a float is no int, an int is a float of any width
+    kind, order = (
+        array.dtype.kind,
+        "bif",
+    )  # of what Python's numbers are: a float is no int, an int is a float of any width
     python_numbers = not isinstance(value, (np.ndarray, np.generic)) and kind in order
     if python_numbers and (not array.size or order.index(kind) <= order.index(np.dtype(dtype).kind)):
         return array.astype(dtype)
     if np.can_cast(array.dtype, dtype, "safe"):
         return array.astype(dtype)
-    fit = f"; {name}.astype({dtype!r}) would fit" if kind in "biuf" and isinstance(value, (np.ndarray, np.generic)) else ""
+    fit = (
+        f"; {name}.astype({dtype!r}) would fit"
+        if kind in "biuf" and isinstance(value, (np.ndarray, np.generic))
+        else ""
+    )
     raise CallError(f"{name} is {array.dtype.name}, but {dtype} was declared{fit}")

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import networkx
 
 
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """One value of the computation: what it is made by and of, and what is known of it before there are numbers."""
@@ -84,8 +83,10 @@ class Graph:
 
     # -- leaves -------------------------------------------------------------------------------------------------------
 
-    def input(self, name: str, shape: Sequence[int | str | Dimension] = (), dtype: str = "float64", *, weak: bool = False) -> Tensor:
-        """A value that each call gives. `shape` holds ints and names such as "N"; `weak` is a Python number (rank 0)."""
+    def input(
+        self, name: str, shape: Sequence[int | str | Dimension] = (), dtype: str = "float64", *, weak: bool = False
+    ) -> Tensor:
+        """A value that each call gives. `shape` holds ints and names such as "N"; a weak one is a Python number."""
         return self._leaf("input", name, shape, dtype, weak)
 
     def parameter(self, name: str, shape: Sequence[int | str | Dimension] = (), dtype: str = "float64") -> Tensor:

@@ -25,7 +25,7 @@ class Piece(NamedTuple):
     raised: bool = False  # LaTeX that ends in a superscript, which cannot take another
 
 
-#: Neighbours that need no parentheses among themselves, save where a template asks for them (the right side of a minus).
+#: Neighbours that need no parentheses among themselves, save where a template asks for them (right of a minus).
 JOINED = ({"add", "subtract"}, {"multiply", "divide"})
 
 
@@ -69,11 +69,13 @@ def piece(op: Operator, text: str, *, latex: bool) -> Piece:
 
 def fill_plain(template: str, values: Mapping[str, str]) -> str:
     """A template with text in it as it stands."""
-    return "".join([literal if name is None else literal + values[name] for literal, name, _ in template_parts(template)])
+    return "".join(
+        [literal if name is None else literal + values[name] for literal, name, _ in template_parts(template)]
+    )
 
 
 def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = False, own: bool = True) -> str:
-    """A node's formula in terms of the nodes that `names` gives a name; with `own`, at least its own operator is shown."""
+    """A node's formula in terms of the nodes that `names` gives a name; `own` shows at least its own operator."""
     done: dict[int, Piece] = {}
     stack, seen = [id], 0
     while stack:
@@ -104,7 +106,11 @@ def leaf_text(graph: Graph, node: Node, *, latex: bool) -> str:
         array = node["value"].array
         if array.size and (array == array.flat[0]).all():  # ones of a shape read as 1
             return _number(array.flat[0].item())
-        return f"[{', '.join(_number(v) for v in array.tolist())}]" if array.ndim == 1 and array.size <= SHORT else f"[{show(array.shape)}]"
+        return (
+            f"[{', '.join(_number(v) for v in array.tolist())}]"
+            if array.ndim == 1 and array.size <= SHORT
+            else f"[{show(array.shape)}]"
+        )
     return latex_name(graph.label(node.id)) if latex else graph.label(node.id)
 
 
@@ -168,7 +174,8 @@ def _attribute(value: Any) -> str:
 
 
 GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi "
+    "pi rho sigma tau upsilon phi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 ).split()
 
@@ -184,7 +191,10 @@ def latex_name(name: str) -> str:
     if base in GREEK:
         base = "\\" + base
     elif len(base) != 1 or not base.isalpha():
-        escaped = "".join({"\\": r"\backslash ", "^": r"\hat{}", "~": r"\sim "}.get(c, "\\" + c if c in "#$%&_{}" else c) for c in base)
+        escaped = "".join(
+            {"\\": r"\backslash ", "^": r"\hat{}", "~": r"\sim "}.get(c, "\\" + c if c in "#$%&_{}" else c)
+            for c in base
+        )
         base = rf"\mathrm{{{escaped}}}"
     subscript = ",".join(i if i.isalnum() else rf"\mathrm{{{i}}}" for i in indices)
     return f"{base}_{{{subscript}}}" if subscript else base

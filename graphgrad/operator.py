@@ -13,8 +13,8 @@ from graphgrad.types import Dim, Shape
 if TYPE_CHECKING:
     from graphgrad.tensor import Tensor
 
-#: One rule for each operand, from (adjoint of the output, *operands, output, **attributes) to what the operand's adjoint
-#: receives; None where the output is constant in that operand (an index, a condition).
+#: One rule for each operand, from (adjoint of the output, *operands, output, **attributes) to what the operand's
+#: adjoint receives; None where the output is constant in that operand (an index, a condition).
 Rule: TypeAlias = Callable[..., Any] | None
 
 
@@ -120,7 +120,11 @@ class Operator:
     def signature(self) -> str:
         """As a user calls it: leaky_relu(x, negative_slope=0.01)."""
         defaults = self.operand_defaults
-        names = [self.operands[0][1:]] if self.variadic else [f"{n}={defaults[n]!r}" if n in defaults else n for n in self.operands]
+        names = (
+            [self.operands[0][1:]]
+            if self.variadic
+            else [f"{n}={defaults[n]!r}" if n in defaults else n for n in self.operands]
+        )
         names += [name if value is REQUIRED else f"{name}={value!r}" for name, value in self.defaults.items()]
         return f"{self.name}({', '.join(names)})"
 
@@ -140,7 +144,9 @@ class Operator:
 
         cache = self.__dict__.setdefault("_formulas", {})
         if names not in cache:  # the text is the operator's own row, never a user's
-            cache[names] = sympy.sympify(self.formula, locals={n: sympy.Symbol(n, real=True) for n in names}, evaluate=True)
+            cache[names] = sympy.sympify(
+                self.formula, locals={n: sympy.Symbol(n, real=True) for n in names}, evaluate=True
+            )
         return cache[names]
 
     def __repr__(self) -> str:

@@ -12,7 +12,9 @@ from graphgrad.tensor import Tensor
 Visit: TypeAlias = "Callable[[Node, tuple[Tensor, ...], Graph], Tensor | None]"
 
 
-def rebuild(outputs: Sequence[Tensor], visit: Visit | None = None, keep: Sequence[Tensor] = ()) -> tuple[Graph, dict[int, Tensor]]:
+def rebuild(
+    outputs: Sequence[Tensor], visit: Visit | None = None, keep: Sequence[Tensor] = ()
+) -> tuple[Graph, dict[int, Tensor]]:
     """A new graph of what `outputs` need, and where each old node went. Names, lines, scopes and records move along.
 
     `keep` are further tensors (leaves whose value is replaced) that come along although nothing may need them.
@@ -108,7 +110,9 @@ def with_dtype(outputs: Sequence[Tensor], dtype: str) -> tuple[Graph, dict[int, 
     return rebuild(outputs, visit)
 
 
-def lower(outputs: Sequence[Tensor], spelled: Callable[[Node], bool], keep: Sequence[Tensor] = ()) -> tuple[Graph, dict[int, Tensor]]:
+def lower(
+    outputs: Sequence[Tensor], spelled: Callable[[Node], bool], keep: Sequence[Tensor] = ()
+) -> tuple[Graph, dict[int, Tensor]]:
     """Composites that a target cannot spell, written out by their definitions, until none is left."""
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:

@@ -269,7 +269,11 @@ def _factor(x: Tensor) -> tuple[Tensor, Tensor] | None:
 
 def _numbers_first(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     """s·(c·X) = (s·c)·X: numbers are multiplied with each other, and the array is passed over once."""
-    if not n.shape or n.dtype not in FLOATS or not (is_op(i[0], "multiply", "negative") or is_op(i[1], "multiply", "negative")):
+    if (
+        not n.shape
+        or n.dtype not in FLOATS
+        or not (is_op(i[0], "multiply", "negative") or is_op(i[1], "multiply", "negative"))
+    ):
         return None
     numbers: list[Tensor] = []
     arrays: list[Tensor] = []
@@ -319,7 +323,11 @@ def _log_of_one_plus(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
         return None
     for number, rest in ((source(i[0]), source(i[0], 1)), (source(i[0], 1), source(i[0]))):
         if number.value == 1 and number.node.weak and not rest.node.weak and rest.shape == n.shape:
-            return op("softplus", source(rest)) if is_op(rest, "exp") and source(rest).dtype in FLOATS else op("log1p", rest)
+            return (
+                op("softplus", source(rest))
+                if is_op(rest, "exp") and source(rest).dtype in FLOATS
+                else op("log1p", rest)
+            )
     return None
 
 
@@ -350,7 +358,11 @@ RULES: list[Rewrite] = [
     Rewrite("x / 1", "divide", _neutral(1, 1)),
     Rewrite("x ** 1, x ** 2", "power", _power),
     Rewrite("-(-x)", "negative", lambda n, i: source(i[0]) if is_op(i[0], "negative") else None),
-    Rewrite("-(x - y)", "negative", lambda n, i: op("subtract", source(i[0], 1), source(i[0])) if is_op(i[0], "subtract") else None),
+    Rewrite(
+        "-(x - y)",
+        "negative",
+        lambda n, i: op("subtract", source(i[0], 1), source(i[0])) if is_op(i[0], "subtract") else None,
+    ),
     Rewrite("x + (-y)", "add", _add_negative),
     Rewrite("x - (-y)", "subtract", lambda n, i: op("add", i[0], source(i[1])) if is_op(i[1], "negative") else None),
     Rewrite("x + x", "add", lambda n, i: op("multiply", 2, i[0]) if i[0].id == i[1].id and n.dtype != "bool" else None),
@@ -365,11 +377,25 @@ RULES: list[Rewrite] = [
     Rewrite("sum over axes of 1", "sum", _sum_of_ones),
     Rewrite("numbers of rank 0 in Python", "elementwise", _weak_inside, exact=False),
     Rewrite("x / c", "divide", _divide_by_number, exact=False, nan="c below 1e-308, whose reciprocal overflows"),
-    Rewrite("s * (c * x)", "multiply", _numbers_first, exact=False, nan="products of numbers that overflow on their own"),
-    Rewrite("x * (1 / y)", "multiply", _reciprocal, exact=False, nan="finite where 1/y overflows: the value that is meant"),
+    Rewrite(
+        "s * (c * x)", "multiply", _numbers_first, exact=False, nan="products of numbers that overflow on their own"
+    ),
+    Rewrite(
+        "x * (1 / y)", "multiply", _reciprocal, exact=False, nan="finite where 1/y overflows: the value that is meant"
+    ),
     Rewrite("log of softmax, sigmoid, sum(exp)", "log", _log, exact=False, nan=FINITE),
     Rewrite("log(1 + x)", "log", _log_of_one_plus, exact=False, nan=FINITE),
-    Rewrite("log1p(exp(x))", "log1p", lambda n, i: op("softplus", source(i[0])) if is_op(i[0], "exp") and not n.weak and source(i[0]).dtype == n.dtype else None, exact=False, nan=FINITE),
+    Rewrite(
+        "log1p(exp(x))",
+        "log1p",
+        lambda n, i: (
+            op("softplus", source(i[0]))
+            if is_op(i[0], "exp") and not n.weak and source(i[0]).dtype == n.dtype
+            else None
+        ),
+        exact=False,
+        nan=FINITE,
+    ),
     Rewrite("exp(x) - 1", "subtract", _exp_minus_one, exact=False),
     Rewrite("1 / (1 + exp(-x))", "divide", _logistic, exact=False, nan="none: inf in the denominator gave 0 as well"),
 ]

@@ -1,4 +1,4 @@
-"""Tensor: the light handle (graph, id) by which a user builds expressions. It carries Python's operators, and no numbers."""
+"""Tensor: the light handle (graph, id) by which a user builds expressions with Python's operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Operand: TypeAlias = "Tensor | Array | float | int | bool"
 
 
 class Tensor:
-    """A light handle (graph, id) that carries Python's operators. Building expressions is all it does; it holds no numbers."""
+    """A handle (graph, id) with Python's operators. Building expressions is all it does; it holds no numbers."""
 
     __slots__ = ("graph", "id")
     __array_ufunc__ = None  # NumPy arrays on the left defer to the reflected operators below
@@ -76,7 +76,8 @@ class Tensor:
 
     def __bool__(self) -> NoReturn:
         raise GraphgradError(
-            f"{self.name} is a node of a graph and holds no number, so it is neither true nor false; gg.where chooses inside the graph"
+            f"{self.name} is a node of a graph and holds no number, so it is neither true nor false; "
+            "gg.where chooses inside the graph"
         ).at(self.graph._line())
 
     if not TYPE_CHECKING:  # for a type checker a Tensor is no array

@@ -210,13 +210,14 @@ def broadcast(*shapes: Shape) -> Shape | None:
 
 
 def solve_sizes(leaves: Iterable[tuple[str, Shape, tuple[int, ...]]]) -> dict[str, int]:
-    """The named sizes, from (name, declared shape, the array's shape) of each leaf. Raises CallError where they clash."""
+    """The named sizes, from (name, declared shape, the array's shape) of each leaf. Raises CallError at a clash."""
     sizes: dict[str, int] = {}
     open_equations: list[tuple[str, Shape, tuple[int, ...], int]] = []
     for name, shape, actual in leaves:
         if len(shape) != len(actual):
             raise CallError(
-                f"{name} has shape {show(actual)}, but {len(shape)} dimension{'s' * (len(shape) != 1)} were declared: {show(shape)}"
+                f"{name} has shape {show(actual)}, but {len(shape)} dimension{'s' * (len(shape) != 1)} were declared: "
+                f"{show(shape)}"
             )
         open_equations += [(name, shape, actual, axis) for axis in range(len(shape))]
     while open_equations:
@@ -237,7 +238,9 @@ def solve_sizes(leaves: Iterable[tuple[str, Shape, tuple[int, ...]]]) -> dict[st
                 later.append((name, shape, actual, axis))
         if len(later) == len(open_equations):
             name, shape, actual, axis = later[0]
-            raise CallError(f"{name}: axis {axis} is {actual[axis]}, from which {shape[axis]} cannot be solved for a size")
+            raise CallError(
+                f"{name}: axis {axis} is {actual[axis]}, from which {shape[axis]} cannot be solved for a size"
+            )
         open_equations = later
     return sizes
 
@@ -301,7 +304,7 @@ def as_float(dtype: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A constant's numbers as an attribute: read-only, equal and hashed by dtype, shape and bytes (so -0.0 is not 0.0)."""
+    """A constant's numbers as an attribute: read-only, equal by dtype, shape and bytes (so -0.0 is not 0.0)."""
 
     key: tuple[str, tuple[int, ...], bytes]
     array: Array = field(compare=False)
@@ -314,7 +317,9 @@ class Value:
         kind = array.dtype.kind
         wanted = "int64" if kind in "iu" else _NAMES.get(array.dtype)
         if wanted is None:
-            raise DTypeError(f"a constant of dtype {array.dtype.name!r} was given; its dtype may be {', '.join(DTYPES)}")
+            raise DTypeError(
+                f"a constant of dtype {array.dtype.name!r} was given; its dtype may be {', '.join(DTYPES)}"
+            )
         if kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
             raise DTypeError("a constant of dtype uint64 was given with values that int64 cannot hold")
         array = np.array(array, dtype=wanted, order="C")

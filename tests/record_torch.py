@@ -29,6 +29,7 @@ RUN_TOLERANCE = 1e-11  # of a run's largest parameter: a hundred steps amplify t
 # Recording
 # ---------------------------------------------------------------------------------------------------------------------
 
+
 def record_case(case: Case) -> dict[str, Any]:
     """A case with its numbers. The gradient is of the sum of all outputs, each weighted by its adjoint."""
     arrays = case.arrays()

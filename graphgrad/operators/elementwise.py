@@ -1,7 +1,7 @@
 """Arithmetic, comparison and choice: the elementwise operators that all others are written with.
 
 How a row is written stands in rows.py, and what each of its fields means in `operator.Operator`. A rule of `pullback`
-takes (g, *operands, output), where g is the adjoint of the output; rules run on sympy's symbols too, which is how a test
+takes (g, *operands, output), where g is the adjoint of the output; rules run on sympy's symbols too, by which a test
 proves them. A new row needs its name in `__all__`; tests and the reference page find it by themselves.
 """
 

@@ -28,8 +28,10 @@ RuleOrRules = Rule | tuple[Rule, ...]
 def named(node: Node) -> str:
     """A node in an error message: its name if it has one, else its operator."""
     attributes = dict(node.attributes)
-    return str(attributes.get("name") or f"the result of {node.operator.name}") if node.operator.kind == "leaf" else (
-        f"the result of {node.operator.name}"
+    return (
+        str(attributes.get("name") or f"the result of {node.operator.name}")
+        if node.operator.kind == "leaf"
+        else (f"the result of {node.operator.name}")
     )
 
 

@@ -45,7 +45,8 @@ rng = np.random.default_rng(0)
 x, y = rng.normal(size=(64, 64)).astype("float32"), rng.integers(0, 10, 64)
 net = gg.feedforward([64, 128, 64, 10], activation="relu", loss="cross_entropy")
 trainer = gg.Trainer(net, optimizer=gg.Adam(alpha=1e-3), dtype="float32")
-P = [[rng.normal(0, i ** -0.5, (o, i)).astype("float32"), np.zeros(o, "float32")] for i, o in ((64, 128), (128, 64), (64, 10))]
+sizes = ((64, 128), (128, 64), (64, 10))
+P = [[rng.normal(0, i ** -0.5, (o, i)).astype("float32"), np.zeros(o, "float32")] for i, o in sizes]
 M = [[np.zeros_like(a) for a in p] for p in P]
 V = [[np.zeros_like(a) for a in p] for p in P]
 k = 0
