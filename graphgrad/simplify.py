@@ -175,7 +175,9 @@ def _stacked_product(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 def _reshape(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     if i[0].shape == n.shape:
         return i[0]
-    return op("reshape", source(i[0]), shape=n.shape) if is_op(i[0], "reshape") else None
+    if not is_op(i[0], "reshape") or (source(i[0]).node.weak and not n.shape):  # (1,) on the way made it no number
+        return None
+    return op("reshape", source(i[0]), shape=n.shape)
 
 
 def bare(x: Tensor) -> Tensor:
@@ -228,7 +230,7 @@ def weak_form(x: Tensor) -> Tensor | None:
     """The weak value behind a number of rank 0: a cast of one, or a constant."""
     if x.shape or x.node.weak:
         return x if x.node.weak else None
-    if is_op(x, "cast") and source(x).node.weak:
+    if is_op(x, "cast") and source(x).node.weak and source(x).dtype != "bool":  # True is no 1 to every operator
         return source(x)
     return x.graph.constant(x.value) if is_op(x, "constant") and x.dtype in FLOATS else None
 

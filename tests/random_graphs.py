@@ -78,11 +78,9 @@ class Probe:
                 shadow = self.apply(node, [self.shadows[i] for i in node.inputs])
                 if not (np.all(np.isfinite(value)) and np.max(np.abs(value), initial=0) <= LARGEST):
                     return False
-                around = (
-                    []
-                    if node.operator.kind == "view"
-                    else [self.nearby(node, sign * (1e-3 if rough else 1e-7)) for sign in (1, -1)]
-                )
+                smooth = node.operator.analytic or node.operator.kind == "view"
+                size = 1e-3 if rough else 1e-7
+                around = [] if smooth else [self.nearby(node, step) for step in (size, -size)]
             except (gg.GraphgradError, IndexError, ValueError, ZeroDivisionError, OverflowError):
                 return False
         largest = max(1.0, float(np.max(np.abs(value), initial=0)))

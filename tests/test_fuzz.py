@@ -33,14 +33,14 @@ def comparable(graph: gg.Graph, ids: list[int], feed: dict[str, Any]) -> Probe |
     return probe if probe.fits_all(graph.ancestors(ids)) else None
 
 
-def agree(case: Case, probe: Probe, tensors: list[gg.Tensor], found: list[Any], wanted: list[Any], source: str) -> None:
+def agree(case: Case, probe: Probe, tensors: list[gg.Tensor], found: list[Any], wanted: list[Any], f: Any) -> None:
     largest = probe.largest()
     for t, a, b in zip(tensors, found, wanted, strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype), (
-            f"v{t.id}: {a.dtype}{a.shape} is not {b.dtype}{b.shape}\n{case!r}\n{source}"
+            f"v{t.id}: {a.dtype}{a.shape} is not {b.dtype}{b.shape}\n{case!r}\n{f.source}"
         )
         tolerance = (1e-3 if t.id in probe.rough else 1e-9) * largest
-        assert close(a, b, tolerance), f"v{t.id}: {a!r}\n is not {b!r}\n{case!r}\n{source}"
+        assert close(a, b, tolerance), f"v{t.id}: {a!r}\n is not {b!r}\n{case!r}\n{f.source}"
 
 
 def zeros(leaf: gg.Tensor) -> Any:
@@ -56,19 +56,21 @@ def run(case: Case, *, copy: bool, exact: bool) -> None:
     held = {t.name: np.array(case.feeds[0].get(t.name, zeros(t))) for t in case.updates}
     needed = set(case.graph.ancestors(ids))
     states = {t.name: t for t in case.graph.leaves("state") if t.id in needed}
+    probes: list[Probe | None] = [None, None]
     for k in range(CALLS):
         feed = {**case.feeds[k % 2], **held}
-        probe = comparable(case.graph, ids, feed)
-        if probe is None:
+        if case.updates or k < 2:
+            probes[k % 2] = comparable(case.graph, ids, feed)
+        if (probe := probes[k % 2]) is None:
             event(f"stopped at call {k}")
             return
-        values = evaluate_nodes(case.graph, ids, feed)
+        values = probe.values
         given_now = {n: a for n, a in case.feeds[k % 2].items() if n not in held}
         given_now |= {n: zeros(t) for n, t in states.items() if n not in held}
         before = {n: a.copy() for n, a in given_now.items()}
         given_now |= {n: a for n, a in held.items() if k == 0 and n not in states}
         results = function(**given_now)
-        agree(case, probe, case.outputs, results, [np.asarray(values[t.id]) for t in case.outputs], function.source)
+        agree(case, probe, case.outputs, results, [np.asarray(values[t.id]) for t in case.outputs], function)
         for name, array in before.items():
             assert np.array_equal(given_now[name], array), (
                 f"the caller's {name} was written\n{case!r}\n{function.source}"
@@ -79,7 +81,7 @@ def run(case: Case, *, copy: bool, exact: bool) -> None:
             fresh = [np.asarray(function.state[t.name]) for t in case.updates]
             wanted = [held[t.name] for t in case.updates]
             probe.rough |= {t.id for t, v in case.updates.items() if v.id in probe.rough}
-            agree(case, probe, list(case.updates), fresh, wanted, function.source)
+            agree(case, probe, list(case.updates), fresh, wanted, function)
             held = dict(zip(held, [np.array(a) for a in fresh], strict=True))  # so that rounding does not add up
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,3 +216,22 @@ def test_the_adjoint_of_a_sum_is_no_factor(shape: tuple[int | str, ...]) -> None
     x, w = g.parameter("x", shape), g.input("w", shape)
     f = gg.compile(gg.derive(gg.sum(x * gg.tanh(w)))[x])
     assert [f.program.graph.nodes[i].operator.name for i in f.program.step] == ["tanh"]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda n: gg.reshape(gg.reshape(n * 1.0, (1,)), ()),
+        lambda n: gg.exp(gg.reshape(gg.reshape(gg.reshape(n * 1.0, (1, 1)), (1,)), ())),
+        lambda n: -gg.cast(n < 4, "float64"),
+        lambda n: gg.sqrt(gg.cast(n < 4, "float64") + 1.0),
+    ],
+)
+def test_numbers_that_became_arrays_stay_arrays(build: Any, exact: bool) -> None:
+    """A reshape's way back to rank 0, and a bool that was cast."""
+    g = gg.Graph()
+    x = g.input("x", ("N", 3))
+    y = build(gg.size(x)) * x
+    at = {"x": np.ones((1, 3))}
+    np.testing.assert_allclose(gg.compile([y], exact=exact)(**at)[0], gg.evaluate(y, **at), rtol=1e-15)
