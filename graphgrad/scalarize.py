@@ -280,7 +280,7 @@ class _Writer:
                 f"scalarize cannot write out {self.old.where(node.id)}: it is no sum of single entries"
             ) from None
         array = np.empty(_shape(node), dtype=object)
-        array[...] = result
+        array[() if isinstance(result, Tensor) else ...] = result  # by (), NumPy takes one Tensor as it is
         zero = np.zeros((), node.dtype)
         return _entries(
             array.shape, lambda index: t if isinstance(t := array[index], Tensor) else self.new.constant(zero + t)
