@@ -56,6 +56,10 @@ def compile(
     """
     if target != "numpy":
         raise GraphgradError(f"target {target!r} does not exist; there is: numpy")
+    if not isinstance(outputs, (Tensor, list, tuple)):
+        raise GraphgradError(f"compile takes a Tensor or a list of them, but {type(outputs).__name__} was given")
+    if updates is not None and not isinstance(updates, Mapping):
+        raise GraphgradError(f"updates is a mapping such as {{W: W - d[W]}}, but {type(updates).__name__} was given")
     wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     replaced = dict(updates or {})
     _check(wanted, replaced)
@@ -308,7 +312,10 @@ class Workspace:
             space[name] = np.empty(_shape(program.node(id), sizes), program.node(id).dtype)
         for name, id in printed.buffers:
             space[name] = self._buffer(program, id, arena, held, sizes)
-        exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
+        try:
+            exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
+        except Exception as error:
+            raise function._told(error) from error
         self.step: Callable[..., Any] = space["step"]
         self._weak = [n.weak for n in function._inputs]
 

@@ -378,7 +378,7 @@ RULES: list[Rewrite] = [
     Rewrite("sum_to of what needs none", "sum_to", _sum_to, exact=False),
     Rewrite("sum over axes of 1", "sum", _sum_of_ones),
     Rewrite("numbers of rank 0 in Python", "elementwise", _weak_inside, exact=False),
-    Rewrite("x / c", "divide", _divide_by_number, exact=False, nan="c so small that its reciprocal overflows (1e-308; 1e-39 in float32)"),
+    Rewrite("x / c", "divide", _divide_by_number, exact=False, nan="c below 1e-308 (float32: 1e-39): 1/c overflows"),
     Rewrite(
         "s * (c * x)", "multiply", _numbers_first, exact=False, nan="products of numbers that overflow on their own"
     ),

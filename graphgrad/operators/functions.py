@@ -83,7 +83,7 @@ arctan = elementwise(
 
 def _squared_radius(y: Any, x: Any) -> Any:
     """x² + y², and 1 at the origin, where the derivative is 0."""
-    radius = square(x) + square(y)
+    radius = x * x + y * y  # square takes no bools, which one of them may be
     return where(equal(radius, 0), 1.0, radius)
 
 

@@ -404,3 +404,31 @@ def test_call_takes_the_inputs_in_order() -> None:
     np.testing.assert_allclose(f.call([given[n] for n in ("x", "i", "w", "b")])[0], f(**given)[0])
     with pytest.raises(ValueError, match="argument"):
         f.call([given["x"]])
+
+
+@pytest.mark.parametrize("outputs", [None, 3, "x"])
+def test_outputs_are_tensors(outputs: Any) -> None:
+    with pytest.raises(gg.GraphgradError, match="compile takes a Tensor or a list of them, but"):
+        gg.compile(outputs)
+
+
+def test_updates_are_a_mapping() -> None:
+    W = gg.Graph().parameter("W")
+    with pytest.raises(gg.GraphgradError, match="updates is a mapping such as"):
+        gg.compile([W], updates=[W])  # type: ignore[arg-type]
+
+
+def test_a_fixed_index_outside_is_told_at_the_users_line() -> None:
+    g = gg.Graph()
+    f = gg.compile([g.input("x", ("N",))[np.array([0, 9])]])
+    with pytest.raises(gg.GraphgradError, match=r"test_loader\.py"):
+        f(x=np.zeros(5))
+
+
+def test_a_mask_is_not_lost_in_silence() -> None:
+    g = gg.Graph()
+    total = gg.sum(g.input("x", ("N",)))
+    masked = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+    for call in (gg.compile([total]), lambda x: gg.evaluate(total, x=x)):
+        with pytest.raises(gg.GraphgradError, match="x is a masked array, whose mask would be lost"):
+            call(x=masked)

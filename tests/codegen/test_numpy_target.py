@@ -361,3 +361,13 @@ def test_source_of_a_small_function() -> None:
             return (s,)
         """
     assert f.source == textwrap.dedent(wanted)
+
+
+def test_a_derivative_beside_bools() -> None:
+    """The rule of arctan2 squares both of its operands, and one of them may be a bool."""
+    g = gg.Graph()
+    x, b = g.parameter("x", (2,)), g.input("b", (2,), "bool")
+    gradient = gg.derive(gg.sum(gg.arctan2(x, b)))[x]
+    values = {"x": np.array([0.5, -0.7]), "b": np.array([True, False])}
+    np.testing.assert_allclose(gg.compile([gradient])(**values)[0], [1 / 1.25, 0.0], rtol=1e-15)
+    np.testing.assert_allclose(gg.evaluate(gradient, **values), [1 / 1.25, 0.0], rtol=1e-15)
