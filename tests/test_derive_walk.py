@@ -32,8 +32,8 @@ def own(
 @pytest.mark.parametrize("number", [3, -0.5])
 def test_a_rule_may_return_a_number(number: float) -> None:
     g = gg.Graph()
-    w, v = g.parameter("w", ("N", 3)), g.parameter("v", (2,), "float32")
-    for t, value in ((w, np.ones((4, 3))), (v, np.ones(2, "f4"))):
+    u, v, w = g.parameter("u"), g.parameter("v", (2,), "float32"), g.parameter("w", ("N", 3))
+    for t, value in ((u, np.ones(())), (v, np.ones(2, "f4")), (w, np.ones((4, 3)))):
         y = own(np.sum, shape=(), pullback=(lambda g, x, out: number,))(t)
         d = gg.derive(y, [t])
         assert (d[t].shape, d[t].dtype, d[t].node.weak) == (t.shape, t.dtype, False)
@@ -107,8 +107,11 @@ def test_integers_made_by_an_operator_without_derivative_are_no_constants() -> N
     w, n = g.parameter("w", (2,)), g.input("n", (), "int64")
     made = whole(w)
     for number in (made, -made, abs(-made), made + n):
-        with pytest.raises(DerivativeError, match=r"^own has no derivative, but the derived scalar depends on w"):
+        with pytest.raises(
+            DerivativeError, match=r"^own has no derivative, but the derived scalar depends on w"
+        ) as error:
             gg.derive(gg.sum(w * gg.cast(number, "float64")), [w])
+        assert str(error.value).split("\n  at ")[1].startswith("test_derive_walk.py:")
 
 
 def test_integers_cut_from_floats_are_constants() -> None:
@@ -120,11 +123,12 @@ def test_integers_cut_from_floats_are_constants() -> None:
     assert {s.rule for s in d.steps} == {"seed", "sum", "multiply"}
 
 
-def test_the_zero_of_a_scalar_is_a_constant() -> None:
+def test_zeros_have_the_shape_of_their_tensors_and_that_of_a_scalar_is_a_constant() -> None:
     g = gg.Graph()
-    w, v = g.parameter("w"), g.parameter("v", (), "float32")
+    w, v, u = g.parameter("w"), g.parameter("v", (), "float32"), g.parameter("u", (2, 3), "float32")
     with pytest.warns(UnusedParameterWarning):
         d = gg.derive(w * w)
+    assert (d[u].shape, d[u].dtype) == ((2, 3), "float32")
     assert d[v].node.operator.name == "constant"
     assert d[v].dtype == "float32"
     assert gg.evaluate(d[v]) == 0.0
