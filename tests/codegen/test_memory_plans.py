@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
-from graphgrad.codegen.memory import ALIGNMENT, Plan, Span, by_size, by_time, plan
-from graphgrad.codegen.program import Program, Storage
+from graphgrad.codegen.memory import ALIGNMENT, Plan, Span, assign, by_size, by_time, plan
+from graphgrad.codegen.program import Program, Storage, build
+from graphgrad.codegen.schedule import schedule
 from graphgrad.operator import OPERATORS
 from graphgrad.types import size_of
 from tests.codegen.simulate import program_of, simulate
@@ -205,7 +206,7 @@ def three() -> tuple[gg.Tensor, gg.Tensor, gg.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("build", "in_place"),
+    ("updated", "in_place"),
     [
         (lambda w, s, x: {s: gg.tanh(x)}, True),  # never read
         (lambda w, s, x: {w: gg.tanh(w @ x)}, True),  # read before, by another statement
@@ -218,9 +219,9 @@ def three() -> tuple[gg.Tensor, gg.Tensor, gg.Tensor]:
         (lambda w, s, x: {w: gg.cast(gg.sign(x) > 0.0, "float64")}, True),
     ],
 )
-def test_a_new_value_takes_the_place_of_the_old_one(build: Any, in_place: bool) -> None:
+def test_a_new_value_takes_the_place_of_the_old_one(updated: Any, in_place: bool) -> None:
     w, s, x = three()
-    updates = build(w, s, x)
+    updates = updated(w, s, x)
     program = program_of([gg.sum(x)], updates)
     simulate(program)
     ((leaf, value),) = program.updates
@@ -278,7 +279,19 @@ def test_a_new_value_that_needs_sizes_alone() -> None:
     g = gg.Graph()
     x, w = g.input("x", ("N", 2)), g.state("w", (3,))
     updates = {w: g.constant([1.0, 2.0, 3.0]) * gg.size(x)}
-    calls_agree([gg.sum(x), gg.sum(w)], updates, [{"x": np.ones((n, 2))} for n in (2, 5, 2, 2, 5, 3)])
+    for outputs in ([gg.sum(x), gg.sum(w)], [gg.sum(x)]):
+        program = program_of(outputs, updates)
+        assert program.step.count(program.updates[0][1]) == 0
+        assert len(program.copies) == 1
+        calls_agree(outputs, updates, [{"x": np.ones((n, 2))} for n in (2, 5, 2, 2, 5, 3)])
+
+
+@pytest.mark.parametrize("value", [lambda x: x.T, lambda x: gg.cast(x, "float32"), lambda x: x])
+def test_what_no_statement_of_the_dtype_computes_is_copied(value: Any) -> None:
+    """`prepare` puts a cast there; a program made otherwise is right all the same."""
+    w, _, x = three()
+    program = assign(schedule(build(w.graph, [x], {w: value(x)})))
+    assert program.copies == program.updates
 
 
 # -- packs ------------------------------------------------------------------------------------------------------------
@@ -300,6 +313,15 @@ def test_a_new_value_is_written_in_place_and_copied_into_a_pack() -> None:
     program = held_against_values([pack([gg.exp(x), new])], {w: new})
     assert [program.node(i).operator.name for i in program.placed] == ["exp"]
     assert program.copies == ()
+
+
+def test_a_pack_is_never_built_over_an_old_value() -> None:
+    """Its operands lie in a storage of its own."""
+    g = gg.Graph()
+    x, theta = g.input("x", ("N", 3)), g.state("theta", (6,))
+    program = held_against_values([gg.sum(x)], {theta: pack([gg.sum(x, 0), gg.sum(gg.exp(x), 0)])})
+    assert len(program.placed) == 2
+    assert len(program.copies) == 1
 
 
 def test_what_lies_in_a_pack_is_not_written_over_though_the_pack_is_done_with() -> None:
@@ -326,3 +348,12 @@ def test_the_second_operand_is_written_over_where_the_first_is_read_later() -> N
     a, b = gg.exp(x), gg.sin(x)
     program = held_against_values([a - b, a])
     assert len(program.storages) == 2
+
+
+def test_the_second_operand_is_written_over_where_the_first_is_of_another_shape() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N", 3))
+    y = gg.sum(gg.exp(x), 0) + gg.sin(x)
+    program = held_against_values([y])
+    owner = program.storage_of[program.outputs[0]]
+    assert program.node(owner).operator.name == "sin"
