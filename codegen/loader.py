@@ -352,13 +352,13 @@ class State(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         if name not in self._function._held:
             raise CallError(f"the function holds no {name}; it holds {', '.join(self._function._held) or 'nothing'}")
-        if name not in self._function._values:
-            node = self._function._held[name]
-            if node.operator.name != "state" or has_sizes(node.shape):
-                raise CallError(f"{name} has no value yet")
-            self._function._hold(name, node, {})  # a state starts at zero
-        with self._function._lock:
-            return self._function._values[name].copy()
+        function, node = self._function, self._function._held[name]
+        with function._lock:
+            if name not in function._values:
+                if node.operator.name != "state" or has_sizes(node.shape):
+                    raise CallError(f"{name} has no value yet")
+                function._hold(name, node, {})  # a state starts at zero
+            return function._values[name].copy()
 
     def __setitem__(self, name: str, value: Any) -> None:
         function = self._function
@@ -366,7 +366,7 @@ class State(Mapping[str, Array]):
             raise CallError(f"the function holds no {name}; it holds {', '.join(function._held) or 'nothing'}")
         node = function._held[name]
         array = convert(name, value, node.dtype)
-        sizes = solve_sizes([(name, node.shape, array.shape)])
+        solve_sizes([(name, node.shape, array.shape)])
         with function._lock:
             held = function._values.get(name)
             if held is not None and held.shape == array.shape:
@@ -375,7 +375,9 @@ class State(Mapping[str, Array]):
                 function._values[name] = np.array(array, order="C")
                 function._idle.clear()  # their views show the old array
             function._given.add(name)
-        del sizes
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._function._held
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._function._held)

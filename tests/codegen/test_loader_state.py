@@ -211,6 +211,38 @@ def test_state_read_while_others_write_is_whole() -> None:
     assert set(f.state["total"].tolist()) == {800.0}
 
 
+def test_a_first_read_beside_a_first_call_loses_no_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both make the state's zeros; if each makes its own, the call's update is in an array that nobody sees."""
+    g = gg.Graph()
+    total, x = g.state("total", (3,)), g.input("x")
+    f = gg.compile([], updates={total: total + x})
+    hold, reading, called = f._hold, threading.Event(), threading.Event()
+
+    def slow(name: str, node: Any, sizes: Any) -> Any:
+        if threading.current_thread() is reader:
+            reading.set()
+            called.wait(0.2)  # the call goes on meanwhile, if nothing stops it
+            f._values.pop(name, None)
+        return hold(name, node, sizes)
+
+    monkeypatch.setattr(f, "_hold", slow)
+    reader = threading.Thread(target=lambda: f.state["total"])
+    reader.start()
+    reading.wait()
+    f(x=1.0)
+    called.set()
+    reader.join()
+    assert f.state["total"].tolist() == [1.0] * 3
+
+
+def test_a_name_is_in_the_state_or_not() -> None:
+    g = gg.Graph()
+    W = g.parameter("W")
+    f = gg.compile([], updates={W: W + 1.0})
+    assert "W" in f.state
+    assert "V" not in f.state
+
+
 def test_a_step_allocates_no_array_after_the_first_call() -> None:
     """Every activation is over 1 MiB; what NumPy buffers for itself is smaller than 256 KiB."""
     g = gg.Graph()
