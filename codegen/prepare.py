@@ -55,7 +55,10 @@ def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:
     leaves = {n.id for n in needed if n.operator.name in ("input", "parameter", "state")}
 
     def names(nodes: Iterable[Node]) -> set[str]:
-        return {name for n in nodes for d in (*n.shape, dict(n.attributes).get("dim", 0)) for name in size_names(d)}
+        nodes = list(nodes)
+        dims = {d for shape in {n.shape for n in nodes} for d in shape}
+        dims |= {n["dim"] for n in nodes if n.operator.kind == "size"}
+        return {name for d in dims for name in size_names(d)}
 
     unknown = names(needed) - names(graph.nodes[i] for i in leaves)
     for leaf in (*graph.leaves("input"), *graph.leaves("parameter")) if unknown else ():

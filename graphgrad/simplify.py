@@ -14,7 +14,7 @@ from functools import reduce
 from typing import Any, TypeAlias
 
 from graphgrad.graph import Graph, Node
-from graphgrad.operator import OPERATORS
+from graphgrad.operator import OPERATORS, Operator
 from graphgrad.operators.linear import swap
 from graphgrad.rewrite import rebuild
 from graphgrad.tensor import Tensor
@@ -53,26 +53,21 @@ def simplify(
     for rule in RULES if rules is None else rules:
         if rule.exact or not exact:
             table.setdefault(rule.operator, []).append(rule)
-    by_kind = table.get("elementwise", [])
+    chosen: dict[Operator, list[Rewrite]] = {}
 
-    def applies(node: Node, found: Tensor | None) -> bool:
-        if found is None or found.id == node.id:
-            return False
-        return not (lowered and found.node.operator.definition is not None)
+    def rules_of(operator: Operator) -> list[Rewrite]:
+        if operator not in chosen:
+            chosen[operator] = [*table.get(operator.name, ()), *table.get(operator.kind, ())]
+        return chosen[operator]
 
     def once(node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
-        for rule in table.get(node.operator.name, ()):
+        for rule in rules_of(node.operator):
             found = rule.rewrite(node, operands)
-            if applies(node, found):
-                if counts is not None:
-                    counts[rule.name] += 1
-                return found
-        for rule in by_kind if node.operator.kind == "elementwise" else ():
-            found = rule.rewrite(node, operands)
-            if applies(node, found):
-                if counts is not None:
-                    counts[rule.name] += 1
-                return found
+            if found is None or found.id == node.id or (lowered and found.node.operator.definition is not None):
+                continue
+            if counts is not None:
+                counts[rule.name] += 1
+            return found
         return None
 
     settled: set[int] = set()  # nodes of the new graph to which nothing applies
@@ -85,7 +80,8 @@ def simplify(
         for _ in range(20):  # no rule undoes another, so this ends long before; a cycle would be a mistake in the table
             if result.id in settled:
                 break
-            found = once(result.node, tuple(new.tensor(i) for i in result.node.inputs))
+            here = new.nodes[result.id]
+            found = once(here, tuple([new.tensor(i) for i in here.inputs]))
             if found is None:
                 settled.add(result.id)
                 break
