@@ -321,3 +321,18 @@ def check_target(build: Build, *arrays: Any, shapes: Sequence[Sequence[Any]] | N
             assert np.all(np.abs(a - b) <= bound(b)), f"{a!r} against {b!r}\n{compiled.source}"
         else:
             assert (apart := ulps(a, b)) <= bound, f"{apart} ulps: {a!r} against {b!r}\n{compiled.source}"
+
+
+def ramp(*shape: int, dtype: str = "float64") -> Any:
+    """1, 2, 3, ... in a shape."""
+    return np.arange(1, 1 + int(np.prod(shape)), dtype=dtype).reshape(shape)
+
+
+def agrees(build: Any, wanted: Any, *arrays: Any, shapes: Any = None, gradient: bool = True) -> None:
+    """Reference, inferred shape and dtype, target and derivatives, against what NumPy says, to the last bit."""
+    (found,) = check_result(build, *arrays, shapes=shapes)
+    assert found.dtype == np.asarray(wanted).dtype
+    np.testing.assert_array_equal(found, wanted)
+    check_target(build, *arrays, shapes=shapes, bound=0.0)
+    if gradient:  # of the square, so that the second derivative is not zero everywhere
+        check_gradient(lambda *tensors: gg.square(build(*tensors)), *arrays, shapes=shapes)

@@ -10,22 +10,9 @@ import pytest
 from hypothesis import given, settings
 
 import graphgrad as gg
-from tests.operators.harness import check_gradient, check_result, check_target, shapes
+from tests.operators.harness import agrees, ramp, shapes
 
 few = settings(max_examples=25, deadline=None)
-
-
-def ramp(*shape: int, dtype: str = "float64") -> Any:
-    return np.arange(1, 1 + int(np.prod(shape)), dtype=dtype).reshape(shape)
-
-
-def agrees(build: Any, wanted: Any, *arrays: Any, shapes: Any = None, gradient: bool = True) -> None:
-    (found,) = check_result(build, *arrays, shapes=shapes)
-    assert found.dtype == np.asarray(wanted).dtype
-    np.testing.assert_array_equal(found, wanted)
-    check_target(build, *arrays, shapes=shapes, bound=0.0)
-    if gradient:  # of the square, so that the second derivative is not zero everywhere
-        check_gradient(lambda *tensors: gg.square(build(*tensors)), *arrays, shapes=shapes)
 
 
 def told(build: Any) -> str:
