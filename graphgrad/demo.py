@@ -30,7 +30,7 @@ SPLIT = 2
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One way of training, with numbers that were found by their accuracy on these test images: it flatters a little."""
+    """One way of training, with numbers found by their accuracy on these test images: it flatters a little."""
 
     name: str
     title: str
