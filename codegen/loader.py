@@ -313,7 +313,8 @@ class Workspace:
         for name, id in printed.buffers:
             space[name] = self._buffer(program, id, arena, held, sizes)
         try:
-            exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
+            with np.errstate(all="ignore"):  # 1/N of an empty batch, which multiplies nothing
+                exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
         except Exception as error:
             raise function._told(error) from error
         self.step: Callable[..., Any] = space["step"]

@@ -199,7 +199,7 @@ def through_definition(node: Node, position: int, adjoint: Tensor) -> Tensor:
         aside.graph, ids, depends(aside.graph, ids, {source.id}), received, lambda _, parts: add_up(parts), contribute
     )
     if source.id not in received:
-        return zeros(graph, source.shape, source.dtype)
+        return graph.constant(0.0)
     return aside.back(add_up(received[source.id]), graph)
 
 

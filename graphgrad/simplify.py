@@ -227,7 +227,7 @@ def weak_form(x: Tensor) -> Tensor | None:
     if x.shape or x.node.weak:
         return x if x.node.weak else None
     if is_op(x, "cast") and source(x).node.weak and source(x).dtype != "bool":  # True is no 1 to every operator
-        return source(x)
+        return source(x) if x.dtype in FLOATS or x.dtype == source(x).dtype else None  # int64(6.6) is 6, no 6.6
     return x.graph.constant(x.value) if is_op(x, "constant") and x.dtype in FLOATS else None
 
 

@@ -226,10 +226,13 @@ def test_the_adjoint_of_a_sum_is_no_factor(shape: tuple[int | str, ...]) -> None
         lambda n: gg.exp(gg.reshape(gg.reshape(gg.reshape(n * 1.0, (1, 1)), (1,)), ())),
         lambda n: -gg.cast(n < 4, "float64"),
         lambda n: gg.sqrt(gg.cast(n < 4, "float64") + 1.0),
+        lambda n: gg.sqrt(gg.cast(n * 0.9, "int64")),
+        lambda n: gg.tanh(gg.cast(n * 0.9, "int64") * 0.5),
+        lambda n: gg.exp(gg.cast(n * 0.9, "float64")),
     ],
 )
 def test_numbers_that_became_arrays_stay_arrays(build: Any, exact: bool) -> None:
-    """A reshape's way back to rank 0, and a bool that was cast."""
+    """A reshape's way back to rank 0, a bool that was cast, and a number that a cast has cut to an integer."""
     g = gg.Graph()
     x = g.input("x", ("N", 3))
     y = build(gg.size(x)) * x

@@ -354,6 +354,14 @@ def test_nothing_in_a_batch() -> None:
     np.testing.assert_array_equal(f.state["w"], np.ones((3, 2)))
 
 
+def test_one_over_the_size_of_an_empty_batch_is_no_warning() -> None:
+    """1/N is made ahead and multiplies nothing; a mean of nothing still says that it is NaN."""
+    x = gg.Graph().input("x", ("N", 3))
+    assert gg.compile(x / gg.size(x))(x=np.zeros((0, 3)))[0].shape == (0, 3)
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        assert np.isnan(gg.compile(gg.mean(x))(x=np.zeros((0, 3)))[0])
+
+
 def test_the_least_recently_used_workspace_goes() -> None:
     g = gg.Graph()
     x = g.input("x", ("N",))
