@@ -121,7 +121,7 @@ def build(
             roles[id] = "scalar"
         elif node.operator.numpy is None:
             raise GraphgradError(f"the numpy target has no spelling of {graph.where(id)}")
-        elif node.operator.kind == "view" and _is_view(graph, node, roles, layout):
+        elif node.operator.kind == "view" and _is_view(graph, node, layout):
             roles[id] = "view"
             source = node.inputs[0]
             bases[id] = bases.get(source, source)
@@ -134,10 +134,10 @@ def build(
     return Program(graph, roles, prologue, step, tuple(t.id for t in outputs), pairs, bases, stages)
 
 
-def _is_view(graph: Graph, node: Node, roles: Mapping[int, str], layout: Mapping[int, str]) -> bool:
+def _is_view(graph: Graph, node: Node, layout: Mapping[int, str]) -> bool:
     """False where the memory at hand cannot show the value: a reshape of what is not in row-major order."""
     source = node.inputs[0]
-    if roles[source] == "scalar":
+    if graph.nodes[source].weak:  # a number has no memory of its own, also where it is given or held
         return False
     if node.operator.name != "reshape":
         return True

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from graphgrad.graph import Graph, Node
-from graphgrad.operator import Operator
+from graphgrad.operator import OPERATORS, Operator
 from graphgrad.types import Dim, Dimension, Shape, show
 
 LONG = 60  # nodes; a longer formula is cut to names
@@ -75,27 +75,57 @@ def fill_plain(template: str, values: Mapping[str, str]) -> str:
 
 
 def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = False, own: bool = True) -> str:
-    """A node's formula in terms of the nodes that `names` gives a name; `own` shows at least its own operator."""
-    done: dict[int, Piece] = {}
-    stack, seen = [id], 0
+    """A node's formula in terms of the nodes that `names` gives a name; `own` shows at least its own operator.
+
+    A transposed product without a name is written as the product that it is: (xᵀ u)ᵀ reads uᵀ x.
+    """
+    done: dict[tuple[int, bool], Piece] = {}  # by id, and whether it is wanted transposed
+    stack, seen = [(id, False)], 0
     while stack:
-        node = graph.nodes[stack[-1]]
-        if node.id in done:
+        key = stack[-1]
+        if key in done:
             stack.pop()
             continue
-        root = own and node.id == id
+        node, turned = graph.nodes[key[0]], key[1]
+        root = own and node.id == id and not turned
         if (node.id in names and not root) or node.operator.kind in ("leaf", "size"):
             name = names.get(node.id)
-            done[stack.pop()] = Piece(name) if name else Piece(leaf_text(graph, node, latex=latex), _leaf_binding(node))
+            made = Piece(name) if name else Piece(leaf_text(graph, node, latex=latex), _leaf_binding(node))
+            done[stack.pop()] = _transposed(made, latex=latex) if turned else made
             continue
-        open_inputs = [i for i in node.inputs if i not in done]
-        if open_inputs and seen < LONG:
-            seen += len(open_inputs)
-            stack += open_inputs
+        flips = _is_matrix_transpose(node)
+        product = turned and node.operator.name == "matmul" and all(len(graph.nodes[i].shape) == 2 for i in node.inputs)
+        inner = flips or product
+        wanted = [(i, turned != flips if inner else False) for i in node.inputs]
+        if product:
+            wanted.reverse()
+        missing = [w for w in wanted if w not in done]
+        if missing and seen < LONG:
+            seen += len(missing)
+            stack += missing
             continue
-        operands = [done.get(i) or Piece(latex_name(graph.label(i)) if latex else graph.label(i)) for i in node.inputs]
-        done[stack.pop()] = piece(node.operator, written(graph, node, operands, latex=latex), latex=latex)
-    return done[id].text
+        operands = [done.get(w) or _cut(graph, *w, latex=latex) for w in wanted]
+        if flips:
+            done[stack.pop()] = operands[0]
+            continue
+        made = piece(node.operator, written(graph, node, operands, latex=latex), latex=latex)
+        done[stack.pop()] = _transposed(made, latex=latex) if turned and not product else made
+    return done[id, False].text
+
+
+def _is_matrix_transpose(node: Node) -> bool:
+    return node.operator.name == "transpose" and node["axes"] == (1, 0)
+
+
+def _cut(graph: Graph, id: int, turned: bool, *, latex: bool) -> Piece:
+    """A node by its name alone, where a formula grew too long."""
+    made = Piece(latex_name(graph.label(id)) if latex else graph.label(id))
+    return _transposed(made, latex=latex) if turned else made
+
+
+def _transposed(x: Piece, *, latex: bool) -> Piece:
+    op = OPERATORS["transpose"]
+    return piece(op, fill(op.latex if latex else op.text, {"x": x}, op.binding, op.name, latex=latex), latex=latex)
 
 
 def leaf_text(graph: Graph, node: Node, *, latex: bool) -> str:
@@ -139,6 +169,8 @@ def written(graph: Graph, node: Node, operands: list[Piece], *, latex: bool) -> 
         return rf"\operatorname{{{op.name}}}({inner})" if latex else f"{op.name}({inner})"
     pieces = dict(zip(op.operands, operands, strict=True)) | {k: Piece(_attribute(v)) for k, v in node.attributes}
     template = op.latex if latex else op.text
+    if latex and op.name == "multiply":
+        template = _product(*[graph.nodes[i] for i in node.inputs]) or template
     if "{lost}" in template:
         pieces["lost"] = Piece(_attribute(lost_axes(graph.nodes[node.inputs[0]].shape, node.shape)))
     if "{slices}" in template:
@@ -147,6 +179,15 @@ def written(graph: Graph, node: Node, operands: list[Piece], *, latex: bool) -> 
     if op.name == "transpose" and len(node.shape) > 2:  # of more axes than two, the sign ᵀ would not say which
         template = r"\operatorname{{transpose}}({x:0}, {axes})" if latex else "transpose({x:0}, {axes})"
     return fill(template, pieces, op.binding, op.name, latex=latex)
+
+
+def _product(x: Node, y: Node) -> str | None:
+    """How a product is written in which ⊙, the sign for arrays, has no place: a number stands first, without a sign."""
+    if x.shape and y.shape:
+        return None
+    if not x.shape and not y.shape:
+        return r"{x} \cdot {y}"
+    return r"{y:0} \, {x}" if y.operator.name == "constant" and not y.shape else r"{x} \, {y}"
 
 
 def lost_axes(before: Shape, after: Shape) -> tuple[int, ...]:
@@ -205,4 +246,5 @@ def bar(name: str, *, latex: bool = False) -> str:
     if not latex:
         return f"{name[:1]}\u0304{name[1:]}"
     head, mark, rest = name.partition("_")
-    return rf"\bar{{{head}}}{mark}{rest}"
+    sign = r"\overline" if len(head) > 1 and not re.fullmatch(r"\\(mathcal\{.\}|[A-Za-z]+)", head) else r"\bar"
+    return rf"{sign}{{{head}}}{mark}{rest}"

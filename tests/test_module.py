@@ -233,7 +233,7 @@ def test_the_text_is_readable(tmp_path: Path) -> None:
     for statement, formula in [
         ("np.add(v8, b1, out=z1)", "# z1 = v8 + b1"),
         ("np.tanh(z1, out=x1)", "# x1 = tanh(z1)"),
-        ("np.dot(z1_bar_T, x, out=W1_bar)", "# W\u03041 = (x\u1d40 @ z\u03041)\u1d40"),
+        ("np.dot(z1_bar_T, x, out=W1_bar)", "# W\u03041 = z\u03041\u1d40 @ x"),
     ]:
         assert lines[lines.index(statement) - 1] == formula
     assert any(line.startswith("# theta \u2190 theta - ") for line in lines)

@@ -50,6 +50,15 @@ def test_state_may_be_given_in_any_order_and_at_any_call() -> None:
     np.testing.assert_array_equal(f(x=x)[0], [8, 8, 8])
 
 
+def test_a_view_of_a_number_that_is_kept_shows_its_latest_value() -> None:
+    g = gg.Graph()
+    k = g.state("k", weak=True)
+    spread = gg.broadcast_to(k, (2,))
+    for y in (spread, spread + spread, gg.broadcast_to(2 * k, (2,)), gg.reshape(k, (1,))):
+        f = gg.compile([y], updates={k: k + 1})
+        assert [f()[0].tolist() for _ in range(3)] == [gg.evaluate(y, k=float(i)).tolist() for i in range(3)]
+
+
 def test_mistakes_with_state() -> None:
     g = gg.Graph()
     w, m, x = g.parameter("w", (3,)), g.state("m", ("N",)), g.input("x", ("N", 3))
