@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from graphgrad.errors import DerivativeError
@@ -58,6 +58,30 @@ class Step:
         known = {i: self.derivation.adjoint_symbol(i) or n for i, n in names.items() if i != self.contribution.id}
         return f"{self.symbol} = {formula(self.graph, self.contribution.id, known)}"
 
+    def in_words(self, name: Callable[[int], str], adjoint: str, *, latex: bool = False) -> str:
+        """The rule with other names: `name` of each operand and of the result, `adjoint` for the result's adjoint.
+
+        The rule is built once more, on leaves: so numbers that folded into one another stand apart again (0.5 · L̄, not
+        0.5). "" where that cannot be built.
+        """
+        assert self.operand is not None
+        g, source, node = Graph(), self.graph, self.forward
+        leaves = []
+        for position, i in enumerate(node.inputs):
+            n = source.nodes[i]
+            if n.operator.name == "constant" and not n.shape:
+                leaves.append(g.insert(n.operator, (), dict(n.attributes)))
+            else:
+                leaves.append(g.input(f"x{position}", n.shape, n.dtype, weak=n.weak))
+        output = g.insert(node.operator, tuple(t.id for t in leaves), dict(node.attributes))
+        if output.node.operator is not node.operator:
+            return ""
+        bar = g.input("adjoint", output.shape, output.dtype)
+        made = self.derivation.contribute(output.node, self.operand, bar)
+        names = {t.id: name(i) for t, i in zip(leaves, node.inputs, strict=True) if t.node.operator.name == "input"}
+        names |= {output.id: name(node.id), bar.id: adjoint}
+        return formula(g, made.id, names, latex=latex, own=made.id not in names)
+
     def _symbol(self, *, latex: bool) -> str:
         symbol = named_adjoint(self.graph, self.target, latex=latex)
         if self.operand is None or len(self.derivation.contributions[self.target]) < 2:
@@ -83,6 +107,9 @@ class Step:
         symbol = named_adjoint(graph, self.forward.id, latex=latex)
         if adjoint.id == self.contribution.id:
             return symbol
+        if self.contribution.node.operator.name == "constant":
+            written = self.in_words(lambda i: latex_name(graph.label(i)) if latex else graph.label(i), symbol, latex=latex)
+            return written or self.contribution.name
         if adjoint.id not in self.forward.inputs:  # the seed is a constant, which may be an operand too
             names[adjoint.id] = symbol
         own = bool(self.new) or self.contribution.id not in names
@@ -92,8 +119,9 @@ class Step:
 class Derivation(Mapping[Tensor, Tensor]):
     """What `derive` returns: gradients by tensor (`d[W]`), the adjoint of every node on the way, and the steps."""
 
-    def __init__(self, scalar: Tensor) -> None:
+    def __init__(self, scalar: Tensor, contribute: Callable[[Node, int, Tensor], Tensor]) -> None:
         self.scalar = scalar
+        self.contribute = contribute  # the application of one rule, by which steps can be written in other names
         self.graph: Graph = scalar.graph
         self.steps: list[Step] = []
         self.adjoints: dict[int, Tensor] = {}  # by the id of the forward node

@@ -45,7 +45,7 @@ def derive(scalar: Tensor, wrt: Tensor | Sequence[Tensor] | None = None) -> Deri
     graph = scalar.graph
     targets = tuple(graph.leaves("parameter") if wrt is None else (wrt,) if isinstance(wrt, Tensor) else wrt)
     _check(scalar, targets)
-    derivation = Derivation(scalar)
+    derivation = Derivation(scalar, contribute)
     with paused_gc():
         _derive(derivation, scalar, {t.id for t in targets})
         for t in targets:

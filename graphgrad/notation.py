@@ -93,7 +93,7 @@ def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = Fa
             made = Piece(name) if name else Piece(leaf_text(graph, node, latex=latex), _leaf_binding(node))
             done[stack.pop()] = _transposed(made, latex=latex) if turned else made
             continue
-        flips = _is_matrix_transpose(node)
+        flips = is_matrix_transpose(node)
         product = turned and node.operator.name == "matmul" and all(len(graph.nodes[i].shape) == 2 for i in node.inputs)
         inner = flips or product
         wanted = [(i, turned != flips if inner else False) for i in node.inputs]
@@ -113,7 +113,7 @@ def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = Fa
     return done[id, False].text
 
 
-def _is_matrix_transpose(node: Node) -> bool:
+def is_matrix_transpose(node: Node) -> bool:
     return node.operator.name == "transpose" and node["axes"] == (1, 0)
 
 
@@ -135,17 +135,21 @@ def leaf_text(graph: Graph, node: Node, *, latex: bool) -> str:
     if node.operator.name == "constant":
         array = node["value"].array
         if array.size and (array == array.flat[0]).all():  # ones of a shape read as 1
-            return _number(array.flat[0].item())
+            return _number(array.flat[0].item(), latex=latex)
         return (
-            f"[{', '.join(_number(v) for v in array.tolist())}]"
+            f"[{', '.join(_number(v, latex=latex) for v in array.tolist())}]"
             if array.ndim == 1 and array.size <= SHORT
             else f"[{show(array.shape)}]"
         )
     return latex_name(graph.label(node.id)) if latex else graph.label(node.id)
 
 
-def _number(value: float) -> str:
-    return f"{value:g}" if isinstance(value, float) else repr(value)  # 1 - 0.9 reads 0.1
+def _number(value: float, *, latex: bool = False) -> str:
+    text = f"{value:g}" if isinstance(value, float) else repr(value)  # 1 - 0.9 reads 0.1
+    digits, exponential, power = text.partition("e")
+    if not latex or not exponential:
+        return text
+    return rf"10^{{{int(power)}}}" if digits == "1" else rf"{digits} \cdot 10^{{{int(power)}}}"
 
 
 def _leaf_binding(node: Node) -> int:

@@ -1,0 +1,101 @@
+"""What pictures call things: nodes by the user's names, adjoints in one of three notations, formulas in both."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+
+from graphgrad.derivation import Derivation
+from graphgrad.errors import GraphgradError
+from graphgrad.graph import Graph
+from graphgrad.notation import bar, formula, latex_name
+
+NOTATIONS = ("bar", "partial", "delta")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """The names of a graph's nodes and, given a derivation, of their adjoints."""
+
+    graph: Graph
+    derivation: Derivation | None = None
+    notation: str = "bar"
+
+    def __post_init__(self) -> None:
+        if self.notation not in NOTATIONS:
+            raise GraphgradError(f"notation {self.notation!r} does not exist; there are: {', '.join(NOTATIONS)}")
+
+    def node(self, id: int, *, latex: bool = False) -> str:
+        """A node's first name; for one that an earlier derivation made, the symbol of that step; else v and its id."""
+        graph = self.graph
+        record = graph.records.get(id)
+        if id in graph.names or record is None or (self.derivation is not None and self._own(id)):
+            return latex_name(graph.label(id)) if latex else graph.label(id)
+        if not latex:
+            return record.symbol
+        plain = unicodedata.normalize("NFC", record.symbol).replace("\u0304", "")
+        stripped = "".join(c for c in unicodedata.normalize("NFD", plain) if not unicodedata.combining(c))
+        name, mark, consumer = stripped.partition("[")
+        symbol = bar(latex_name(name), latex=True)
+        return rf"{symbol}^{{[{latex_name(consumer.rstrip(']'))}]}}" if mark else symbol
+
+    def _own(self, id: int) -> bool:
+        """Whether the node is of the derivation that is drawn, whose steps have boxes of their own."""
+        record = self.graph.records.get(id)
+        return getattr(record, "derivation", None) is self.derivation
+
+    def adjoint(self, id: int, *, latex: bool = False) -> str:
+        """The adjoint of a node: z̄, ∂L/∂z or δz."""
+        name = self.node(id, latex=latex)
+        if self.notation == "bar":
+            return bar(name, latex=latex)
+        if self.notation == "delta":
+            return rf"\delta_{{{name}}}" if latex else f"δ{name}"
+        assert self.derivation is not None
+        scalar = self.node(self.derivation.scalar.id, latex=latex)
+        return rf"\frac{{\partial {scalar}}}{{\partial {name}}}" if latex else f"∂{scalar}/∂{name}"
+
+    def contribution(self, target: int, consumer: int, operand: int | None, *, latex: bool = False) -> str:
+        """What one consumer adds to an adjoint, where there are several."""
+        symbol = self.adjoint(target, latex=latex)
+        whose = self.node(consumer, latex=latex) + ("" if operand is None else f", {operand + 1}")
+        return rf"{symbol}^{{[{whose}]}}" if latex else f"{symbol}[{whose}]"
+
+    def formula(
+        self,
+        id: int,
+        shown: Container[int],
+        adjoints: Mapping[int, int] | None = None,
+        *,
+        own: bool = True,
+        latex: bool = False,
+    ) -> str:
+        """A node's formula in the names of the `shown` nodes and in the adjoints {adjoint's id: node}."""
+        return formula(self.graph, id, _Names(self, shown, adjoints or {}, latex), latex=latex, own=own)
+
+
+@dataclass(frozen=True)
+class _Names(Mapping[int, str]):
+    """Names as `formula` asks for them: none is made that no formula holds."""
+
+    naming: Naming
+    shown: Container[int]
+    adjoints: Mapping[int, int]
+    latex: bool
+
+    def __contains__(self, id: object) -> bool:
+        return id in self.adjoints or id in self.shown
+
+    def __getitem__(self, id: int) -> str:
+        if id in self.adjoints:
+            return self.naming.adjoint(self.adjoints[id], latex=self.latex)
+        if id in self.shown:
+            return self.naming.node(id, latex=self.latex)
+        raise KeyError(id)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.adjoints)
+
+    def __len__(self) -> int:
+        return len(self.adjoints)

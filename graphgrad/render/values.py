@@ -1,0 +1,86 @@
+"""Numbers on boxes: a number as text, an array as a small table of colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphgrad.render.diagram import Line, Strip, small_line
+from graphgrad.render.words import words
+from graphgrad.types import Array
+
+CELLS = 8  # rows and columns of a strip at most; blocks of a larger array are shown by their means
+
+
+@dataclass(frozen=True)
+class Values:
+    """What is known of nodes and adjoints, and the largest magnitude among each: the ends of the colour scale."""
+
+    of: Mapping[int, Array]
+    largest: float
+    largest_gradient: float
+    gradients: frozenset[int]
+
+    @staticmethod
+    def collect(of: Mapping[int, Any], shown: Iterable[int], gradients: Iterable[int]) -> Values:
+        arrays = {i: np.asarray(v) for i, v in of.items()}
+        of_gradients = frozenset(gradients)
+        plain = set(shown) - of_gradients
+        return Values(arrays, _largest(arrays, plain), _largest(arrays, of_gradients), of_gradients)
+
+    def scale(self, id: int) -> float:
+        return self.largest_gradient if id in self.gradients else self.largest
+
+    def look(self, id: int) -> tuple[Line | None, Strip | None]:
+        """A line of text for a number, a strip for an array; a dash where the value is not known."""
+        if id not in self.of:
+            return small_line("—", "faint"), None
+        array = self.of[id]
+        if array.size == 1 and array.ndim == 0:
+            return small_line(number_text(float(array)), "ink"), None
+        return None, strip(array, self.scale(id))
+
+    def told(self, lang: str) -> str:
+        """The scale, for the legend."""
+        parts = []
+        for name, largest in (("values", self.largest), ("gradients", self.largest_gradient)):
+            if largest > 0:
+                parts.append(f"{words(lang)[name]} −{number_text(largest)} … {number_text(largest)}")
+        return "; ".join(parts)
+
+
+def _largest(arrays: Mapping[int, Array], ids: Iterable[int]) -> float:
+    found = [np.abs(arrays[i].astype(np.float64)) for i in ids if i in arrays and arrays[i].ndim]
+    finite = [float(np.max(a[np.isfinite(a)], initial=0.0)) for a in found]
+    return max(finite, default=0.0)
+
+
+def number_text(value: float) -> str:
+    """A number in four digits; only a true zero reads 0."""
+    if math.isnan(value):
+        return "nan"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.4g}".replace("-", "−") if value else "0"
+
+
+def strip(array: Array, scale: float) -> Strip:
+    """Up to 8 x 8 cells; above that, each cell is the mean of a block."""
+    table = array.astype(np.float64).reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
+    rows = []
+    for block in np.array_split(table, min(CELLS, len(table))) if len(table) else []:
+        parts = np.array_split(block, min(CELLS, table.shape[1]), axis=1) if table.shape[1] else []
+        means = [float(np.mean(part)) for part in parts]
+        rows.append(tuple(None if not math.isfinite(m) else _share(m, scale) for m in means))
+    finite = table[np.isfinite(table)]
+    bad = table.size - finite.size
+    text = f"{array.shape} from {number_text(float(finite.min()))} to {number_text(float(finite.max()))}" if finite.size else ""
+    return Strip(tuple(rows), text + (f", {bad} not finite" if bad else ""))
+
+
+def _share(value: float, scale: float) -> float:
+    return round(max(-1.0, min(1.0, value / scale)), 2) if scale > 0 else 0.0
