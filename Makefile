@@ -20,7 +20,7 @@ venv: .venv/installed  ## make .venv, the environment of all other targets
 .venv/installed: pyproject.toml
 	@echo "installing into .venv: a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,demo,plot]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,demo,plot,viz]"
 	@touch $@
 
 demo: venv  ## the main job on real data: build, derive, draw, compile, train (ARGS="--out DIR")

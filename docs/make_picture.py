@@ -1,9 +1,8 @@
-"""Writes images/one-neuron.svg beside this file; needs Graphviz: python docs/make_picture.py."""
+"""Writes images/one-neuron.svg beside this file; needs graphgrad[viz]: python docs/make_picture.py."""
 
 from pathlib import Path
 
 import graphgrad as gg
-from graphgrad.render.dot import derivation_dot, svg
 
 
 def one_neuron() -> gg.Derivation:
@@ -17,10 +16,11 @@ def one_neuron() -> gg.Derivation:
     return gg.derive((e**2).named("L"))
 
 
+def picture() -> gg.Picture:
+    return gg.draw(one_neuron())
+
+
 if __name__ == "__main__":
-    text = svg(derivation_dot(one_neuron()))
-    if text is None:
-        raise SystemExit("Graphviz's program dot was not found")
     images = Path(__file__).with_name("images")
     images.mkdir(exist_ok=True)
-    (images / "one-neuron.svg").write_text(text, encoding="utf-8", newline="\n")
+    picture().save(images / "one-neuron.svg")

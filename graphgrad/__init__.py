@@ -12,6 +12,8 @@ A network is an explicit graph, its backward pass is derived as more graph, and 
 [array(0.25), array(1.)]
 """
 
+from typing import TYPE_CHECKING, Any
+
 from graphgrad import operators, schedules
 from graphgrad.check import check
 from graphgrad.codegen.loader import Function, compile
@@ -43,6 +45,33 @@ from graphgrad.trainer import Trainer
 from graphgrad.training import Run, train
 from graphgrad.transforms import hessian, hvp, jacobian, jvp, per_sample_gradients
 
+if TYPE_CHECKING:
+    from graphgrad.page import Page, explain
+    from graphgrad.render.draw import draw
+    from graphgrad.render.picture import Picture
+
+#: What loads when it is first asked for: most programs draw nothing.
+_LATER = {
+    "Page": "graphgrad.page",
+    "Picture": "graphgrad.render.picture",
+    "draw": "graphgrad.render.draw",
+    "explain": "graphgrad.page",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'graphgrad' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
 __all__ = [
     "SGD",
     "Adam",
@@ -54,6 +83,8 @@ __all__ = [
     "Network",
     "Node",
     "Optimizer",
+    "Page",
+    "Picture",
     "Run",
     "Step",
     "Tensor",
@@ -61,8 +92,10 @@ __all__ = [
     "check",
     "compile",
     "derive",
+    "draw",
     "elementwise",
     "evaluate",
+    "explain",
     "feedforward",
     "from_json",
     "from_sympy",

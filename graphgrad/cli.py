@@ -115,28 +115,58 @@ def demo(out: str, seed: int, epochs: int | None) -> None:
 
 @graphgrad.command(short_help="Draw a derivation graph.", epilog=NETWORK_HELP)
 @click.argument("network")
-@click.option("-o", "--output", required=True, metavar="FILE", help="FILE.dot, or FILE.svg if Graphviz is there.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="FILE.svg, .png, .pdf, .tex, .dot or .html.")
+@click.option(
+    "--picture",
+    "what",
+    type=click.Choice(["derivation", "layers", "neurons", "step", "memory"]),
+    default="derivation",
+    show_default=True,
+    help="What is drawn: forward and backward together, the layers, each neuron, the whole training step, or the "
+    "memory that the gradient's code uses.",
+)
+@click.option("--frames", is_flag=True, help="A rule a frame: pages of a PDF, slides of a .tex, or numbered files.")
+@click.option("--values", "arrays", metavar="FILE.npz", default=None, help="Arrays by name, shown on the boxes.")
+@click.option("--optimizer", default="adam", show_default=True, help="Of --picture step: sgd, momentum or adam.")
+@click.option("--unfold", is_flag=True, help="Of --picture step: the optimizer's formula value by value.")
+@click.option(
+    "--detail", type=click.Choice(["auto", "operations", "names", "layers"]), default="auto", help="How much is shown."
+)
+@click.option("--depth", type=click.IntRange(min=0), default=None, help="Levels of scopes that stay open.")
+@click.option("--no-fold", is_flag=True, help="Fold nothing, however large the picture gets.")
+@click.option("--only", metavar="NAME", default=None, help="Only the path of gradient to this parameter.")
+@click.option("--hide", metavar="NAME", multiple=True, help="Leave this node out; may be given again.")
+@click.option("--notation", type=click.Choice(["bar", "partial", "delta"]), default="bar", help="Of adjoints.")
+@click.option("--lang", type=click.Choice(["en", "es"]), default="en", help="The language of what is said.")
+@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", help="A page follows its reader's.")
+@click.option("--no-legend", is_flag=True, help="Leave the legend out.")
+@click.option("--scale", type=float, callback=above_zero, default=2.0, show_default=True, help="Of a PNG.")
+@click.option("--engine", default=None, help="Layout: pygraphviz, dot, graphviz-pure or layered, which is our own.")
 @option_loss
-def draw(network: str, output: str, loss: str | None) -> None:
+def draw(network: str, output: str, loss: str | None, **options: Any) -> None:
     """Draw a derivation: the forward pass, and under each node the steps that make its adjoint.
+
+    A .html file is a page to step through, with the formulas and the generated code beside the graph. The extra
+    graphgrad[viz] sets formulas in mathematical type and lays the picture out with Graphviz.
 
     \b
     Examples:
       graphgrad draw 2-3-1:tanh -o net.svg
-      graphgrad draw lecture.py:loss -o lecture.dot
+      graphgrad draw lecture.py:loss -o lecture.html --lang es
+      graphgrad draw 2-3-1:tanh --frames -o slides.pdf
+      graphgrad draw 64-128-10:relu --picture step --optimizer adam -o step.png
     """
-    from graphgrad.derive import derive
-    from graphgrad.render.dot import derivation_dot, svg
+    suffix = output_file(output, (".svg", ".png", ".pdf", ".tex", ".dot", ".html"))
+    from graphgrad.drawing import drawn
 
-    suffix = output_file(output, (".dot", ".svg"))
-    scalar = loss_of(load(network, loss))
-    picture = derivation_dot(derive(scalar))
-    text = picture.source if suffix == ".dot" else svg(picture)
-    if text is None:
-        other = Path(output).with_suffix(".dot")
-        raise CommandError(f"{output}: SVG needs Graphviz, whose program dot was not found; -o {other} needs nothing")
-    write(output, text)
-    click.echo(f"{output}: the derivation of {scalar.name}")
+    content, told = drawn(load(network, loss), suffix, options, optimizer_named(options["optimizer"], None))
+    if isinstance(content, list):  # numbered files
+        for k, part in enumerate(content, 1):
+            place = Path(output)
+            write(str(place.with_name(f"{place.stem}-{k:0{len(str(len(content)))}}{suffix}")), part)
+    else:
+        write(output, content)
+    click.echo(f"{output}: {told}")
 
 
 @graphgrad.command(name="compile", short_help="Write a gradient as one file that stands alone.", epilog=NETWORK_HELP)

@@ -15,10 +15,12 @@ from graphgrad.export import module_text
 from graphgrad.files import write_atomically
 from graphgrad.networks import Network, feedforward
 from graphgrad.optimizers import SGD, Adam, Momentum, Optimizer
-from graphgrad.render.dot import derivation_dot, svg
+from graphgrad.page import explain
+from graphgrad.render.draw import draw
 from graphgrad.schedules import cosine
 from graphgrad.trainer import Trainer
 from graphgrad.training import Run, train
+from graphgrad.types import Array
 
 WIDTHS = (64, 128, 64, 10)
 BATCH = 32
@@ -70,6 +72,11 @@ def digits_network() -> Network:
     return feedforward(WIDTHS, activation="relu", loss="cross_entropy", dtype="float32")
 
 
+def one_batch(net: Network, data: Split) -> dict[str, Array]:
+    """Initial parameters and the first eight images: numbers for the page to show."""
+    return {**net.initialize(), "x": data.X[:8], "y": data.Y[:8]}
+
+
 def train_by(
     method: Method, net: Network, data: Split, seed: int, epochs: int | None = None, progress: bool | None = False
 ) -> Run:
@@ -106,14 +113,11 @@ def run_demo(out: Path, seed: int, epochs: int | None, say: Callable[[str], obje
     backward = len(net.graph.nodes) - forward
     say(f"derived   {forward} nodes forward, {backward} more backward, in {len(derivation.steps)} steps")
 
-    picture = derivation_dot(derivation)
-    write_atomically(out / "derivation.dot", picture.source)
-    image = svg(picture)
-    if image is not None:
-        write_atomically(out / "derivation.svg", image)
-    say(f"drawn     {out / 'derivation.dot'}" + (f", {out / 'derivation.svg'}" if image is not None else ""))
-    if image is None:
-        say("          (no SVG: Graphviz's program dot was not found)")
+    picture = draw(derivation)
+    picture.save(out / "derivation.svg")
+    write_atomically(out / "derivation.dot", picture.dot())
+    explain(derivation, values=one_batch(net, data)).save(out / "derivation.html")
+    say(f"drawn     {out / 'derivation.svg'}; {out / 'derivation.html'} steps through it")
     write_atomically(out / "step.py", module_text(net, optimizer=Adam(), seed=seed))
     say(f"compiled  {out / 'step.py'}: a training step that needs only numpy\n")
 

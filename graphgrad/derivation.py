@@ -108,7 +108,9 @@ class Step:
         if adjoint.id == self.contribution.id:
             return symbol
         if self.contribution.node.operator.name == "constant":
-            written = self.in_words(lambda i: latex_name(graph.label(i)) if latex else graph.label(i), symbol, latex=latex)
+            written = self.in_words(
+                lambda i: latex_name(graph.label(i)) if latex else graph.label(i), symbol, latex=latex
+            )
             return written or self.contribution.name
         if adjoint.id not in self.forward.inputs:  # the seed is a constant, which may be an operand too
             names[adjoint.id] = symbol

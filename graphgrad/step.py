@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from graphgrad.derivation import Derivation
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
@@ -37,6 +38,7 @@ class TrainingGraph:
     """A network with its derivative and an optimizer's formula in one graph."""
 
     graph: Graph
+    derivation: Derivation
     loss: Tensor
     prediction: Tensor | None
     inputs: tuple[Tensor, ...]  # the target is the last, if there is one
@@ -82,6 +84,7 @@ def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32") -
             updates |= _checked_updates(optimizer, p, d[p], k, states)
     return TrainingGraph(
         graph=graph,
+        derivation=d,
         loss=where[net.loss.id],
         prediction=where[net.prediction.id] if net.prediction is not None else None,
         inputs=tuple(where[t.id] for t in leaves),

@@ -46,9 +46,9 @@ render
 trainer
 training
 search export
-explain.*
-explain
-demo fitting
+page.*
+page
+demo fitting drawing
 cli
 __main__
 """

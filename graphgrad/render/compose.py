@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from graphgrad.render.diagram import CELL, GAP, MARGIN, Box, Diagram, Edge, Placed, Strip, rectangle
-from graphgrad.render.scene import Curve, Glyphs, Group, Item, Paint, Rect, Scene, arrow_head, polyline
+from graphgrad.render.scene import Curve, Group, Item, Paint, Polygon, Rect, Scene, arrow_head, polyline
 from graphgrad.render.theme import SHAPES
 from graphgrad.render.typeset import SMALL, label
 from graphgrad.render.words import words
@@ -50,12 +50,9 @@ def compose(diagram: Diagram, placed: Placed, *, legend: bool = True, look: Look
         title = label(lanes[name].title)
         back = Rect(x + 8.0, y + 4.0, title.width + 4.0, 12.0, Paint(fill="paper"))  # edges pass behind it
         titles.append(Group(f"title-{name}", "title", (back, title.at(x + 10.0, y + 13.0, "grey"))))
-    for edge in diagram.edges:
-        if edge.id in placed.curves:
-            items.append(_edge(edge, placed, look))
+    items += [_edge(edge, placed, look) for edge in diagram.edges if edge.id in placed.curves]
     items += titles
-    for box in diagram.boxes:
-        items.append(_box(box, placed, look))
+    items += [_box(box, placed, look) for box in diagram.boxes]
     bottom = placed.height
     if legend:
         rows, bottom = _legend(diagram, width, bottom + 14.0)
@@ -96,10 +93,12 @@ def _box(box: Box, placed: Placed, look: Look) -> Group:
     y = top + MARGIN * 0.75
     middle = (left + right) / 2
     for line in box.lines:
-        items.append(line.run.at(middle - line.run.width / 2, y + line.run.ascent, line.role))
+        glyphs = line.run.at(middle - line.run.width / 2, y + line.run.ascent, line.role)
+        items.append(Group(f"{box.id}-{line.kind}", line.kind, (glyphs,)) if line.kind else glyphs)
         y += line.run.height + GAP
     if box.strip is not None:
-        items += strip_cells(box.strip, middle - box.strip.width / 2, y + 1)
+        cells = tuple(strip_cells(box.strip, middle - box.strip.width / 2, y + 1))
+        items.append(Group(f"{box.id}-strip", "strip", cells, box.strip.text))
     opacity = FAINT if box.id in look.faint else 1.0
     return Group(box.id, f"box {box.kind}", tuple(items), box.title, opacity)
 
@@ -135,7 +134,9 @@ def _edge(edge: Edge, placed: Placed, look: Look) -> Group:
     base = ((head.points[1][0] + head.points[2][0]) / 2, (head.points[1][1] + head.points[2][1]) / 2)
     line = Curve((*curve[:-1], base), Paint(stroke=role, width=width * (2.2 if strong else 1.0), dash=dash))
     title = f"{edge.source} → {edge.target}"
-    return Group(f"e-{edge.id}", f"edge {edge.kind}", (line, head), title, FAINT if faint else 1.0)
+    return Group(
+        f"e-{edge.id}", f"edge {edge.kind}", (line, head), title, FAINT if faint else 1.0, (edge.source, edge.target)
+    )
 
 
 def _legend(diagram: Diagram, width: float, top: float) -> tuple[list[Item], float]:
@@ -214,9 +215,9 @@ def moved(item: Item, dx: float, dy: float) -> Item:
     """The item somewhere else; groups with all that is in them."""
     if isinstance(item, Group):
         return replace(item, items=tuple(moved(i, dx, dy) for i in item.items))
-    if isinstance(item, Curve) or not isinstance(item, (Rect, Glyphs)) and hasattr(item, "points"):
-        return replace(item, points=_shifted(item.points, dx, dy))  # type: ignore[union-attr]
-    return replace(item, x=item.x + dx, y=item.y + dy)  # type: ignore[union-attr]
+    if isinstance(item, (Curve, Polygon)):
+        return replace(item, points=_shifted(item.points, dx, dy))
+    return replace(item, x=item.x + dx, y=item.y + dy)
 
 
 def _shifted(points: Sequence[tuple[float, float]], dx: float, dy: float) -> tuple[tuple[float, float], ...]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from graphgrad.derivation import Derivation, Step
 from graphgrad.graph import Graph, Node
 from graphgrad.notation import is_matrix_transpose
-from graphgrad.render.diagram import Box, Diagram, Edge, Lane, Line, formula_line, small_line
+from graphgrad.render.diagram import Box, Diagram, Edge, Lane, Line, Strip, formula_line, small_line
 from graphgrad.render.folding import View, in_scope
 from graphgrad.render.naming import Naming
 from graphgrad.render.values import Values
@@ -103,7 +103,7 @@ def _node_box(drawn: Drawn, node: Node, is_end: bool, lane: str) -> Box:
     )
 
 
-def _with_values(drawn: Drawn, id: int, lines: list[Line]) -> tuple[list[Line], object]:
+def _with_values(drawn: Drawn, id: int, lines: list[Line]) -> tuple[list[Line], Strip | None]:
     if drawn.values is None:
         return lines, None
     line, strip = drawn.values.look(id)
@@ -407,7 +407,13 @@ def graph_diagram(drawn: Drawn, heads: Sequence[int], title: str) -> Diagram:
     ids = {b.id for b in boxes}
     edges = [e for e in forward_edges(drawn) if e.source in ids and e.target in ids]
     return Diagram(
-        tuple(boxes), tuple(edges), (), title, drawn.lang, note(drawn), drawn.values.told(drawn.lang) if drawn.values else ""
+        tuple(boxes),
+        tuple(edges),
+        (),
+        title,
+        drawn.lang,
+        note(drawn),
+        drawn.values.told(drawn.lang) if drawn.values else "",
     )
 
 

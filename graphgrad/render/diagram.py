@@ -31,15 +31,16 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a box's label and the role that gives its colour."""
+    """A line of a box's label and the role that gives its colour; `kind` is "number" for a value."""
 
     run: Run
     role: str = "ink"
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box of a picture. `nodes` and `steps` say which nodes of the graph, and steps of a derivation, it stands for."""
+    """A box of a picture. It stands for `nodes` of the graph and `steps` of a derivation."""
 
     id: str
     kind: str  # of theme.SHAPES

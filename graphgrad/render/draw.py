@@ -76,8 +76,8 @@ def draw(
     "names" (nodes without a name stand inside those that read them), "layers", or "auto": the first that a slide holds.
     `depth` keeps that many levels of scopes open; `fold` folds scopes by name (False: none); `unfold=True` shows the
     optimizer's formula value by value. `only` keeps the path to one tensor, `hide` leaves boxes out. `notation` of
-    adjoints is "bar", "partial" or "delta"; `lang` "en" or "es"; `color` gives nodes a number each, such as the time that
-    they take (see `Function.profile`). `engine` is "pygraphviz", "dot", "graphviz-pure" or "layered", our own.
+    adjoints is "bar", "partial" or "delta"; `lang` "en" or "es"; `color` gives nodes a number each, such as the
+    time that they take. `engine` is "pygraphviz", "dot", "graphviz-pure" or "layered", our own.
 
     Raises GraphgradError for what cannot be drawn, and says what can.
 
@@ -110,9 +110,9 @@ def draw(
         return sheet(lambda shown: memory_scene(program, sizes, lang, shown), theme=theme, legend=legend)
     if isinstance(thing, (Graph, Derivation)) or _tensors_or_none(thing):
         tints, scale = _tints(thing, color)
-        return boxes_picture(
-            thing, options, values=values, tints=tints, scale=scale, engine=engine, theme=theme, legend=legend
-        )
+        made = prepare(thing, options, values=values, tints=tints, scale=scale)
+        placed = place(made.diagram, engine)
+        return picture(made.diagram, placed, theme=theme, legend=legend, looks=made.looks)
     raise GraphgradError(
         f"draw takes a Network, Graph, Derivation, compiled Function, Program, or tensors of one graph, "
         f"but {type(thing).__name__} was given"
@@ -136,10 +136,14 @@ def _tensors(thing: Any) -> list[Tensor]:
 
 
 def _tints(thing: Any, color: Any) -> tuple[dict[int, float], str]:
-    """Numbers of nodes as shares of the largest, and the scale in words. A profile has `numbers`, `unit` and `title`."""
+    """Numbers of nodes as shares of the largest, and the scale in words. A profile has `by_node`, `unit`, `title`."""
     if color is None:
         return {}, ""
-    numbers, unit, title = getattr(color, "by_node", color), getattr(color, "unit", ""), getattr(color, "title", "color")
+    numbers, unit, title = (
+        getattr(color, "by_node", color),
+        getattr(color, "unit", ""),
+        getattr(color, "title", "color"),
+    )
     if not isinstance(numbers, Mapping):
         raise GraphgradError("color is a profile, or a mapping from tensors or node ids to numbers")
     known = {k.id if isinstance(k, Tensor) else int(k): float(v) for k, v in numbers.items()}
@@ -169,34 +173,38 @@ class Options:
         words(self.lang)
 
 
-def boxes_picture(
+@dataclass(frozen=True)
+class Prepared:
+    """A picture before its layout: the view with its names and values, and the diagram made of it."""
+
+    drawn: Drawn
+    diagram: Diagram
+    looks: tuple[Look, ...]
+
+
+def prepare(
     thing: Graph | Derivation | Tensor | Sequence[Tensor],
     options: Options,
     *,
     values: Mapping[str, Any] | None = None,
     tints: Mapping[int, float] | None = None,
     scale: str = "",
-    engine: str | None = None,
-    theme: str = "light",
-    legend: bool = True,
-) -> Picture:
-    """A graph, or a derivation with its forward pass, as boxes and edges."""
+) -> Prepared:
+    """The diagram of a graph, or of a derivation with its forward pass."""
     derivation = thing if isinstance(thing, Derivation) else None
     graph, heads, ids = _extent(thing)
     if not ids:
         raise GraphgradError("draw was given a graph without nodes; there is nothing to see in it")
     naming = Naming(graph, derivation, options.notation)
     hidden = frozenset(_id(graph, h, "hide") for h in options.hide)
-    ids = _only(graph, derivation, ids, options.only) if options.only is not None else ids
+    ids = _only(graph, ids, options.only) if options.only is not None else ids
     chosen = _view(graph, derivation, ids, heads, options)
     looked = _values(graph, derivation, ids, values) if values is not None else None
     drawn = Drawn(chosen, naming, looked, options.lang, hidden, dict(tints or {}))
     diagram = _diagram(drawn, derivation, heads)
     if scale:
         diagram = replace(diagram, scale="; ".join(t for t in (diagram.scale, scale) if t))
-    placed = place(diagram, engine)
-    looks = _looks(drawn, derivation, diagram) if derivation is not None else ()
-    return picture(diagram, placed, theme=theme, legend=legend, looks=looks)
+    return Prepared(drawn, diagram, tuple(_looks(drawn, derivation, diagram)) if derivation is not None else ())
 
 
 def _diagram(drawn: Drawn, derivation: Derivation | None, heads: Sequence[int]) -> Diagram:
@@ -228,7 +236,7 @@ def _id(graph: Graph, what: Any, option: str) -> int:
     raise GraphgradError(f"{option}={what!r} is neither a tensor nor a name of the graph; there are: {known}")
 
 
-def _only(graph: Graph, derivation: Derivation | None, ids: Sequence[int], what: Any) -> list[int]:
+def _only(graph: Graph, ids: Sequence[int], what: Any) -> list[int]:
     """The path of one tensor's influence, with what its steps read beside it."""
     start = _id(graph, what, "only")
     on_path = {start}
@@ -295,9 +303,7 @@ def _fits(v: View, derivation: Derivation | None) -> bool:
     return boxes <= MOST_BOXES and max(rank.values(), default=0) < MOST_RANKS
 
 
-def _values(
-    graph: Graph, derivation: Derivation | None, ids: Sequence[int], given: Mapping[str, Any]
-) -> Values:
+def _values(graph: Graph, derivation: Derivation | None, ids: Sequence[int], given: Mapping[str, Any]) -> Values:
     """The values of all nodes, and of all adjoints, for leaves by name."""
     wanted = [i for i in ids if graph.nodes[i].operator.kind != "size"]
     adjoints = [s.contribution.id for s in derivation.steps] if derivation is not None else []
@@ -322,5 +328,3 @@ def _looks(drawn: Drawn, derivation: Derivation, diagram: Diagram) -> list[Look]
         origin = frozenset({drawn.key(share.origin)}) if share is not None else frozenset()
         looks.append(Look(frozenset({box.id}), origin, everything - done, caption))
     return looks
-
-

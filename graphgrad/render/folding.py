@@ -129,7 +129,9 @@ def _repeated(view: View) -> View:
             runs.append([g])
     first = {g: run[0] for run in runs for g in run}
     host = {i: first[h] if isinstance(h, str) else h for i, h in view.host.items()}
-    return View(view.graph, view.ids, host, view.formula, view.level, {run[0]: tuple(run) for run in runs if len(run) > 1})
+    return View(
+        view.graph, view.ids, host, view.formula, view.level, {run[0]: tuple(run) for run in runs if len(run) > 1}
+    )
 
 
 def _signature(view: View, group: str) -> Any:

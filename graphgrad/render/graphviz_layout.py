@@ -77,7 +77,7 @@ def _node(dot: Any, box: Any, labels: bool) -> None:
 
 def _escaped(text: str) -> str:
     r"""Text as a label: a backslash is a backslash, and lines are as they are."""
-    return graphviz.escape(text).replace("\n", "\\n")
+    return str(graphviz.escape(text)).replace("\n", "\\n")
 
 
 def in_process(dot: str) -> str:
@@ -142,7 +142,7 @@ def place(diagram: Diagram, run: Callable[[str], str], engine: str) -> Placed:
 
 
 def _curve(text: str, point: Callable[[str], Point]) -> tuple[Point, ...]:
-    """"s,x,y e,x,y p0 p1 p2 p3 ...": Béziers, with the points that arrow heads reach."""
+    """ "s,x,y e,x,y p0 p1 p2 p3 ...": Béziers, with the points that arrow heads reach."""
     start = end = None
     points: list[Point] = []
     for part in text.split():

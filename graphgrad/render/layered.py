@@ -336,9 +336,7 @@ def _between(c: Box, a: Box, b: Box, centres: dict[str, Point]) -> bool:
     return abs(x - cx) < c.width / 2 + 4.0
 
 
-def _beside(
-    a: Box, b: Box, in_the_way: Sequence[Box], centres: dict[str, Point], way: float
-) -> tuple[Point, ...]:
+def _beside(a: Box, b: Box, in_the_way: Sequence[Box], centres: dict[str, Point], way: float) -> tuple[Point, ...]:
     """Out at the left of a, straight along the boxes in the way, and into b: from above if it reaches that far."""
     (ax, ay), (bx, by) = centres[a.id], centres[b.id]
     column = [a, *(c for c in in_the_way if abs(centres[c.id][0] - ax) < 0.5 * (a.width + c.width))]

@@ -71,15 +71,15 @@ def memory_scene(program: Program, sizes: Mapping[str, int] | None, lang: str, l
         line = Curve(polyline(((x, top - 2), (x, bottom + 2))), Paint(stroke="loss.stroke", width=1.4, dash=(3.0, 2.0)))
         at = min(x - mark.width / 2, left + columns * step - mark.width)
         items.append(Group("peak", "peak", (line, mark.at(at, bottom + 13.0, "loss.stroke")), f"peak {mark.text}"))
-    told = _words(lang)
-    title = told["title"].format(n=columns, rows=len(rows))
+    said = _words(lang)
+    title = said["title"].format(n=columns, rows=len(rows))
     heading = label(title, 11.0)
     items.append(heading.at(0.0, 12.0, "ink"))
     width = max(left + columns * step, heading.width)
     bottom += 20.0
     if legend:
         where = ", ".join(f"{name} = {value}" for name, value in known.items())
-        for line_text in wrapped(told["legend"] + (f" {where}." if where else ""), width, SMALL):
+        for line_text in wrapped(said["legend"] + (f" {where}." if where else ""), width, SMALL):
             items.append(label(line_text).at(0.0, bottom + 12.0, "grey"))
             bottom += 13.0
     return Scene(

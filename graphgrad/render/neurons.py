@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -114,9 +115,9 @@ def _edges(spots: Sequence[Mapping[int, tuple[float, float]]], known: _Known) ->
     """Lines from neuron to neuron, and the numbers on them where there are few enough."""
     lines: list[Item] = []
     texts: list[Item] = []
-    count = sum(len(a) * len(b) for a, b in zip(spots, spots[1:], strict=False))
+    count = sum(len(a) * len(b) for a, b in pairwise(spots))
     taken: list[tuple[float, float, float, float]] = []
-    for l, (before, after) in enumerate(zip(spots, spots[1:], strict=False)):
+    for l, (before, after) in enumerate(pairwise(spots)):
         w, g = known.weights[l], known.gradients[l]
         largest = float(np.max(np.abs(w), initial=0.0)) if w is not None else 0.0
         for i, (ax, ay) in before.items():
@@ -129,9 +130,7 @@ def _edges(spots: Sequence[Mapping[int, tuple[float, float]]], known: _Known) ->
     return lines, texts
 
 
-def _line(
-    id: str, a: tuple[float, float], b: tuple[float, float], value: float | None, largest: float
-) -> Group:
+def _line(id: str, a: tuple[float, float], b: tuple[float, float], value: float | None, largest: float) -> Group:
     ends = ((a[0] + RADIUS, a[1]), (b[0] - RADIUS, b[1]))
     if value is None or not largest:
         return Group(id, "edge data", (Curve(polyline(ends), Paint(stroke="line", width=0.8)),))
@@ -187,7 +186,9 @@ def _dots(x: float, y: float) -> list[Item]:
 def _loss(net: Network) -> Run:
     naming, graph = Naming(net.graph), net.graph
     shown = {i for i in graph.names if i != net.loss.id}
-    parts = [f"{naming.node(net.loss.id, latex=l)} = {naming.formula(net.loss.id, shown, latex=l)}" for l in (True, False)]
+    parts = [
+        f"{naming.node(net.loss.id, latex=l)} = {naming.formula(net.loss.id, shown, latex=l)}" for l in (True, False)
+    ]
     return formula(parts[0], parts[1])
 
 
@@ -211,5 +212,3 @@ def _legend(known: _Known, lang: str) -> str:
         "es": "De la primera muestra: en negro un valor, en naranja la derivada de la pérdida respecto de él. "
         "Aristas: azul continuo un peso positivo, naranja cortado uno negativo, más ancho cuanto mayor.",
     }[lang]
-
-

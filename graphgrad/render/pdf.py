@@ -84,16 +84,17 @@ class _Writer:
         if isinstance(item, Circle):
             return _rectangle(Rect(item.x - item.r, item.y - item.r, 2 * item.r, 2 * item.r, item.paint, item.r))
         if isinstance(item, Polygon):
-            (x, y), *rest = item.points
-            return " ".join([f"{number(x)} {number(y)} m", *(f"{number(a)} {number(b)} l" for a, b in rest), "h"])
+            ends = [f"{number(a)} {number(b)} {'l' if k else 'm'}" for k, (a, b) in enumerate(item.points)]
+            return " ".join([*ends, "h"])
         if isinstance(item, Curve):
             (x, y), rest = item.points[0], item.points[1:]
-            parts = [f"{number(x)} {number(y)} m"]
-            for k in range(0, len(rest) - 2, 3):
-                parts.append(" ".join(f"{number(a)} {number(b)}" for a, b in rest[k : k + 3]) + " c")
-            return " ".join(parts)
+            triples = [rest[k : k + 3] for k in range(0, len(rest) - 2, 3)]
+            curves = [" ".join(f"{number(a)} {number(b)}" for a, b in t) + " c" for t in triples]
+            return " ".join([f"{number(x)} {number(y)} m", *curves])
         if not item.outline:
-            raise GraphgradError('a PDF needs outlines of its text: pip install "graphgrad[viz]" brings what makes them')
+            raise GraphgradError(
+                'a PDF needs outlines of its text: pip install "graphgrad[viz]" brings what makes them'
+            )
         return _outline(item)
 
 

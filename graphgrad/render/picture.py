@@ -89,12 +89,14 @@ class Picture:
 
     def dot(self) -> str:
         """The picture as DOT text, for Graphviz."""
-        return self.graphviz().source
+        return str(self.graphviz().source)
 
     def graphviz(self) -> graphviz.Digraph:
         """The picture as an object of the graphviz package, for who wants to go on with it."""
         if self.diagram is None:
-            raise GraphgradError("this picture has no boxes and edges, so it has no DOT; svg, png, pdf and tikz are there")
+            raise GraphgradError(
+                "this picture has no boxes and edges, so it has no DOT; svg, png, pdf and tikz are there"
+            )
         return digraph(self.diagram, labels=True)
 
     def html(self) -> str:
@@ -103,7 +105,8 @@ class Picture:
         light, dark = (svg(scene, _theme(name), prefix=f"{name}-") for name in ("light", "dark"))
         return (
             f'<!doctype html>\n<html lang="{scene.lang}">\n<meta charset="utf-8">\n'
-            f'<meta name="viewport" content="width=device-width">\n<title>{_plain(scene.title) or "graphgrad"}</title>\n'
+            '<meta name="viewport" content="width=device-width">\n'
+            f"<title>{_plain(scene.title) or 'graphgrad'}</title>\n"
             f"<style>{_PAGE_STYLE}</style>\n"
             f'<main class="light">{light}</main>\n<main class="dark">{dark}</main>\n</html>\n'
         )

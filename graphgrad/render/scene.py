@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 
@@ -81,13 +82,15 @@ class Glyphs:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Items that belong together: a box with its label, an edge with its head. `title` is read out by screen readers."""
+    """Items that belong together: a box with its label, an edge with its head. `title` is read out by screen readers;
+    `ends` are the boxes that an edge joins."""
 
     id: str
     kind: str
     items: tuple[Item, ...]
     title: str = ""
     opacity: float = 1.0
+    ends: tuple[str, ...] = ()
 
 
 Item: TypeAlias = "Rect | Circle | Curve | Polygon | Glyphs | Group"
@@ -148,7 +151,7 @@ def number(value: float) -> str:
 def polyline(points: Sequence[tuple[float, float]]) -> Points:
     """Straight lines as Béziers."""
     curve = [points[0]]
-    for (ax, ay), (bx, by) in zip(points, points[1:], strict=False):
+    for (ax, ay), (bx, by) in pairwise(points):
         curve += [(ax + (bx - ax) / 3, ay + (by - ay) / 3), (bx - (bx - ax) / 3, by - (by - ay) / 3), (bx, by)]
     return tuple(curve)
 

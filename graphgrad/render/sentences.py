@@ -9,7 +9,7 @@ from graphgrad.render.derivations import Drawn, Share, share_formula, step_numbe
 TOLD = {
     "en": {
         "seed": "Step {k}, seed: the derivative of {name} by itself is 1. {here}",
-        "sum": "Step {k}, sum over consumers: {name} is read {n} times, and its adjoint is the sum of what comes back. {here}",
+        "sum": "Step {k}, sum over consumers: {name} is read {n} times, and its adjoint sums what comes back. {here}",
         "rule": "Step {k}, rule {rule}, from {forward}. {general}{here}",
         "general": "In general {general}; ",
         "here": "here {here}.",
@@ -18,7 +18,7 @@ TOLD = {
     },
     "es": {
         "seed": "Paso {k}, semilla: la derivada de {name} respecto de sí misma es 1. {here}",
-        "sum": "Paso {k}, suma sobre los usos: {name} se usa {n} veces y su adjunto es la suma de lo que vuelve. {here}",
+        "sum": "Paso {k}, suma sobre los usos: {name} se usa {n} veces y su adjunto suma lo que vuelve. {here}",
         "rule": "Paso {k}, regla {rule}, desde {forward}. {general}{here}",
         "general": "En general {general}; ",
         "here": "aquí {here}.",

@@ -35,7 +35,8 @@ class _Writer:
         if isinstance(item, Group):
             faded = f' opacity="{number(item.opacity)}"' if item.opacity != 1 else ""
             id = quoteattr(_printable(self.prefix + item.id))
-            self.lines.append(f"<g id={id} class={quoteattr(item.kind)}{faded}>")
+            ends = f" data-ends={quoteattr(_printable(' '.join(item.ends)))}" if item.ends else ""
+            self.lines.append(f"<g id={id} class={quoteattr(item.kind)}{ends}{faded}>")
             if item.title:
                 self.lines.append(f"<title>{escape(_printable(item.title))}</title>")
             for inner in item.items:

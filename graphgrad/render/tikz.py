@@ -9,14 +9,11 @@ from collections.abc import Callable, Sequence
 
 from graphgrad.render.scene import Circle, Curve, Glyphs, Group, Item, Paint, Polygon, Rect, Scene, number
 
-#: A label as wide as its place at most: LaTeX's own font may be wider than the one that it was measured in.
-MACROS = r"""
-\providecommand{\gglabel}[3]{\setbox0\hbox{\fontsize{#2}{#2}\selectfont#3}%
-  \ifdim\wd0>#1\relax\resizebox{#1}{!}{\box0}\else\hbox to #1{\hss\box0\hss}\fi}"""
+PACKAGES = ("amsmath", "amssymb", "adjustbox", "tikz")
 
 
 def tikz(scenes: Sequence[Scene], colours: Callable[[str], str], *, standalone: bool = False) -> str:
-    r"""A `tikzpicture`. It needs the packages tikz, amsmath, amssymb and graphicx, which a standalone document loads.
+    r"""A `tikzpicture`. It needs the packages tikz, amsmath, amssymb and adjustbox, which a standalone document loads.
 
     Of several scenes, the k-th is shown on slide k: \onslide is beamer's.
     """
@@ -31,19 +28,24 @@ def tikz(scenes: Sequence[Scene], colours: Callable[[str], str], *, standalone: 
     names = [rf"\definecolor{{{name}}}{{HTML}}{{{colour[1:]}}}" for colour, name in writer.names.items()]
     w, h = number(scenes[0].width), number(scenes[0].height)
     picture = "\n".join([
-        MACROS.strip("\n"), *names,
+        *names,
         r"\begin{tikzpicture}[x=1pt, y=-1pt, line cap=round, line join=round, baseline=(current bounding box.center)]",
         rf"\useasboundingbox (0,0) rectangle ({w},{h});", *writer.lines, r"\end{tikzpicture}", "",
     ])  # fmt: skip
     if not standalone:
         return picture
-    packages = "\n".join(rf"\usepackage{{{p}}}" for p in ("amsmath", "amssymb", "graphicx", "tikz"))
-    options = "tikz" if len(scenes) == 1 else "beamer, tikz"
-    body = picture if len(scenes) == 1 else rf"\begin{{standaloneframe}}{chr(10)}{picture}\end{{standaloneframe}}{chr(10)}"
-    return (
-        rf"\documentclass[{options}, border=2pt]{{standalone}}"
-        f"\n{packages}\n\\begin{{document}}\n{body}\\end{{document}}\n"
-    )
+    packages = "\n".join(rf"\usepackage{{{p}}}" for p in PACKAGES)
+    if len(scenes) == 1:
+        return (
+            rf"\documentclass[border=2pt]{{standalone}}"
+            f"\n{packages}\n\\begin{{document}}\n{picture}\\end{{document}}\n"
+        )
+    fitted = r"\adjustbox{max width=\textwidth, max height=0.98\textheight}{%"
+    return "\n".join([
+        r"\documentclass[aspectratio=169]{beamer}", packages, r"\setbeamertemplate{navigation symbols}{}",
+        r"\begin{document}", r"\begin{frame}[plain]\centering", fitted, picture + "}", r"\end{frame}",
+        r"\end{document}", "",
+    ])  # fmt: skip
 
 
 class _Writer:
@@ -89,7 +91,9 @@ class _Writer:
         # Measured in STIX at 15 pt: Computer Modern at 12 is about as large.
         size = number(item.size * (0.8 if item.tex else 0.88))
         options = f"anchor=base, inner sep=0pt, text={self.colour(item.paint.fill)}"
-        return rf"\node[{options}] at ({middle},{number(item.y)}) {{\gglabel{{{number(item.width)}pt}}{{{size}}}{{{text}}}}};"
+        # LaTeX's own font may be wider than the one that the label was measured in.
+        fitted = rf"\adjustbox{{max width={number(item.width)}pt}}{{\fontsize{{{size}}}{{{size}}}\selectfont {text}}}"
+        return rf"\node[{options}] at ({middle},{number(item.y)}) {{{fitted}}};"
 
 
 def _letters(number: int) -> str:
@@ -107,8 +111,8 @@ def _path(item: Rect | Circle | Curve | Polygon | Glyphs | Group) -> str:
     assert isinstance(item, Curve)
     text = f"({number(item.points[0][0])},{number(item.points[0][1])})"
     for k in range(1, len(item.points) - 2, 3):
-        a, b, c = (f"({number(x)},{number(y)})" for x, y in item.points[k : k + 3])
-        text += f" .. controls {a} and {b} .. {c}"
+        first, second, end = (f"({number(x)},{number(y)})" for x, y in item.points[k : k + 3])
+        text += f" .. controls {first} and {second} .. {end}"
     return text
 
 

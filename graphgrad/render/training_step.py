@@ -30,8 +30,7 @@ from graphgrad.types import show
 def training_diagram(net: Network, optimizer: Optimizer, *, unfold: bool, notation: str, lang: str) -> Diagram:
     """Three lanes. The update is a box that holds the optimizer's formulas, or with `unfold` a box for each value."""
     step = training_graph(net, optimizer, "float64")
-    derivation = next(s.derivation for s in step.graph.records.values() if getattr(s, "rule", "") == "seed")
-    assert isinstance(derivation, Derivation)
+    derivation = step.derivation
     graph = step.graph
     parameters = {t.id for t in step.parameters.values()}
     ids = _forward_ids(graph, step.loss.id, parameters)
@@ -204,5 +203,3 @@ def _unfolded(
             readers = [i for i in ids if derivation[t].id in graph.nodes[i].inputs]
             edges += [Edge(f"{ends[name]}-u{i}", ends[name], f"u{i}", "update") for i in readers if name in ends]
     return boxes, edges
-
-

@@ -11,7 +11,9 @@ import re
 import threading
 import unicodedata
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 from xml.etree import ElementTree
@@ -65,50 +67,46 @@ def available() -> bool:
 @lru_cache(maxsize=8192)
 def formula(tex: str, text: str, size: float = FORMULA) -> Run:
     """A formula in LaTeX; `text` is the same in plain characters, for where it cannot be set."""
-    if available():
-        try:
-            with _lock:
-                return _set_formula(tex, text, size)
-        except Exception:  # whatever a parser says of LaTeX that it does not know: the text is right too
-            return label(text, size)
-    return _estimated(text, tex, size)
+    if not available():
+        return _estimated(text, tex, size)
+    import ziamath
+
+    try:
+        with _one_outline_each():
+            made = ziamath.Latex(tex, size=size)
+            root, width = made.svgxml(), made.getsize()[0]
+    except Exception:  # whatever a parser says of LaTeX that it does not know: the text is right too
+        return replace(label(text, size), tex=tex)
+    outline, top, bottom = _outline(root)
+    return Run(text, tex, size, float(width), max(-top, 0.0), max(bottom, 0.0), outline)
 
 
 @lru_cache(maxsize=8192)
 def label(text: str, size: float = SMALL) -> Run:
     """A line of plain text."""
-    return _set_label(text, size) if text and available() else _estimated(text, "", size)
+    if not text or not available():
+        return _estimated(text, "", size)
+    with _one_outline_each():
+        made = _sans().text(text, size=size)
+        root, width = made.svgxml(), made.getsize()[0]
+    outline, _, _ = _outline(root)
+    return Run(text, "", size, float(width), 0.76 * size, 0.24 * size, outline)
 
 
-def _set_formula(tex: str, text: str, size: float) -> Run:
+@contextmanager
+def _one_outline_each() -> Iterator[None]:
+    """ziamath and ziafont without references between glyphs, whose ids would clash where several formulas meet."""
     import ziafont
     import ziamath
 
-    before = ziamath.config.svg2, ziafont.config.svg2
-    ziamath.config.svg2 = ziafont.config.svg2 = False  # one outline each: ids of several formulas would clash
-    try:
-        made = ziamath.Latex(tex, size=size)
-        root = made.svgxml()
-        width, _ = made.getsize()
-    finally:
-        ziamath.config.svg2, ziafont.config.svg2 = before
-    outline, top, bottom = _outline(root)
-    return Run(text, tex, size, float(width), max(-top, 0.0), max(bottom, 0.0), outline)
-
-
-def _set_label(text: str, size: float) -> Run:
-    import ziafont
-
-    with _lock:
-        before, ziafont.config.svg2 = ziafont.config.svg2, False
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of theirs: they read their fonts in an old way
+        before = ziamath.config.svg2, ziafont.config.svg2
+        ziamath.config.svg2 = ziafont.config.svg2 = False
         try:
-            made = _sans().text(text, size=size)
-            root = made.svgxml()
-            width = made.getsize()[0]
+            yield
         finally:
-            ziafont.config.svg2 = before
-    outline, _, _ = _outline(root)
-    return Run(text, "", size, float(width), 0.76 * size, 0.24 * size, outline)
+            ziamath.config.svg2, ziafont.config.svg2 = before
 
 
 @cache

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.render.diagram import Line, Strip, small_line
+from graphgrad.render.diagram import Line, Strip
+from graphgrad.render.typeset import label
 from graphgrad.render.words import words
 from graphgrad.types import Array
 
@@ -38,10 +39,10 @@ class Values:
     def look(self, id: int) -> tuple[Line | None, Strip | None]:
         """A line of text for a number, a strip for an array; a dash where the value is not known."""
         if id not in self.of:
-            return small_line("—", "faint"), None
+            return Line(label("—"), "faint", "number"), None
         array = self.of[id]
         if array.size == 1 and array.ndim == 0:
-            return small_line(number_text(float(array)), "ink"), None
+            return Line(label(number_text(float(array))), "ink", "number"), None
         return None, strip(array, self.scale(id))
 
     def told(self, lang: str) -> str:
@@ -78,7 +79,11 @@ def strip(array: Array, scale: float) -> Strip:
         rows.append(tuple(None if not math.isfinite(m) else _share(m, scale) for m in means))
     finite = table[np.isfinite(table)]
     bad = table.size - finite.size
-    text = f"{array.shape} from {number_text(float(finite.min()))} to {number_text(float(finite.max()))}" if finite.size else ""
+    text = (
+        f"{array.shape} from {number_text(float(finite.min()))} to {number_text(float(finite.max()))}"
+        if finite.size
+        else ""
+    )
     return Strip(tuple(rows), text + (f", {bad} not finite" if bad else ""))
 
 

@@ -1,0 +1,311 @@
+// @ts-check
+"use strict";
+(() => {
+  /** @typedef {{shape: number[], cells: number[], scale: number, data: string, numbers?: Float32Array}} Series */
+
+  /** @param {string} id @returns {any} */
+  const by = (id) => document.getElementById(id);
+  const data = JSON.parse(by("data").textContent);
+  const words = data.words;
+  /** @type {Map<string, any>} */
+  const boxes = new Map();
+  for (const id of Object.keys(data.boxes)) boxes.set(id, by("g-" + id));
+  const rows = [...document.querySelectorAll(".row")].map((e) => /** @type {HTMLElement} */ (e));
+  const lines = [...document.querySelectorAll(".line")].map((e) => /** @type {HTMLElement} */ (e));
+  const edges = [...document.querySelectorAll("#graph .edge")].map((e) => /** @type {SVGElement} */ (/** @type {unknown} */ (e)));
+  const last = data.steps.length - 1;
+  const state = { s: last, t: 0, pin: "", hover: "", predict: false, revealed: true };
+
+  // Numbers of the picture are outlines; here they change, so each becomes text in its place.
+  for (const place of document.querySelectorAll("#graph .number")) {
+    const outline = /** @type {SVGGraphicsElement} */ (/** @type {unknown} */ (place.querySelector("path, text")));
+    const around = outline.getBBox();
+    const move = /translate\(([-\d.]+) ([-\d.]+)\)/.exec(outline.getAttribute("transform") || "");
+    const text = document.createElementNS("http://www.w3.org/2000/svg", "text");
+    text.setAttribute("x", String(around.x + around.width / 2 + (move ? Number(move[1]) : 0)));
+    text.setAttribute("y", String(move ? Number(move[2]) : around.y + around.height));
+    text.setAttribute("text-anchor", "middle");
+    text.setAttribute("font-size", "9");
+    text.setAttribute("fill", outline.getAttribute("fill") || "currentColor");
+    outline.replaceWith(text);
+  }
+
+  // ---- numbers ------------------------------------------------------------------------------------------------------
+
+  /** @param {Series} series @param {number} t @returns {Float32Array} */
+  const numbersOf = (series, t) => {
+    if (!series.numbers) {
+      const raw = atob(series.data);
+      const bytes = Uint8Array.from(raw, (c) => c.charCodeAt(0));
+      series.numbers = new Float32Array(bytes.buffer);
+    }
+    const n = series.cells[0] * series.cells[1];
+    return series.numbers.subarray(t * n, (t + 1) * n);
+  };
+
+  /** @param {number} v */
+  const show = (v) => (Number.isNaN(v) ? "nan" : !Number.isFinite(v) ? (v > 0 ? "∞" : "−∞") : v === 0 ? "0" : String(Number(v.toPrecision(4))).replace("-", "−"));
+
+  /** @param {Series} series @param {number} t */
+  const table = (series, t) => {
+    const numbers = numbersOf(series, t);
+    const [r, c] = series.cells;
+    const texts = Array.from(numbers, show);
+    const wide = Math.max(...texts.map((x) => x.length), 1);
+    const out = [];
+    for (let i = 0; i < r; i++) out.push(texts.slice(i * c, (i + 1) * c).map((x) => x.padStart(wide)).join("  "));
+    const whole = series.shape.reduce((a, b) => a * b, 1);
+    return (whole > r * c ? `(${series.shape.join(", ")}), ${words.mean}\n` : "") + out.join("\n");
+  };
+
+  // ---- showing ------------------------------------------------------------------------------------------------------
+
+  const selected = () => state.pin || state.hover;
+
+  const light = () => {
+    const id = selected();
+    const lit = new Set(id ? data.links[id] || [] : []);
+    for (const [key, box] of boxes) {
+      box.classList.toggle("lit", key === id);
+      box.classList.toggle("pinned", key === state.pin);
+    }
+    for (const row of rows) row.classList.toggle("lit", row.dataset.box === id);
+    for (const line of lines) line.classList.toggle("lit", lit.has(Number(line.dataset.line)));
+    readout(id);
+  };
+
+  /** @param {string} id */
+  const readout = (id) => {
+    const out = by("readout");
+    if (!id) {
+      out.textContent = words.nothing;
+      return;
+    }
+    const parts = [data.boxes[id].title];
+    const series = data.run && data.run.series[id];
+    const known = arrived(id);
+    for (const name of /** @type {const} */ (["value", "gradient"])) {
+      const one = series && series[name];
+      if (!one) continue;
+      const ok = name === "gradient" ? complete(id) : known;
+      parts.push(`${words[name]}: ${ok ? (one.cells[0] * one.cells[1] > 1 ? "\n" : "") + table(one, state.t) : "— " + words.unknown}`);
+    }
+    out.textContent = parts.join("\n");
+  };
+
+  const when = new Map();
+  data.steps.forEach((/** @type {any} */ step, /** @type {number} */ k) => step.box && when.set(step.box, k));
+  /** @param {string} id */
+  const arrived = (id) => !when.has(id) || /** @type {number} */ (when.get(id)) <= state.s;
+  /** Whether the whole gradient of a forward box is known at this step. @param {string} id */
+  const complete = (id) => state.s === last || !(data.steps.slice(state.s + 1).some((/** @type {any} */ step) => step.target === id));
+
+  const step = () => {
+    const now = data.steps[state.s];
+    const secret = state.predict && !state.revealed && now.box;
+    for (const [key, box] of boxes) {
+      box.classList.toggle("later", !arrived(key));
+      box.classList.toggle("now", key === now.box);
+      box.classList.toggle("origin", now.origin.includes(key));
+      box.classList.toggle("secret", Boolean(secret) && key === now.box);
+    }
+    for (const edge of edges) {
+      const ends = (edge.dataset.ends || "").split(" ");
+      edge.classList.toggle("later", ends.some((e) => boxes.has(e) && !arrived(e)));
+      edge.classList.toggle("now", ends[1] === now.box);
+    }
+    const current = new Set(now.box ? data.links[now.box] : []);
+    for (const row of rows) {
+      const id = row.dataset.box || "";
+      row.classList.toggle("later", !arrived(id));
+      row.classList.toggle("now", id === now.box);
+      row.classList.toggle("secret", Boolean(secret) && id === now.box);
+    }
+    const pending = new Set();
+    for (const [id, k] of when) if (k > state.s) for (const l of data.links[id]) pending.add(l);
+    for (const [id, k] of when) if (k <= state.s) for (const l of data.links[id]) pending.delete(l);
+    for (const line of lines) {
+      const n = Number(line.dataset.line);
+      line.classList.toggle("now", current.has(n));
+      line.classList.toggle("later", pending.has(n));
+    }
+    by("sentence").textContent = secret ? words.hidden : now.text;
+    by("reveal").hidden = !secret;
+    by("count").textContent = `${state.s} ${words.of} ${last}`;
+    by("steps").value = String(state.s);
+    by("steps").setAttribute("aria-valuetext", now.text);
+    into(rows.find((r) => r.dataset.box === now.box));
+    into(lines.find((l) => current.has(Number(l.dataset.line))));
+    readout(selected());
+    remember();
+  };
+
+  /** Scrolls a pane, never the page. @param {HTMLElement | undefined} item */
+  const into = (item) => {
+    const pane = item && /** @type {HTMLElement | null} */ (item.closest(".pane"));
+    if (!item || !pane) return;
+    const a = item.getBoundingClientRect(), b = pane.getBoundingClientRect();
+    if (a.top < b.top) pane.scrollTop -= b.top - a.top + 20;
+    else if (a.bottom > b.bottom) pane.scrollTop += a.bottom - b.bottom + 20;
+  };
+
+  const scrub = () => {
+    if (!data.run) return;
+    const { k, loss, series } = data.run;
+    for (const [id, pair] of Object.entries(series)) {
+      const one = pair.value;
+      const box = boxes.get(id);
+      if (!one || !box) continue;
+      const numbers = numbersOf(one, state.t);
+      const cells = box.querySelectorAll(".strip rect");
+      cells.forEach((/** @type {any} */ cell, /** @type {number} */ i) => {
+        const v = numbers[i];
+        cell.classList.toggle("bad", !Number.isFinite(v));
+        const share = one.scale > 0 ? Math.max(-1, Math.min(1, v / one.scale)) : 0;
+        cell.setAttribute("fill", !Number.isFinite(v) ? "var(--paper)" : `color-mix(in srgb, var(--zero), var(--${v >= 0 ? "positive" : "negative"}) ${Math.round(Math.abs(share) * 100)}%)`);
+      });
+      const number = box.querySelector(".number text");
+      if (number && one.cells[0] * one.cells[1] === 1) number.textContent = show(numbers[0]);
+    }
+    by("scrub").value = String(state.t);
+    const told = `${words.step} ${k[state.t]}, ${words.loss} ${show(loss[state.t])}`;
+    by("when").textContent = told;
+    by("scrub").setAttribute("aria-valuetext", told);
+    const finite = loss.filter(Number.isFinite);
+    const low = Math.min(...finite), high = Math.max(...finite);
+    const x = (/** @type {number} */ i) => 4 + (152 * i) / Math.max(loss.length - 1, 1);
+    const y = (/** @type {number} */ v) => (high > low ? 32 - (28 * (v - low)) / (high - low) : 18);
+    const points = loss.map((/** @type {number} */ v, /** @type {number} */ i) => [x(i), y(v)]).filter((/** @type {number[]} */ p) => Number.isFinite(p[1]));
+    const curve = by("curve");
+    curve.querySelector("path").setAttribute("d", points.map((/** @type {number[]} */ p, /** @type {number} */ i) => `${i ? "L" : "M"}${p[0].toFixed(1)} ${p[1].toFixed(1)}`).join(""));
+    const dot = curve.querySelector("circle");
+    dot.setAttribute("cx", String(x(state.t)));
+    dot.setAttribute("cy", String(Number.isFinite(loss[state.t]) ? y(loss[state.t]) : 4));
+    readout(selected());
+    remember();
+  };
+
+  // ---- state in the address -----------------------------------------------------------------------------------------
+
+  const remember = () => {
+    const parts = [`s=${state.s}`];
+    if (data.run && data.run.k.length > 1) parts.push(`t=${state.t}`);
+    if (state.pin) parts.push(`p=${state.pin}`);
+    try {
+      history.replaceState(null, "", "#" + parts.join("&"));
+    } catch {
+      // a sandboxed frame has no address of its own
+    }
+  };
+
+  const recall = () => {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    /** @param {string} name @param {number} most @param {number} otherwise */
+    const whole = (name, most, otherwise) => {
+      const v = asked.get(name);
+      return v !== null && /^\d+$/.test(v) ? Math.min(Number(v), most) : otherwise;
+    };
+    state.s = whole("s", last, state.s);
+    state.t = whole("t", data.run ? data.run.k.length - 1 : 0, state.t);
+    const pin = asked.get("p") || "";
+    state.pin = boxes.has(pin) ? pin : "";
+  };
+
+  // ---- what a reader does -------------------------------------------------------------------------------------------
+
+  /** @param {number} s */
+  const goTo = (s) => {
+    const next = Math.max(0, Math.min(last, s));
+    state.revealed = next <= state.s || !state.predict;
+    state.s = next;
+    step();
+  };
+  /** @param {number} t */
+  const goToRecord = (t) => {
+    if (!data.run) return;
+    state.t = Math.max(0, Math.min(data.run.k.length - 1, t));
+    scrub();
+  };
+  /** @param {string} id */
+  const pin = (id) => {
+    state.pin = state.pin === id ? "" : id;
+    light();
+    remember();
+  };
+
+  /** @param {any} element @param {string} id */
+  const linked = (element, id) => {
+    element.addEventListener("mouseenter", () => ((state.hover = id), light()));
+    element.addEventListener("mouseleave", () => ((state.hover = ""), light()));
+    element.addEventListener("focus", () => ((state.hover = id), light()));
+    element.addEventListener("blur", () => ((state.hover = ""), light()));
+    element.addEventListener("click", () => pin(id));
+    element.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+      if (e.key === "Enter" || e.key === " ") {
+        e.preventDefault();
+        pin(id);
+      }
+    });
+  };
+
+  for (const [id, box] of boxes) {
+    box.setAttribute("tabindex", "0");
+    box.setAttribute("role", "button");
+    box.setAttribute("aria-label", data.boxes[id].title);
+    linked(box, id);
+  }
+  for (const row of rows) linked(row, row.dataset.box || "");
+  const owner = new Map();
+  for (const [id, numbers] of Object.entries(data.links)) for (const n of numbers) if (!owner.has(n)) owner.set(n, id);
+  for (const line of lines) {
+    const id = owner.get(Number(line.dataset.line));
+    if (id) {
+      line.dataset.box = id;
+      linked(line, id);
+    }
+  }
+
+  by("steps").max = String(last);
+  by("steps").addEventListener("input", () => goTo(Number(by("steps").value)));
+  by("back").addEventListener("click", () => goTo(state.s - 1));
+  by("forth").addEventListener("click", () => goTo(state.s + 1));
+  by("scrub").addEventListener("input", () => goToRecord(Number(by("scrub").value)));
+  by("predict").addEventListener("change", () => {
+    state.predict = by("predict").checked;
+    state.revealed = !state.predict;
+    step();
+  });
+  by("reveal").addEventListener("click", () => ((state.revealed = true), step()));
+  by("theme").addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+  });
+  document.addEventListener("keydown", (e) => {
+    const on = /** @type {HTMLElement} */ (e.target);
+    if (on.tagName === "INPUT" || e.altKey || e.ctrlKey || e.metaKey) return;
+    const moves = /** @type {Record<string, () => void>} */ ({
+      ArrowRight: () => goTo(state.s + 1),
+      ArrowLeft: () => goTo(state.s - 1),
+      Home: () => goTo(0),
+      End: () => goTo(last),
+      PageUp: () => goToRecord(state.t - 1),
+      PageDown: () => goToRecord(state.t + 1),
+      Escape: () => ((state.pin = ""), light(), remember()),
+    });
+    if (moves[e.key]) {
+      e.preventDefault();
+      moves[e.key]();
+    }
+  });
+  addEventListener("hashchange", () => (recall(), step(), scrub(), light()));
+
+  recall();
+  if (data.run && data.run.k.length > 1) {
+    by("training").hidden = false;
+    by("scrub").max = String(data.run.k.length - 1);
+  }
+  scrub();
+  step();
+  light();
+})();
