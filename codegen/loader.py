@@ -129,6 +129,7 @@ class Function:
         self._values: dict[str, Array] = {}
         self._lock = threading.Lock()
         self._idle: OrderedDict[Any, list[Workspace]] = OrderedDict()
+        self._latest: tuple[Any, Any] = (None, None)  # of a function with state: the shapes and workspace last met
         self._given: set[str] = set()
 
     # -- what it is ---------------------------------------------------------------------------------------------------
@@ -180,32 +181,37 @@ class Function:
             self._set_held(arrays)
         return self.call(values)
 
-    def call(self, values: Sequence[Any]) -> list[Array]:
-        """The same with the inputs in order: what a training loop calls."""
-        key = []
+    def call(self, values: Sequence[Any], convert: Callable[[Sequence[Any]], list[Array]] | None = None) -> list[Array]:
+        """The same with the inputs in order: what a training loop calls.
+
+        `convert` makes arrays of the right dtypes of values that are none; by default what loses nothing is taken.
+        """
         for value, dtype in zip(values, self._dtypes, strict=True):
             if type(value) is not np.ndarray or value.dtype is not dtype:
-                return self.call(self._converted(values))
-            key.append(value.shape)
-        shapes = tuple(key)
-        if self._held:
-            with self._lock:
-                return self._run(shapes, values)
-        return self._run(shapes, values)
+                values = (convert or self._converted)(values)
+                break
+        shapes = tuple([v.shape for v in values])
+        if not self._held:
+            workspace = self._take_idle(shapes) or self._workspace(shapes, values)
+            try:
+                return self._run(workspace, values)
+            finally:
+                self._idle.setdefault(shapes, []).append(workspace)
+        with self._lock:  # so no other thread uses a workspace, and the latest one can stay at hand
+            if shapes != self._latest[0]:
+                workspace = self._take_idle(shapes) or self._workspace(shapes, values)
+                self._idle.setdefault(shapes, []).append(workspace)
+                self._latest = shapes, workspace
+            return self._run(self._latest[1], values)
 
-    def _run(self, shapes: tuple[tuple[int, ...], ...], values: Sequence[Array]) -> list[Array]:
-        workspace = self._take_idle(shapes) or self._workspace(shapes, values)
+    def _run(self, workspace: Workspace, values: Sequence[Array]) -> list[Array]:
         try:
-            results = workspace.step(*workspace.arguments(values))
-            if self._copy:
-                return [np.array(r) for r in results]
-            return list(results)
+            results = workspace.step(*(values if workspace.plain else workspace.arguments(values)))
+            return [np.array(r) for r in results] if self._copy else list(results)
         except Exception as error:
             if (told := self._told(error)) is error:
                 raise
             raise told from error
-        finally:
-            self._idle.setdefault(shapes, []).append(workspace)
 
     def _take_idle(self, shapes: tuple[tuple[int, ...], ...]) -> Workspace | None:
         """A workspace that no other thread uses, its sizes marked as the latest met."""
@@ -319,6 +325,7 @@ class Workspace:
             raise function._told(error) from error
         self.step: Callable[..., Any] = space["step"]
         self._weak = [n.weak for n in function._inputs]
+        self.plain = True not in self._weak
 
     def _buffer(self, program: Program, id: int, arena: Array, held: Mapping[int, Array], sizes: Sizes) -> Array:
         node = program.node(id)
@@ -335,8 +342,6 @@ class Workspace:
 
     def arguments(self, values: Sequence[Array]) -> Sequence[Any]:
         """Weak inputs as NumPy scalars, so that their arithmetic is IEEE's; arrays as they are."""
-        if True not in self._weak:
-            return values
         return [v[()] if weak else v for v, weak in zip(values, self._weak, strict=True)]
 
 
@@ -375,6 +380,7 @@ class State(Mapping[str, Array]):
             else:
                 function._values[name] = np.array(array, order="C")
                 function._idle.clear()  # their views show the old array
+                function._latest = (None, None)
             function._given.add(name)
 
     def __contains__(self, name: object) -> bool:

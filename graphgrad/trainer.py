@@ -56,8 +56,9 @@ class Trainer:
         for leaf in (self.graph.k, *[slot.leaf for slot in self.graph.slots]):
             self.function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
         named = {t.name: position for position, t in enumerate(self.graph.inputs)}
-        self._order = [named[node["name"]] for node in self.function.program.inputs]
-        self._dtypes = [np.dtype(t.dtype) for t in self.graph.inputs]
+        order = [named[node["name"]] for node in self.function.program.inputs]
+        self._order = None if order == sorted(order) else order  # None: that of a batch
+        self._leaves = [self.graph.inputs[i] for i in order]
         self.parameters = net.initialize(seed) if parameters is None else parameters
 
     @property
@@ -67,17 +68,15 @@ class Trainer:
 
     def step(self, *batch: Data) -> float:
         """One update from a batch (xb, yb). The loss before it."""
-        arrays = self._batch(batch)
-        return float(self.function.call([arrays[i] for i in self._order])[0])
+        if len(batch) != len(self._leaves):
+            names = ", ".join(t.name for t in self.graph.inputs)
+            raise CallError(f"a batch is ({names}), but {len(batch)} arrays were given")
+        values = batch if self._order is None else [batch[i] for i in self._order]
+        return float(self.function.call(values, self._converted)[0])
 
-    def _batch(self, batch: Sequence[Any]) -> Sequence[Array]:
-        """The arrays of a batch in the order of `graph.inputs`; floats may be of either dtype."""
-        leaves = self.graph.inputs
-        if len(batch) != len(leaves):
-            raise CallError(f"a batch is ({', '.join(t.name for t in leaves)}), but {len(batch)} arrays were given")
-        if all(type(a) is np.ndarray and a.dtype is d for a, d in zip(batch, self._dtypes, strict=True)):
-            return batch
-        return [_array(t.name, a, t) for t, a in zip(leaves, batch, strict=True)]
+    def _converted(self, values: Sequence[Any]) -> list[Array]:
+        """The arrays of a batch in the order in which the function takes them; floats may be of either dtype."""
+        return [_array(t.name, a, t) for t, a in zip(self._leaves, values, strict=True)]
 
     # -- what it holds ------------------------------------------------------------------------------------------------
 
