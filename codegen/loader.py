@@ -261,6 +261,10 @@ class Function:
             self._values[name] = np.zeros(tuple(size_of(d, sizes) for d in node.shape), node.dtype)
         return self._values[name]
 
+    def _scale(self, name: str) -> float:
+        """What a kept value is multiplied by to be the state: other than 1 where the step keeps it in its own units."""
+        return self.program.scales.get(self._held[name].id, 1.0)
+
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         converted = [convert(n["name"], v, n.dtype) for n, v in zip(self._inputs, values, strict=True)]
         # Equal dtypes may be two objects, which a view mends; one of another byte order has the same name.
@@ -364,7 +368,8 @@ class State(Mapping[str, Array]):
                 if node.operator.name != "state" or has_sizes(node.shape):
                     raise CallError(f"{name} has no value yet")
                 function._hold(name, node, {})  # a state starts at zero
-            return function._values[name].copy()
+            kept = function._values[name]
+            return kept * np.asarray(scale, kept.dtype) if (scale := function._scale(name)) != 1.0 else kept.copy()
 
     def __setitem__(self, name: str, value: Any) -> None:
         function = self._function
@@ -373,6 +378,8 @@ class State(Mapping[str, Array]):
         node = function._held[name]
         array = convert(name, value, node.dtype)
         solve_sizes([(name, node.shape, array.shape)])
+        if (scale := function._scale(name)) != 1.0:
+            array = array / np.asarray(scale, array.dtype)
         with function._lock:
             held = function._values.get(name)
             if held is not None and held.shape == array.shape:

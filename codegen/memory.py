@@ -34,6 +34,9 @@ def assign(program: Program) -> Program:
         if program.roles[id] != "call" or id in in_place:
             continue
         owner = placed[id][0] if id in placed else _overwritten(program, id, position, storage_of, placed, dies)
+        if owner == id and (leaf := _over_held(program, id, position, order, last, in_place)) is not None:
+            storage_of[id] = leaf
+            continue
         storage_of[id] = owner
         born.setdefault(owner, position)
         dies[owner] = max(dies.get(owner, 0), last[id])
@@ -132,6 +135,26 @@ def _overwritten(
         if not sharing:
             return storage
     return id
+
+
+def _over_held(
+    program: Program,
+    id: int,
+    position: int,
+    order: Mapping[int, int],
+    last: Mapping[int, int],
+    in_place: Mapping[int, int],
+) -> int | None:
+    """The held leaf whose old value this statement is the last to read, if its result is done with by the time when the
+    new value takes that place: m ← β·m, then m ← m + g."""
+    for value, leaf in in_place.items():
+        if leaf not in program.node(id).inputs or last.get(leaf) != position or value == id:
+            continue
+        ends = last[id]
+        done = ends < order[value] or (ends == order[value] and may_overwrite(program, value, id))
+        if done and may_overwrite(program, id, leaf):
+            return leaf
+    return None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class _Part:
     def __init__(self, part: Part, parameters: Sequence[Parameter]) -> None:
         self.part = part
         self.program = program = part.program
-        self.printed: Printed = print_numpy(program)
+        self.printed: Printed = print_numpy(program, keywords=True)
         names = self.printed.names
         known = {p.name for p in parameters}
         self.inputs: list[Node] = [n for n in program.inputs if n["name"] not in known]

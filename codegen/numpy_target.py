@@ -26,13 +26,20 @@ PIECE = 1000  # statements in one function: CPython's compiler is slow and hungr
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a row's spelling may look at when it is a function: the statement's shapes, dtypes and attributes."""
+    """What a row's spelling may look at when it is a function: the statement's shapes, dtypes and attributes.
+
+    `plain` says which operands lie in memory as one run, in row-major order. `once(wish, expression)` gives the name of
+    an array that is made once for each workspace.
+    """
 
     shape: Shape
     shapes: tuple[Shape, ...]
     dtype: str
     dtypes: tuple[str, ...]
     attributes: dict[str, Any]
+    plain: tuple[bool, ...]
+    once: Callable[[str, str], str]
+    out: str  # the name of the statement's buffer
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -58,14 +65,14 @@ class Printed:
     result: str = "()"
 
 
-def print_numpy(program: Program) -> Printed:
-    """The text of a program in Python with NumPy."""
-    return _Printer(program).run()
+def print_numpy(program: Program, *, keywords: bool = False) -> Printed:
+    """The text of a program in Python with NumPy. With `keywords` all results are named: add(x, y, out=z)."""
+    return _Printer(program, keywords=keywords).run()
 
 
 class _Printer:
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, *, keywords: bool = False) -> None:
+        self.program, self.keywords = program, keywords
         self.graph: Graph = program.graph
         self.out = Printed(program)
         self.taken = Names()
@@ -73,6 +80,7 @@ class _Printer:
             self.taken.take(name)
         self.scalars: dict[int, Piece] = {}  # weak nodes as expressions
         self.zero_d: dict[tuple[int, str], str] = {}  # (weak node, dtype) -> the 0-d array that ufuncs take
+        self.made: dict[str, str] = {}  # expression -> the array that it made, once for each workspace
         self.bare: dict[str, str] = {}  # spellings with NumPy's functions as bare names
         self.lines = self.out.prologue
         self.in_step = False
@@ -190,7 +198,10 @@ class _Printer:
 
     def _view(self, id: int) -> None:
         node = self.program.node(id)
-        text = self._format(node, self._template(node)[0])
+        *checks, template = self._template(node)
+        for check in checks:
+            self._emit(self._format(node, check), id)
+        text = self._format(node, template)
         if id in self.passing:
             self.out.names[id] = text
             return
@@ -204,10 +215,27 @@ class _Printer:
         if node.operator.kind == "pack":
             self._pack(id)
             return
-        lines = [self._format(node, t) for t in self._template(node)]
+        lines = [self._number_line(node)] if self._of_numbers(node) else []
+        lines = lines or [self._format(node, t) for t in self._template(node)]
         self._comment(id)
         for line in lines:
             self._emit(line, id)
+
+    def _of_numbers(self, node: Node) -> bool:
+        """Whether a statement computes one number from numbers that only the data tells, by Python's arithmetic."""
+        op = node.operator
+        operands = [self.graph.nodes[i] for i in node.inputs]
+        plain = op.kind == "elementwise" and bool(op.scalar) and node.dtype in FLOATS
+        return plain and not node.shape and all(not n.shape and (n.dtype in FLOATS or n.weak) for n in operands)
+
+    def _number_line(self, node: Node) -> str:
+        """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
+        pieces = {}
+        for name, i in zip(node.operator.operands, node.inputs, strict=True):
+            weak = self.graph.nodes[i].weak
+            pieces[name] = self._as_scalar(i) if weak else Piece(f"{self.out.names[i]}[()]", 100)
+        text = fill(node.operator.scalar, pieces, node.operator.binding)
+        return self._bare(f"{self.out.names[node.id]}[()] = {text}")
 
     def _template(self, node: Node) -> tuple[str, ...]:
         spelling = node.operator.numpy
@@ -220,6 +248,9 @@ class _Printer:
                     node.dtype,
                     tuple(n.dtype for n in inputs),
                     dict(node.attributes),
+                    tuple(self._is_plain(i) for i in node.inputs),
+                    self._once,
+                    self.out.names.get(node.id, ""),
                 )
             )
         if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
@@ -227,17 +258,45 @@ class _Printer:
         elif (
             node.operator.kind == "view" and self.program.roles[node.id] == "call"
         ):  # of a number: there is no memory to show
-            spelling = "np.copyto({out}, " + str(spelling) + ")"
+            *checks, shown = (spelling,) if isinstance(spelling, str) else spelling
+            spelling = (*checks, "np.copyto({out}, " + shown + ")")
         templates = (spelling,) if isinstance(spelling, str) else tuple(spelling)
         if node.operator.kind == "elementwise" and node.dtype in FLOATS and self._of_bools(node):
             # NumPy alone would compute exp(True) in float16.
             templates = tuple(re.sub(r"^(np\..*out=\{out\})\)$", r"\1, dtype=np.float64)", t) for t in templates)
         return templates
 
+    def _is_plain(self, id: int) -> bool:
+        """Whether a value lies as one run of memory in row-major order, so that BLAS and reshapes take it as it is."""
+        while self.program.roles[id] == "view" and self.graph.nodes[id].operator.name == "reshape":
+            id = self.graph.nodes[id].inputs[0]
+        return self.program.roles[id] != "view" and not self.graph.nodes[id].weak
+
+    def _once(self, wish: str, expression: str) -> str:
+        """The name of an array that the prologue makes of an expression; equal ones are one."""
+        if expression not in self.made:
+            name = self.made[expression] = self.taken.take(wish)
+            self.out.prologue.append((f"{name} = {expression}", None))
+        return self.made[expression]
+
+    def _zeros(self, node: Node) -> str:
+        return self._once("zeros", f"np.zeros({code(node.shape)}, np.{_np_dtype(node.dtype)})")
+
+    def _wide(self, node: Node, position: int, name: str) -> str:
+        """A number as an array of the result's shape: maximum and minimum of two arrays are the fast ones."""
+        id = node.inputs[position]
+        if not self.graph.nodes[id].weak or self.program.stages[id] or not node.shape or node.dtype not in FLOATS:
+            return name
+        return self._once(f"{name}_wide", f"np.full({code(node.shape)}, {name}, np.{_np_dtype(node.dtype)})")
+
     def _format(self, node: Node, template: str) -> str:
         """A spelling with names and attributes in it, every function of NumPy's a bare name."""
         values = {k: code(v) for k, v in node.attributes}
         operands = self._operands(node)
+        if ":wide}" in template:
+            operands = [self._wide(node, k, name) for k, name in enumerate(operands)]
+        if "{zeros}" in template:
+            values["zeros"] = self._zeros(node)
         if node.operator.variadic:
             values[node.operator.operands[0][1:]] = f"({', '.join(operands)},)"
         else:
@@ -245,7 +304,8 @@ class _Printer:
         values["out"] = self.out.names.get(node.id, "")
         bare = self.bare.get(template)
         if bare is None:
-            bare = self.bare[template] = self._bare(template)
+            bare = self._bare(template)
+            bare = self.bare[template] = bare if self.keywords else _positional(bare)
         return fill_plain(bare, values)
 
     def _of_bools(self, node: Node) -> bool:
@@ -305,6 +365,10 @@ class _Printer:
         pieces = {n: self._as_scalar(i) for n, i in zip(op.operands, node.inputs, strict=True)}
         if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
             pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
+        if op.name == "power":  # of Python's own numbers it would raise, or be complex, where NumPy's give inf and NaN
+            base = pieces["x"]
+            number = self.graph.nodes[node.inputs[0]].operator.name == "constant"
+            pieces["x"] = Piece(self._once("base", f"np.float64({base.text})"), 100) if number else base
         if op.scalar:
             text = fill(op.scalar, pieces, op.binding)
         elif isinstance(op.numpy, str) and ", out={out}" in op.numpy:
@@ -395,6 +459,11 @@ class _Printer:
             if function is not None and name not in self.out.support:
                 self.out.support[name] = inspect.getsource(function)
         return re.sub(r"(?<![\w.])np\.([a-z_][\w.]*)\(", bind, text)
+
+
+def _positional(template: str) -> str:
+    """add(x, y, out=z) as add(x, y, z), which NumPy calls faster; of maximum and minimum it wants the keyword."""
+    return re.sub(r"^(?!maximum|minimum)(\w+\((?:\{\w+\}, )+)out=(\{out\}\))$", r"\1\2", template)
 
 
 def code(value: Any) -> str:

@@ -13,38 +13,61 @@ from graphgrad.simplify import simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import size_names
 
+from .linear_state import scale_states
 from .program import Program, build
 
 Prepared: TypeAlias = "tuple[Program, dict[int, Tensor]]"
 
 
-def prepare(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exact: bool) -> Prepared:
-    """Graph to graph (simplified, lowered, simplified again), then to an unscheduled program."""
-    tensors = [*outputs, *updates.values()]
-    arguments = _arguments([*tensors, *updates])
+def prepare(
+    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exact: bool, scaled: bool = True
+) -> Prepared:
+    """Graph to graph (simplified, lowered, simplified again), then to an unscheduled program.
+
+    With `scaled`, linear states are kept in units of their own where that saves work, unless it is to be `exact`.
+    """
+    arguments = _arguments([*outputs, *updates.values(), *updates])
     leaves = [*updates, *arguments]
 
     def spelled(node: Node) -> bool:
         return node.operator.numpy is not None
 
-    simple, where = simplify(tensors, keep=leaves, exact=exact)
+    simple, where = simplify([*outputs, *updates.values()], keep=leaves, exact=exact)
+    new = {leaf.id: where[value.id] for leaf, value in updates.items()}  # what each held leaf becomes
 
-    def now(ts: Sequence[Tensor]) -> list[Tensor]:
+    def now(ts: Iterable[Tensor]) -> list[Tensor]:
         return [where[t.id] for t in ts]
 
+    def moved(by: Mapping[int, Tensor]) -> None:
+        """After a pass: where all nodes are now."""
+        nonlocal where
+        where = compose(where, by)
+        for leaf, value in new.items():
+            new[leaf] = by[value.id]
+
+    scales: dict[int, float] = {}
+    if scaled and not exact:
+        pairs = {where[leaf.id]: new[leaf.id] for leaf in updates}
+        by, kept, found = scale_states(now(outputs), pairs, now(leaves))
+        if found:
+            written = {where[leaf.id].id: leaf.id for leaf in updates}
+            moved(by)
+            new |= {written[leaf]: value for leaf, value in kept.items()}
+            scales = {written[leaf]: c for leaf, c in found.items()}
+            for _ in range(2):  # what a first pass makes of numbers, a second gathers
+                moved(simplify([*now(outputs), *new.values()], keep=now(leaves))[1])
     if any(n.operator.definition is not None and not spelled(n) for n in simple.nodes):
-        _, lowered = lower(now(tensors), spelled, now(leaves))
-        where = compose(where, lowered)
-        _, simplified = simplify(now(tensors), keep=now(leaves), exact=exact, lowered=True)
-        where = compose(where, simplified)
+        moved(lower([*now(outputs), *new.values()], spelled, now(leaves))[1])
+        moved(simplify([*now(outputs), *new.values()], keep=now(leaves), exact=exact, lowered=True)[1])
     held = {where[leaf.id].id for leaf in updates}
-    final = {where[leaf.id]: _own_value(where[leaf.id], where[value.id]) for leaf, value in updates.items()}
+    final = {where[leaf.id]: _own_value(where[leaf.id], new[leaf.id]) for leaf in updates}
     results = [_old_value(t, held) for t in now(outputs)]
     program = build(results[0].graph if results else next(iter(final)).graph, results, final, now(arguments))
     origins: dict[int, int] = {}
-    for written, tensor in where.items():
-        origins.setdefault(tensor.id, written)
-    return replace(program, origins=origins), where
+    for id, tensor in where.items():
+        origins.setdefault(tensor.id, id)
+    scaled = {where[leaf].id: c for leaf, c in scales.items()}
+    return replace(program, origins=origins, scales=scaled), where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

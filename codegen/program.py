@@ -56,6 +56,7 @@ class Program:
     placed: Mapping[int, tuple[int, Dimension]] = field(default_factory=dict)  # id -> (its pack, first element in it)
     copies: tuple[tuple[int, int], ...] = ()  # updates that are copied at the end: (held leaf, value)
     origins: Mapping[int, int] = field(default_factory=dict)  # node -> the node of the written graph that it stands for
+    scales: Mapping[int, float] = field(default_factory=dict)  # held leaf -> what its kept value is multiplied by
 
     def node(self, id: int) -> Node:
         return self.graph.nodes[id]
@@ -145,7 +146,9 @@ def _is_view(graph: Graph, node: Node, layout: Mapping[int, str]) -> bool:
 
 
 def _is_run(graph: Graph, node: Node) -> bool:
-    """Whether a view takes whole rows that follow each other: a slice of the first axis alone, without a step."""
+    """Whether a view takes whole rows that follow each other: all of them, or a slice of the first axis alone."""
+    if node.operator.name == "checked_label":
+        return True
     if node.operator.name != "slice" or not node.shape:
         return False
     return node["step"][0] == 1 and node.shape[1:] == graph.nodes[node.inputs[0]].shape[1:]

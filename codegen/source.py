@@ -35,6 +35,10 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
                 if id is not None:
                     (comments if text == "#" else nodes)[len(lines)] = id
 
+    for id, scale in printed.program.scales.items():
+        state = printed.names[id]
+        told = f"# {state} is kept as {state} / {scale:g}, which saves a pass over it; `state` gives {state} itself."
+        put([(told, None)])
     put([("# The functions that the step calls, by their bare names.", None)] if printed.functions else [])
     put([(f"{bare} = {path}", None) for bare, path in printed.functions.items()])
     for source in printed.support.values():

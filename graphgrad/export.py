@@ -73,7 +73,7 @@ def as_network(net: Network | Tensor) -> Network:
 
 def finished(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor] | None = None) -> Program:
     """A program with an order and memory."""
-    program, _ = prepare(outputs, updates or {}, exact=False)
+    program, _ = prepare(outputs, updates or {}, exact=False, scaled=False)
     return assign(schedule(program))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from graphgrad.graph import Graph, Node, paused_gc
+from graphgrad.operator import OPERATORS
 from graphgrad.tensor import Tensor
 
 #: Given a node and its inputs in the new graph, what stands there instead; None copies the node.
@@ -124,3 +125,33 @@ def lower(
         graph, again = rebuild([moved[t.id] for t in outputs], visit, [moved[t.id] for t in keep])
         moved = compose(moved, again)
     return graph, moved
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What rewrites are written with
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def types(node: Node) -> tuple[Any, ...]:
+    return node.shape, node.dtype, node.weak
+
+
+def op(name: str, *operands: Any, **attributes: Any) -> Tensor:
+    return OPERATORS[name](*operands, **attributes)
+
+
+def same(node: Node, x: Tensor) -> Tensor | None:
+    """x, if it is of the node's shape and dtype: what `x + 0` may become."""
+    return x if x.shape == node.shape and x.dtype == node.dtype and x.node.weak == node.weak else None
+
+
+def is_op(x: Tensor, *names: str) -> bool:
+    return x.graph.nodes[x.id].operator.name in names
+
+
+def source(x: Tensor, position: int = 0) -> Tensor:
+    return x.graph.tensor(x.node.inputs[position])
+
+
+def op_of(n: Node, operands: Sequence[Tensor]) -> Tensor:
+    return operands[0].graph.apply(n.operator, operands, dict(n.attributes))

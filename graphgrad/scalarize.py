@@ -158,7 +158,7 @@ class _Writer:
             return self.constants(node, node.operator.reference(*given, **dict(node.attributes)))
         if kind == "leaf":
             return self.leaf(node)
-        if kind == "elementwise" or name == "checked_index":
+        if kind == "elementwise" or name in ("checked_index", "checked_label"):
             spread = np.broadcast_arrays(*operands) if len({o.shape for o in operands}) > 1 else operands
             attributes = dict(node.attributes)
             return _entries(

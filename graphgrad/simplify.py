@@ -10,13 +10,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from graphgrad.factors import (
+    common_factor,
+    divide_by_number,
+    numbers_first,
+    numbers_gathered,
+    reciprocal,
+    root_of_product,
+    root_of_quotient,
+    weak_inside,
+)
 from graphgrad.graph import Graph, Node
-from graphgrad.operator import OPERATORS, Operator
+from graphgrad.operator import Operator
 from graphgrad.operators.linear import swap
-from graphgrad.rewrite import rebuild
+from graphgrad.rewrite import is_op, op, op_of, rebuild, same, source, types
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, broadcast, count
 
@@ -91,27 +100,6 @@ def simplify(
         return result
 
     return rebuild(outputs, visit, keep)
-
-
-def types(node: Node) -> tuple[Any, ...]:
-    return node.shape, node.dtype, node.weak
-
-
-def op(name: str, *operands: Any, **attributes: Any) -> Tensor:
-    return OPERATORS[name](*operands, **attributes)
-
-
-def same(node: Node, x: Tensor) -> Tensor | None:
-    """x, if it is of the node's shape and dtype: what `x + 0` may become."""
-    return x if x.shape == node.shape and x.dtype == node.dtype and x.node.weak == node.weak else None
-
-
-def is_op(x: Tensor, *names: str) -> bool:
-    return x.graph.nodes[x.id].operator.name in names
-
-
-def source(x: Tensor, position: int = 0) -> Tensor:
-    return x.graph.tensor(x.node.inputs[position])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -200,14 +188,29 @@ def _broadcast_out(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     return made if shape == n.shape else op("broadcast_to", made, shape=n.shape)
 
 
-def op_of(n: Node, operands: Sequence[Tensor]) -> Tensor:
-    return operands[0].graph.apply(n.operator, operands, dict(n.attributes))
-
-
 def _sum_to(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     if i[0].shape == n.shape:
         return i[0]
     return op("sum_to", source(i[0]), shape=n.shape) if is_op(i[0], "sum_to") else None
+
+
+def _sum_of_products(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """Σ x² and Σ x·y over all elements as the product of two vectors: one pass, and no array of squares."""
+    x = i[0]
+    if not x.shape or len(n["axis"]) != len(x.shape) or x.dtype not in FLOATS or x.node.operator.kind != "elementwise":
+        return None
+    factors = (
+        [source(x), source(x)] if is_op(x, "square") else [source(x), source(x, 1)] if is_op(x, "multiply") else []
+    )
+    plain = [
+        f.shape == x.shape and f.dtype == x.dtype and (f.node.operator.kind != "view" or is_op(f, "reshape"))
+        for f in factors
+    ]
+    if not factors or not all(plain):
+        return None
+    a, b = (op("reshape", f, shape=(count(f.shape),)) for f in factors)
+    product = op("matmul", a, b)
+    return op("reshape", product, shape=n.shape) if n.shape else product
 
 
 def _sum_of_ones(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
@@ -215,89 +218,6 @@ def _sum_of_ones(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     if n.dtype == i[0].dtype and all(i[0].shape[a] == 1 for a in n["axis"]):
         return op("reshape", i[0], shape=n.shape)
     return None
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Numbers of rank 0
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def weak_form(x: Tensor) -> Tensor | None:
-    """The weak value behind a number of rank 0: a cast of one, or a constant."""
-    if x.shape or x.node.weak:
-        return x if x.node.weak else None
-    if is_op(x, "cast") and source(x).node.weak and source(x).dtype != "bool":  # True is no 1 to every operator
-        return source(x) if x.dtype in FLOATS or x.dtype == source(x).dtype else None  # int64(6.6) is 6, no 6.6
-    return x.graph.constant(x.value) if is_op(x, "constant") and x.dtype in FLOATS else None
-
-
-def _weak_inside(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
-    """A number that was cast to the others' dtype may enter as it is; what takes numbers only is one itself.
-
-    So 1/N of a mean is computed in Python, once for each workspace, and no array of rank 0 is written for it.
-    """
-    nodes = i[0].graph.nodes
-    if n.weak or all([nodes[k].shape or nodes[k].weak for k in n.inputs]):
-        return None
-    if n.operator.name == "cast" or n.dtype not in FLOATS:
-        return None
-    forms = [weak_form(x) for x in i]
-    if not n.shape and all(f is not None for f in forms):
-        made = op_of(n, [f for f in forms if f is not None])
-        return op("cast", made, dtype=n.dtype) if made.node.weak else None
-    inner = [f if f is not None else x for f, x in zip(forms, i, strict=True)]
-    if all(a.id == b.id for a, b in zip(inner, i, strict=True)):
-        return None
-    made = op_of(n, inner)
-    return made if (made.shape, made.dtype, made.node.weak) == (n.shape, n.dtype, n.weak) else None
-
-
-def _factor(x: Tensor) -> tuple[Tensor, Tensor] | None:
-    """(number, array) where x is their product or quotient."""
-    if is_op(x, "multiply"):
-        a, b = source(x), source(x, 1)
-        if not a.shape and b.shape == x.shape and b.dtype == x.dtype:
-            return a, b
-        if not b.shape and a.shape == x.shape and a.dtype == x.dtype:
-            return b, a
-    if is_op(x, "negative") and x.shape:
-        return x.graph.constant(-1.0), source(x)
-    return None
-
-
-def _numbers_first(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
-    """s·(c·X) = (s·c)·X: numbers are multiplied with each other, and the array is passed over once."""
-    if (
-        not n.shape
-        or n.dtype not in FLOATS
-        or not (is_op(i[0], "multiply", "negative") or is_op(i[1], "multiply", "negative"))
-    ):
-        return None
-    numbers: list[Tensor] = []
-    arrays: list[Tensor] = []
-    for x in i:
-        while x.shape == n.shape and (parts := _factor(x)) is not None:
-            numbers.append(parts[0])
-            x = parts[1]
-        (arrays if x.shape else numbers).append(x)
-    direct = sum(not x.shape for x in i)
-    if len(numbers) < 2 or len(numbers) == direct or not arrays:
-        return None
-    number = reduce(lambda a, b: op("multiply", a, b), sorted(numbers, key=lambda x: not x.node.weak))
-    return op("multiply", number, reduce(lambda a, b: op("multiply", a, b), arrays))
-
-
-def _divide_by_number(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
-    """X / c = X · (1/c): NumPy multiplies faster than it divides, and the product merges with others."""
-    if n.shape and not i[1].shape and i[1].node.weak and i[0].dtype == n.dtype and i[0].shape == n.shape:
-        return op("multiply", op("divide", 1.0, i[1]), i[0])
-    return None
-
-
-def _reciprocal(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
-    if is_op(i[1], "reciprocal") and i[1].dtype == n.dtype:
-        return op("divide", i[0], source(i[1]))
-    return op("divide", i[1], source(i[0])) if is_op(i[0], "reciprocal") and i[0].dtype == n.dtype else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -373,13 +293,37 @@ RULES: list[Rewrite] = [
     Rewrite("broadcast out of elementwise", "elementwise", _broadcast_out),
     Rewrite("sum_to of what needs none", "sum_to", _sum_to, exact=False),
     Rewrite("sum over axes of 1", "sum", _sum_of_ones),
-    Rewrite("numbers of rank 0 in Python", "elementwise", _weak_inside, exact=False),
-    Rewrite("x / c", "divide", _divide_by_number, exact=False, nan="c below 1e-308 (float32: 1e-39): 1/c overflows"),
+    Rewrite("sum of products", "sum", _sum_of_products, exact=False),
+    Rewrite("numbers of rank 0 in Python", "elementwise", weak_inside, exact=False),
+    Rewrite("x / c", "divide", divide_by_number, exact=False, nan="c below 1e-308 (float32: 1e-39): 1/c overflows"),
     Rewrite(
-        "s * (c * x)", "multiply", _numbers_first, exact=False, nan="products of numbers that overflow on their own"
+        "s * (c * x)", "multiply", numbers_first, exact=False, nan="products of numbers that overflow on their own"
     ),
     Rewrite(
-        "x * (1 / y)", "multiply", _reciprocal, exact=False, nan="finite where 1/y overflows: the value that is meant"
+        "x * (1 / y)", "multiply", reciprocal, exact=False, nan="finite where 1/y overflows: the value that is meant"
+    ),
+    Rewrite(
+        "constants among numbers",
+        "multiply",
+        numbers_gathered,
+        exact=False,
+        nan="products of numbers that overflow on their own",
+    ),
+    Rewrite(
+        "constants among quotients",
+        "divide",
+        numbers_gathered,
+        exact=False,
+        nan="quotients of numbers that overflow on their own",
+    ),
+    Rewrite("sqrt(1 / k)", "sqrt", root_of_quotient, exact=False, nan="none: 1/0 is inf on both ways"),
+    Rewrite("sqrt(s * x)", "sqrt", root_of_product, exact=False, nan="a number s that comes out below 0: all is NaN"),
+    Rewrite(
+        "n / (s * x + e)",
+        "divide",
+        common_factor,
+        exact=False,
+        nan="a number s that comes out 0, or so small that e/s overflows",
     ),
     Rewrite("log of softmax, sigmoid, sum(exp)", "log", _log, exact=False, nan=FINITE),
     Rewrite("log(1 + x)", "log", _log_of_one_plus, exact=False, nan=FINITE),

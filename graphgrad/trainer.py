@@ -25,6 +25,9 @@ EVALUATION_BATCH = 1024  # samples that are evaluated in one call
 class Trainer:
     """A network's training step, compiled: forward, backward and update in one call.
 
+    With `exact=True` the step computes in the formulas' own order, without rewrites that move rounding; then what
+    `state` gives and takes is the kept state bit for bit.
+
     >>> import graphgrad as gg
     >>> trainer = gg.Trainer(gg.feedforward([2, 8, 1], "tanh"), optimizer=gg.SGD(alpha=0.1), seed=0)
     >>> X = np.random.default_rng(0).normal(size=(64, 2))
@@ -42,6 +45,7 @@ class Trainer:
         target: str = "numpy",
         seed: int = 0,
         parameters: Mapping[str, Any] | None = None,
+        exact: bool = False,
     ) -> None:
         if not isinstance(net, Network):
             raise GraphgradError(
@@ -52,7 +56,7 @@ class Trainer:
         self.dtype = dtype
         self._target = target
         self.graph = training_graph(net, self.optimizer, dtype)
-        self.function = compile([self.graph.loss], updates=self.graph.updates, target=target, copy=False)
+        self.function = compile([self.graph.loss], updates=self.graph.updates, target=target, copy=False, exact=exact)
         for leaf in (self.graph.k, *[slot.leaf for slot in self.graph.slots]):
             self.function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
         named = {t.name: position for position, t in enumerate(self.graph.inputs)}

@@ -25,7 +25,7 @@ from graphgrad.types import FLOATS, Array, broadcast, show, size_of, solve_sizes
 
 LARGEST = 1e3
 #: Made by others (indexing, sizes, take): their own arguments are promises that a random choice would break.
-INNER = {"dimension_size", "checked_index", "gather", "scatter", "embed", "slice", "arange"}
+INNER = {"dimension_size", "checked_index", "checked_label", "gather", "scatter", "embed", "slice", "arange"}
 #: Operands that are no numbers to compute with, and the dtype that they want.
 SPECIAL = {"condition": "bool", "indices": "int64", "labels": "int64", "index": "int64"}
 

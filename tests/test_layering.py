@@ -32,7 +32,7 @@ symbolic
 storage transforms scalarize check
 codegen.names codegen.numpy_support
 codegen.program
-codegen.lower
+codegen.linear_state
 codegen.schedule codegen.memory codegen.prepare
 codegen.numpy_target
 codegen.source

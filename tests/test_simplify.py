@@ -61,6 +61,18 @@ EXAMPLES: dict[str, list[Build]] = {
         lambda x, y: gg.sum(y) * (-x),
         lambda x, y: (2.0 * x) * (3.0 * y.T),
     ],
+    "sum of products": [
+        lambda x, y: gg.sum(gg.square(x)),
+        lambda x, y: gg.sum(x * gg.exp(x), keepdims=True),
+    ],
+    "constants among numbers": [lambda x, y: 2.0 * (3.0 / gg.size(x, axis=0)) * x],
+    "constants among quotients": [lambda x, y: x * (2.0 / (4.0 / gg.size(x, axis=0)))],
+    "sqrt(1 / k)": [lambda x, y: x * gg.sqrt(1.0 / gg.size(x, axis=0))],
+    "sqrt(s * x)": [lambda x, y: gg.sqrt(2.0 * gg.square(x)), lambda x, y: gg.sqrt(gg.square(x) * gg.size(x))],
+    "n / (s * x + e)": [
+        lambda x, y: (3.0 * x) / (2.0 * gg.square(x) + 1.0),
+        lambda x, y: (gg.size(x) * x) / (1.0 + gg.square(x) * gg.size(x)),
+    ],
     "x * (1 / y)": [lambda x, y: x * gg.reciprocal(y.T), lambda x, y: gg.reciprocal(y.T) * x],
     "log of softmax, sigmoid, sum(exp)": [
         lambda x, y: gg.log(gg.softmax(x, axis=1)),
@@ -87,6 +99,17 @@ COUNTEREXAMPLES: dict[str, list[Build]] = {
     "1 / (1 + exp(-x))": [lambda x, y: 1 / (2 + gg.exp(-x)), lambda x, y: 2 / (1 + gg.exp(-x))],
     "log(1 + x)": [lambda x, y: gg.log(2 + gg.square(x))],
     "exp(x) - 1": [lambda x, y: 1 - gg.exp(x), lambda x, y: gg.exp(x) - 2],
+    "sum of products": [
+        lambda x, y: gg.sum(gg.square(x), axis=0),
+        lambda x, y: gg.sum(x * gg.size(x)),
+        lambda x, y: gg.sum(gg.cast(x, "int64") * gg.cast(x, "int64")),
+        lambda x, y: gg.sum(x * x[:1]),
+    ],
+    "sqrt(s * x)": [lambda x, y: gg.sqrt(-2.0 * x), lambda x, y: gg.sqrt(0.0 * x), lambda x, y: gg.sqrt(x * x)],
+    "n / (s * x + e)": [
+        lambda x, y: x / (2.0 * gg.square(x) + 1.0),
+        lambda x, y: (3.0 * x) / (2.0 * gg.square(x) + y.T),
+    ],
     "transpose into matmul": [lambda x, y: gg.reshape(x @ y, (-1,))],
     "stack of matrices times a matrix": [lambda x, y: x @ y, lambda x, y: gg.broadcast_to(x, (2, "N", 3)) @ y],
 }
@@ -193,7 +216,7 @@ def test_a_training_step_loses_its_clumsy_parts() -> None:
     step = [line.strip() for line in f.source.split("def step")[1].splitlines() if not line.strip().startswith("#")]
     assert sum(line.startswith("multiply(") for line in step) == 1
     assert not any("broadcast_to" in line or "divide" in line for line in step)
-    assert "dot(v5_bar_T, x, out=W_bar)" in step
+    assert "dot(v5_bar_T, x, W_bar)" in step
 
 
 def test_a_bool_to_the_power_of_two_stays_a_power() -> None:

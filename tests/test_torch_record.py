@@ -94,6 +94,7 @@ def test_operator(name: str, way: str) -> None:
 #: What no case names: graphgrad has it and PyTorch has not.
 NOT_IN_TORCH = {
     "arange": "counts along a named size, and sizes in the record are numbers",
+    "checked_label": "what labels become when a loss is compiled",
     "dimension_size": "a named size as a value, and sizes in the record are numbers",
     "embed_diagonal": "the adjoint of diagonal; it stands in the gradients of diagonal",
     "exp_shares": "the derivative of logsumexp; it stands in the gradients of logsumexp",

@@ -201,7 +201,8 @@ relu = elementwise(
     reference=lambda x: np.maximum(x, 0),
     pullback=lambda g, x, y: only(g, y > 0),  # by y, so that y may stand where x stood
     latex=r"\operatorname{{ReLU}}({x:0})",
-    numpy="np.maximum({x}, 0, out={out})",
+    numpy="np.maximum({x}, {zeros}, out={out})",  # against a number it takes 3 times as long as against an array
+    scalar="np.maximum({x:0}, 0)",
     kinks=(0.0,),
     doc="x where it is positive, else 0. Its derivative at 0 is 0.",
 )

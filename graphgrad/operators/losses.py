@@ -25,7 +25,7 @@ from graphgrad.errors import DTypeError, GraphgradError, ShapeError
 from graphgrad.operator import Operator, register
 from graphgrad.operators.activations import relu, sigmoid, softplus
 from graphgrad.operators.elementwise import abs, cast, clip, exp, less, log, maximum, minimum, sign, square, where
-from graphgrad.operators.index import as_value, check_indices, checked_index, one_hot, pick_along
+from graphgrad.operators.index import as_value, check_indices, checked_label, one_hot, pick_along
 from graphgrad.operators.reduce import mean, sum
 from graphgrad.operators.rows import Inferred, Node
 from graphgrad.operators.shape import expand_dims, reshape
@@ -282,7 +282,7 @@ def _cross_entropy_definition(z: Any, t: Any) -> Any:
         return -sum(t * log_softmax(z, axis=-1), axis=-1)
     last = len(z.shape) - 1
     z = lowered(z, (last,))
-    labels = expand_dims(checked_index(t, z.shape[-1], False), -1)
+    labels = expand_dims(checked_label(t, z.shape[-1]), -1)
     return reshape(log(sum(exp(z), axis=-1, keepdims=True)) - pick_along(z, labels, last), t.shape)
 
 

@@ -168,6 +168,7 @@ def operator(
     analytic: bool = False,
     domain: Mapping[str, tuple[float, float]] | None = None,
     name: str = "",
+    scalar: str = "",
     requires: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Inferred]], Operator]:
     """The row of an operator whose shape rule is the decorated function.
@@ -201,6 +202,7 @@ def operator(
                 latex=latex or rf"\operatorname{{{{{own.replace('_', ' ')}}}}}({arguments})",
                 binding=binding,
                 numpy=numpy,
+                scalar=scalar,
                 kind=kind,
                 analytic=analytic,
                 domain=domain or {},

@@ -1,0 +1,94 @@
+"""Constants moved out of linear state: what an optimizer remembers is kept in units that save a pass over it.
+
+    m ← β·m + c·g, and m read elsewhere,        becomes        m' ← β·m' + g, and c·m' read there, where m = c·m'
+
+The constant c then merges with others, such as the step size. Whoever looks at the state from outside sees m: the
+loader multiplies what is kept by c, and divides what is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from graphgrad.graph import Graph, Node
+from graphgrad.rewrite import is_op, op, rebuild, source
+from graphgrad.tensor import Tensor
+from graphgrad.types import FLOATS
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A state whose new value is decay·state + c·share; decay and share do not read it."""
+
+    c: float
+    decay: int
+    share: int
+
+
+def scale_states(
+    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor]
+) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, float]]:
+    """A graph in which linear states are kept in their own units. Moves rounding.
+
+    Returns where each old node went, the value to keep of each state that is scaled, by its old id, and its constant c.
+    """
+    graph = next(iter((*outputs, *updates))).graph
+    found = {leaf.id: linear for leaf, value in updates.items() if (linear := linear_state(leaf, value)) is not None}
+    value_of = {value.id: leaf.id for leaf, value in updates.items() if leaf.id in found}
+    own: dict[int, Tensor] = {}  # each state in its own units
+    kept: dict[int, Tensor] = {}
+    at: dict[int, Tensor] = {}
+
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
+        if node.id in found:
+            own[node.id] = new.adopt(node, ())
+            for name in graph.names.get(node.id, ()):  # the leaf keeps its names: the product has none
+                new.set_name(own[node.id].id, name)
+            made = op("multiply", found[node.id].c, own[node.id])
+        elif node.id in value_of:
+            leaf = value_of[node.id]
+            linear = found[leaf]
+            kept[leaf] = op("add", op("multiply", at[linear.decay], own[leaf]), at[linear.share])
+            made = op("multiply", linear.c, kept[leaf])
+        else:
+            made = new.adopt(node, tuple([t.id for t in inputs]))
+        at[node.id] = made
+        return made
+
+    _, moved = rebuild([*outputs, *updates.values()], visit, keep)
+    moved |= own  # as a leaf, a state is what is kept of it
+    return moved, kept, {leaf: linear.c for leaf, linear in found.items()}
+
+
+def linear_state(leaf: Tensor, value: Tensor) -> Linear | None:
+    """How a state's new value depends on it, if that is decay·state + c·share with a constant c above 0."""
+    if leaf.node.operator.name != "state" or not leaf.shape or leaf.dtype not in FLOATS or not is_op(value, "add"):
+        return None
+    for a, b in ((source(value), source(value, 1)), (source(value, 1), source(value))):
+        decay, share = _other(a, leaf), _constant_times(b)
+        if decay is None or share is None or decay.shape:
+            continue
+        c, rest = share
+        apart = leaf.id not in leaf.graph.ancestors([rest.id, decay.id])
+        if apart and rest.shape == leaf.shape and rest.dtype == leaf.dtype:
+            return Linear(c, decay.id, rest.id)
+    return None
+
+
+def _other(product: Tensor, factor: Tensor) -> Tensor | None:
+    """The other factor of a product."""
+    if not is_op(product, "multiply"):
+        return None
+    a, b = source(product), source(product, 1)
+    return b if a.id == factor.id else a if b.id == factor.id else None
+
+
+def _constant_times(product: Tensor) -> tuple[float, Tensor] | None:
+    """(c, X) where the product is c·X with a constant c above 0."""
+    if not is_op(product, "multiply"):
+        return None
+    for c, x in ((source(product), source(product, 1)), (source(product, 1), source(product))):
+        if c.value is not None and c.node.weak and c.value > 0:
+            return float(c.value), x
+    return None

@@ -1,0 +1,151 @@
+"""Numbers in formulas of arrays: they are brought together, so that each array is passed over once.
+
+s·(c·X) = (s·c)·X        X / c = X·(1/c)        sqrt(s·X) = sqrt(s)·sqrt(X)        N / (s·X + e) = (N/s) / (X + e/s)
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from graphgrad.graph import Node
+from graphgrad.rewrite import is_op, op, op_of, source
+from graphgrad.tensor import Tensor
+from graphgrad.types import FLOATS
+
+
+def weak_form(x: Tensor) -> Tensor | None:
+    """The weak value behind a number of rank 0: a cast of one, or a constant."""
+    if x.shape or x.node.weak:
+        return x if x.node.weak else None
+    if is_op(x, "cast") and source(x).node.weak and source(x).dtype != "bool":  # True is no 1 to every operator
+        return source(x) if x.dtype in FLOATS or x.dtype == source(x).dtype else None  # int64(6.6) is 6, no 6.6
+    return x.graph.constant(x.value) if is_op(x, "constant") and x.dtype in FLOATS else None
+
+
+def weak_inside(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """A number that was cast to the others' dtype may enter as it is; what takes numbers only is one itself.
+
+    So 1/N of a mean is computed in Python, once for each workspace, and no array of rank 0 is written for it.
+    """
+    nodes = i[0].graph.nodes
+    if n.weak or all([nodes[k].shape or nodes[k].weak for k in n.inputs]):
+        return None
+    if n.operator.name == "cast" or n.dtype not in FLOATS:
+        return None
+    forms = [weak_form(x) for x in i]
+    if not n.shape and all(f is not None for f in forms):
+        made = op_of(n, [f for f in forms if f is not None])
+        return op("cast", made, dtype=n.dtype) if made.node.weak else None
+    inner = [f if f is not None else x for f, x in zip(forms, i, strict=True)]
+    if all(a.id == b.id for a, b in zip(inner, i, strict=True)):
+        return None
+    made = op_of(n, inner)
+    return made if (made.shape, made.dtype, made.node.weak) == (n.shape, n.dtype, n.weak) else None
+
+
+def _factor(x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """(number, array) where x is their product or quotient."""
+    if is_op(x, "multiply"):
+        a, b = source(x), source(x, 1)
+        if not a.shape and b.shape == x.shape and b.dtype == x.dtype:
+            return a, b
+        if not b.shape and a.shape == x.shape and a.dtype == x.dtype:
+            return b, a
+    if is_op(x, "negative") and x.shape:
+        return x.graph.constant(-1.0), source(x)
+    return None
+
+
+def numbers_first(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """s·(c·X) = (s·c)·X: numbers are multiplied with each other, and the array is passed over once."""
+    if (
+        not n.shape
+        or n.dtype not in FLOATS
+        or not (is_op(i[0], "multiply", "negative") or is_op(i[1], "multiply", "negative"))
+    ):
+        return None
+    numbers: list[Tensor] = []
+    arrays: list[Tensor] = []
+    for x in i:
+        while x.shape == n.shape and (parts := _factor(x)) is not None:
+            numbers.append(parts[0])
+            x = parts[1]
+        (arrays if x.shape else numbers).append(x)
+    direct = sum(not x.shape for x in i)
+    if len(numbers) < 2 or len(numbers) == direct or not arrays:
+        return None
+    number = reduce(lambda a, b: op("multiply", a, b), sorted(numbers, key=lambda x: not x.node.weak))
+    return op("multiply", number, reduce(lambda a, b: op("multiply", a, b), arrays))
+
+
+def divide_by_number(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """X / c = X · (1/c): NumPy multiplies faster than it divides, and the product merges with others."""
+    if n.shape and not i[1].shape and i[1].node.weak and i[0].dtype == n.dtype and i[0].shape == n.shape:
+        return op("multiply", op("divide", 1.0, i[1]), i[0])
+    return None
+
+
+def reciprocal(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    if is_op(i[1], "reciprocal") and i[1].dtype == n.dtype:
+        return op("divide", i[0], source(i[1]))
+    return op("divide", i[1], source(i[0])) if is_op(i[0], "reciprocal") and i[0].dtype == n.dtype else None
+
+
+def _scaled(x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """(s, X) where x is s·X with a number s that is weak and not known to be 0 or below."""
+    parts = _factor(x) if is_op(x, "multiply") else None
+    if parts is None or not parts[0].node.weak or not parts[1].shape:
+        return None
+    return parts if parts[0].value is None or parts[0].value > 0 else None
+
+
+def root_of_product(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """sqrt(s·X) = sqrt(s)·sqrt(X): the factor then merges with others."""
+    parts = _scaled(i[0]) if n.shape and i[0].dtype == n.dtype else None
+    return op("multiply", op("sqrt", parts[0]), op("sqrt", parts[1])) if parts is not None else None
+
+
+def common_factor(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """N / (s·X + e) = (N/s) / (X + e/s), where N is a multiple of an array already: one pass less over the arrays."""
+    if not n.shape or not is_op(i[1], "add") or _factor(i[0]) is None or n.dtype not in FLOATS:
+        return None
+    for product, number in ((source(i[1]), source(i[1], 1)), (source(i[1], 1), source(i[1]))):
+        parts = _scaled(product) if product.shape == i[1].shape and product.dtype == n.dtype else None
+        if parts is not None and number.node.weak:
+            s, x = parts
+            return op("divide", op("multiply", op("divide", 1.0, s), i[0]), op("add", x, op("divide", number, s)))
+    return None
+
+
+def numbers_gathered(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """A product and quotient of numbers with one constant in place of several: 2·(3/(4/k)) = 1.5·k."""
+    if not n.weak or n.dtype not in FLOATS:
+        return None
+    graph = i[0].graph
+    constant, over, under, steps = 1.0, list[Tensor](), list[Tensor](), 0
+    stack = [(graph.insert(n.operator, tuple(x.id for x in i), dict(n.attributes)), False)]
+    while stack:
+        x, below = stack.pop()
+        if is_op(x, "multiply", "divide") and x.dtype in FLOATS and steps < 8:
+            steps += 1
+            stack += [(source(x), below), (source(x, 1), below != is_op(x, "divide"))]
+        elif (value := x.value) is not None and value != 0:
+            constant = constant / value if below else constant * value
+        else:
+            (under if below else over).append(x)
+    if len(over) + len(under) + (constant != 1.0) - 1 >= steps or not 0 < abs(constant) < float("inf"):
+        return None
+    made = reduce(lambda a, b: op("multiply", a, b), over) if over else None
+    if made is None:
+        made = graph.constant(constant)
+    elif constant != 1.0:
+        made = op("multiply", constant, made)
+    made = reduce(lambda a, b: op("divide", a, b), under, made)
+    return made if made.dtype == n.dtype and made.node.weak else None
+
+
+def root_of_quotient(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """sqrt(1/k) = 1/sqrt(k) for numbers, whose inverse is then often wanted."""
+    if n.weak and is_op(i[0], "divide") and source(i[0]).value == 1:
+        return op("divide", 1.0, op("sqrt", source(i[0], 1)))
+    return None
