@@ -21,6 +21,7 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import Array, Dimension, Sizes, has_sizes, show, size_names, size_of, solve_sizes
 
 from . import numpy_support
+from .blocks import block_bytes, find_blocks, inner_values
 from .memory import Plan, assign, plan
 from .numpy_target import Printed, print_numpy
 from .prepare import prepare
@@ -40,12 +41,14 @@ def compile(
     target: str = "numpy",
     exact: bool = False,
     copy: bool = True,
+    block: int | None = None,
 ) -> Function:
     """Compile tensors of one graph into a function of its inputs, and of the parameters that `updates` does not hold.
 
     `updates` maps parameters and states to what they become after each call; the function keeps their values (see
     `Function.state`). All new values are computed from the old ones. `exact=True` leaves out rewrites that move
-    rounding. With `copy=False` the returned arrays are the function's own memory: the next call overwrites them.
+    rounding. With `copy=False` the returned arrays are the function's own memory: the next call overwrites them. Long
+    chains over vectors run in blocks of `block` bytes (by default a quarter of the L2 cache; 0: no blocks).
 
     >>> import graphgrad as gg
     >>> g = gg.Graph()
@@ -65,7 +68,8 @@ def compile(
     _check(wanted, replaced)
     with paused_gc():
         program, where = prepare(wanted, replaced, exact=exact)
-        program = assign(schedule(program))
+        program = find_blocks(schedule(program), block_bytes() if block is None else block)
+        program = assign(program)
         graph = next(iter([*wanted, *replaced])).graph
         leaves = frozenset(
             n["name"] for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant"
@@ -129,7 +133,7 @@ class Function:
         self._values: dict[str, Array] = {}
         self._lock = threading.Lock()
         self._idle: OrderedDict[Any, list[Workspace]] = OrderedDict()
-        self._latest: tuple[Any, Any] = (None, None)  # of a function with state: the shapes and workspace last met
+        self._latest: Workspace | None = None  # of a function with state: the one last used
         self._given: set[str] = set()
 
     # -- what it is ---------------------------------------------------------------------------------------------------
@@ -186,32 +190,40 @@ class Function:
 
         `convert` makes arrays of the right dtypes of values that are none; by default what loses nothing is taken.
         """
-        for value, dtype in zip(values, self._dtypes, strict=True):
-            if type(value) is not np.ndarray or value.dtype is not dtype:
-                values = (convert or self._converted)(values)
-                break
-        shapes = tuple([v.shape for v in values])
         if not self._held:
+            values = self._as_arrays(values, convert)
+            shapes = tuple([v.shape for v in values])
             workspace = self._take_idle(shapes) or self._workspace(shapes, values)
             try:
                 return self._run(workspace, values)
             finally:
                 self._idle.setdefault(shapes, []).append(workspace)
         with self._lock:  # so no other thread uses a workspace, and the latest one can stay at hand
-            if shapes != self._latest[0]:
-                workspace = self._take_idle(shapes) or self._workspace(shapes, values)
-                self._idle.setdefault(shapes, []).append(workspace)
-                self._latest = shapes, workspace
-            return self._run(self._latest[1], values)
+            latest = self._latest
+            if latest is None or not latest.accepts(values):
+                values = self._as_arrays(values, convert)
+                shapes = tuple([v.shape for v in values])
+                latest = self._latest = self._take_idle(shapes) or self._workspace(shapes, values)
+                self._idle.setdefault(shapes, []).append(latest)
+            return self._run(latest, values)
+
+    def _as_arrays(
+        self, values: Sequence[Any], convert: Callable[[Sequence[Any]], list[Array]] | None
+    ) -> Sequence[Any]:
+        """The values as they are, if all are arrays of the right dtypes, else converted."""
+        for value, dtype in zip(values, self._dtypes, strict=True):
+            if type(value) is not np.ndarray or value.dtype is not dtype:
+                return (convert or self._converted)(values)
+        return values
 
     def _run(self, workspace: Workspace, values: Sequence[Array]) -> list[Array]:
         try:
             results = workspace.step(*(values if workspace.plain else workspace.arguments(values)))
-            return [np.array(r) for r in results] if self._copy else list(results)
         except Exception as error:
             if (told := self._told(error)) is error:
                 raise
             raise told from error
+        return [np.array(r) for r in results] if self._copy else list(results)
 
     def _take_idle(self, shapes: tuple[tuple[int, ...], ...]) -> Workspace | None:
         """A workspace that no other thread uses, its sizes marked as the latest met."""
@@ -309,6 +321,7 @@ class Workspace:
     def __init__(self, function: Function, sizes: Sizes) -> None:
         program, printed = function.program, function._printed
         self.plan: Plan = plan(program, sizes)
+        self.inner = inner_values(program)
         raw = np.empty(self.plan.size + 64, np.uint8)
         start = -raw.ctypes.data % 64
         arena = raw[start : start + self.plan.size]
@@ -320,8 +333,11 @@ class Workspace:
         space |= {printed.names[id]: array for id, array in held.items()}
         for name, id in printed.kept:
             space[name] = np.empty(_shape(program.node(id), sizes), program.node(id).dtype)
+        # Values in the same place are one array: NumPy sees at once that such an operand and result may overlap.
+        same: dict[Any, Array] = {}
         for name, id in printed.buffers:
-            space[name] = self._buffer(program, id, arena, held, sizes)
+            made = self._buffer(program, id, arena, held, sizes)
+            space[name] = same.setdefault((made.ctypes.data, made.shape, made.dtype), made)
         try:
             with np.errstate(all="ignore"):  # 1/N of an empty batch, which multiplies nothing
                 exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
@@ -330,6 +346,8 @@ class Workspace:
         self.step: Callable[..., Any] = space["step"]
         self._weak = [n.weak for n in function._inputs]
         self.plain = True not in self._weak
+        shapes = [_shape(n, sizes) for n in function._inputs]
+        self.accepts = checker(tuple(zip(shapes, function._dtypes, strict=True)))
 
     def _buffer(self, program: Program, id: int, arena: Array, held: Mapping[int, Array], sizes: Sizes) -> Array:
         node = program.node(id)
@@ -339,6 +357,8 @@ class Workspace:
         shape = _shape(node, sizes)
         dtype = np.dtype(node.dtype)
         start = self.plan.offsets[owner]
+        if owner in self.inner:  # what a chain passes on block by block
+            shape = (min(shape[0], program.block // dtype.itemsize),)
         if id in program.placed:
             start += size_of(program.placed[id][1], sizes) * dtype.itemsize
         stop = start + int(np.prod(shape)) * dtype.itemsize
@@ -347,6 +367,16 @@ class Workspace:
     def arguments(self, values: Sequence[Array]) -> Sequence[Any]:
         """Weak inputs as NumPy scalars, so that their arithmetic is IEEE's; arrays as they are."""
         return [v[()] if weak else v for v, weak in zip(values, self._weak, strict=True)]
+
+
+def checker(wanted: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]) -> Callable[[Sequence[Any]], bool]:
+    """Whether values are arrays of just these shapes and dtypes; straight-line, since a step may take microseconds."""
+    each = "v[{0}].__class__ is array and v[{0}].shape == shape_{0} and v[{0}].dtype is dtype_{0}"
+    tests = [f"len(v) == {len(wanted)}", *[each.format(k) for k in range(len(wanted))]]
+    space: dict[str, Any] = {"array": np.ndarray}
+    for k, (shape, dtype) in enumerate(wanted):
+        space |= {f"shape_{k}": shape, f"dtype_{k}": dtype}
+    return eval(f"lambda v: {' and '.join(tests)}", space)  # type: ignore[no-any-return]  # numbers alone are in it
 
 
 def _shape(node: Node, sizes: Sizes) -> tuple[int, ...]:
@@ -387,7 +417,7 @@ class State(Mapping[str, Array]):
             else:
                 function._values[name] = np.array(array, order="C")
                 function._idle.clear()  # their views show the old array
-                function._latest = (None, None)
+                function._latest = None
             function._given.add(name)
 
     def __contains__(self, name: object) -> bool:

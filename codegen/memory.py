@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from graphgrad.graph import Node
 from graphgrad.types import Dimension, Sizes, count, size_of
 
+from .blocks import inner_values
 from .program import Program, Storage, nbytes
 
 ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
@@ -27,6 +28,7 @@ def assign(program: Program) -> Program:
     in_place, copies = updates_in_place(program, order, last)
     for _, value in copies:
         last[program.base(value)] = end
+    inner = inner_values(program)
     storage_of: dict[int, int] = dict(in_place)
     born: dict[int, int] = {}
     dies: dict[int, int] = {}
@@ -34,14 +36,22 @@ def assign(program: Program) -> Program:
         if program.roles[id] != "call" or id in in_place:
             continue
         owner = placed[id][0] if id in placed else _overwritten(program, id, position, storage_of, placed, dies)
+        if (owner in inner) != (id in inner):
+            owner = id  # a block is too short for a vector, and a vector too long to stay in the cache
         if owner == id and (leaf := _over_held(program, id, position, order, last, in_place)) is not None:
             storage_of[id] = leaf
             continue
         storage_of[id] = owner
         born.setdefault(owner, position)
         dies[owner] = max(dies.get(owner, 0), last[id])
-    storages = {owner: Storage(nbytes(program.node(owner)), born[owner], dies[owner]) for owner in born}
+    storages = {owner: Storage(_size(program, owner, inner), born[owner], dies[owner]) for owner in born}
     return replace(program, storages=storages, storage_of=storage_of, placed=placed, copies=copies)
+
+
+def _size(program: Program, owner: int, inner: set[int]) -> Dimension:
+    """The bytes of a storage; a value that stays inside a chain takes a block."""
+    size = nbytes(program.node(owner))
+    return min(size, program.block) if owner in inner and isinstance(size, int) else size
 
 
 def last_uses(program: Program, order: Mapping[int, int], end: int) -> dict[int, int]:

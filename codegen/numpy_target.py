@@ -18,8 +18,9 @@ from graphgrad.notation import Piece, fill, fill_plain
 from graphgrad.types import FLOATS, Dim, Dimension, Shape, count, size_names
 
 from . import numpy_support
+from .blocks import inner_values
 from .names import Names
-from .program import Program, operand_dtype, per_call_views
+from .program import ITEM_SIZE, Program, operand_dtype, per_call_views
 
 PIECE = 1000  # statements in one function: CPython's compiler is slow and hungry on longer ones
 
@@ -118,11 +119,16 @@ class _Printer:
         self._places()
         self.in_step = True
         step: list[list[tuple[str, int | None]]] = [[]]
+        first = {chain[0]: chain for chain in program.chains}
+        chained = {id for chain in program.chains for id in chain}
         for id in program.step:
-            if program.roles[id] == "view" and id not in views:
+            if (program.roles[id] == "view" and id not in views) or (id in chained and id not in first):
                 continue
             self.lines = step[-1]
-            self._statement(id)
+            if id in first:
+                self._chain(first[id])
+            else:
+                self._statement(id)
             if len(step[-1]) > PIECE:
                 step.append([])
         self.lines = step[-1]
@@ -221,6 +227,30 @@ class _Printer:
         for line in lines:
             self._emit(line, id)
 
+    def _chain(self, chain: tuple[int, ...]) -> None:
+        """A loop over blocks of the vectors that a chain reads and writes; each is sliced once for each workspace."""
+        program, names = self.program, self.out.names
+        inner = inner_values(program)
+        ids = list(dict.fromkeys(i for id in chain for i in (*self.graph.nodes[id].inputs, id)))
+        arrays = [i for i in ids if self.graph.nodes[i].shape]
+        (length,), dtypes = program.node(chain[0]).shape, {program.node(i).dtype for i in arrays}
+        count_of = program.block // max(ITEM_SIZE[d] for d in dtypes)
+        short = {names[i] for i in arrays if program.storage_of.get(i) in inner}
+        parts = {name: self.taken.take(f"{name}_part") for name in dict.fromkeys(names[i] for i in arrays)}
+        slices = [f"{n}[:min({count_of}, {length} - i)]" if n in short else f"{n}[i:i + {count_of}]" for n in parts]
+        blocks = self._once("blocks", f"[({', '.join(slices)}) for i in range(0, {length}, {count_of})]")
+        for id in chain:
+            self._operands(self.graph.nodes[id])  # numbers are written to their arrays before the loop
+        self._emit(f"for {', '.join(parts.values())} in {blocks}:", None)
+        whole = {i: names[i] for i in arrays}
+        names.update({i: parts[name] for i, name in whole.items()})
+        outside, self.lines = self.lines, []
+        for id in chain:
+            self._statement(id)
+        names.update(whole)
+        outside += [(f"    {text}", id) for text, id in self.lines]
+        self.lines = outside
+
     def _of_numbers(self, node: Node) -> bool:
         """Whether a statement computes one number from numbers that only the data tells, by Python's arithmetic."""
         op = node.operator
@@ -232,10 +262,16 @@ class _Printer:
         """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
         pieces = {}
         for name, i in zip(node.operator.operands, node.inputs, strict=True):
-            weak = self.graph.nodes[i].weak
-            pieces[name] = self._as_scalar(i) if weak else Piece(f"{self.out.names[i]}[()]", 100)
+            pieces[name] = Piece(self._as_float(i) if self.graph.nodes[i].weak else f"{self.out.names[i]}[()]", 100)
         text = fill(node.operator.scalar, pieces, node.operator.binding)
         return self._bare(f"{self.out.names[node.id]}[()] = {text}")
+
+    def _as_float(self, id: int) -> str:
+        """A weak number as Python's float, which computes with float32 as it is."""
+        text = self._as_scalar(id).text
+        if self.graph.nodes[id].operator.name == "constant":
+            return f"({text})"
+        return f"float({text})" if self.program.stages[id] else self._once(f"{text}_number", f"float({text})")
 
     def _template(self, node: Node) -> tuple[str, ...]:
         spelling = node.operator.numpy

@@ -66,8 +66,8 @@ def prepare(
     origins: dict[int, int] = {}
     for id, tensor in where.items():
         origins.setdefault(tensor.id, id)
-    scaled = {where[leaf].id: c for leaf, c in scales.items()}
-    return replace(program, origins=origins, scales=scaled), where
+    of_held = {where[leaf].id: c for leaf, c in scales.items()}
+    return replace(program, origins=origins, scales=of_held), where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

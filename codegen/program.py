@@ -54,6 +54,8 @@ class Program:
     storages: Mapping[int, Storage] = field(default_factory=dict)  # of the arena
     storage_of: Mapping[int, int] = field(default_factory=dict)  # a call's id -> its storage (or the held leaf's id)
     placed: Mapping[int, tuple[int, Dimension]] = field(default_factory=dict)  # id -> (its pack, first element in it)
+    chains: tuple[tuple[int, ...], ...] = ()  # statements that run block by block
+    block: int = 0  # bytes of a vector that a block takes; 0: no blocks
     copies: tuple[tuple[int, int], ...] = ()  # updates that are copied at the end: (held leaf, value)
     origins: Mapping[int, int] = field(default_factory=dict)  # node -> the node of the written graph that it stands for
     scales: Mapping[int, float] = field(default_factory=dict)  # held leaf -> what its kept value is multiplied by

@@ -33,7 +33,7 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
             for part in text.split("\n"):
                 lines.append(indent + part)
                 if id is not None:
-                    (comments if text == "#" else nodes)[len(lines)] = id
+                    (comments if text.strip() == "#" else nodes)[len(lines)] = id
 
     for id, scale in printed.program.scales.items():
         state = printed.names[id]

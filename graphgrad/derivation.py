@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from graphgrad.errors import DerivativeError
 from graphgrad.graph import Graph, Node
-from graphgrad.notation import bar, formula, latex_name
+from graphgrad.notation import Piece, bar, formula, latex_name
 from graphgrad.tensor import Tensor
 
 
@@ -58,7 +58,7 @@ class Step:
         known = {i: self.derivation.adjoint_symbol(i) or n for i, n in names.items() if i != self.contribution.id}
         return f"{self.symbol} = {formula(self.graph, self.contribution.id, known)}"
 
-    def in_words(self, name: Callable[[int], str], adjoint: str, *, latex: bool = False) -> str:
+    def in_words(self, name: Callable[[int], str], adjoint: str | Piece, *, latex: bool = False) -> str:
         """The rule with other names: `name` of each operand and of the result, `adjoint` for the result's adjoint.
 
         The rule is built once more, on leaves: so numbers that folded into one another stand apart again (0.5 · L̄, not
@@ -78,7 +78,9 @@ class Step:
             return ""
         bar = g.input("adjoint", output.shape, output.dtype)
         made = self.derivation.contribute(output.node, self.operand, bar)
-        names = {t.id: name(i) for t, i in zip(leaves, node.inputs, strict=True) if t.node.operator.name == "input"}
+        names: dict[int, str | Piece] = {
+            t.id: name(i) for t, i in zip(leaves, node.inputs, strict=True) if t.node.operator.name == "input"
+        }
         names |= {output.id: name(node.id), bar.id: adjoint}
         return formula(g, made.id, names, latex=latex, own=made.id not in names)
 

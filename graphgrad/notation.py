@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -74,7 +75,7 @@ def fill_plain(template: str, values: Mapping[str, str]) -> str:
     )
 
 
-def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = False, own: bool = True) -> str:
+def formula(graph: Graph, id: int, names: Mapping[int, str | Piece], *, latex: bool = False, own: bool = True) -> str:
     """A node's formula in terms of the nodes that `names` gives a name; `own` shows at least its own operator.
 
     A transposed product without a name is written as the product that it is: (xᵀ u)ᵀ reads uᵀ x.
@@ -90,7 +91,7 @@ def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = Fa
         root = own and node.id == id and not turned
         if (node.id in names and not root) or node.operator.kind in ("leaf", "size"):
             name = names.get(node.id)
-            made = Piece(name) if name else Piece(leaf_text(graph, node, latex=latex), _leaf_binding(node))
+            made = _named(name) if name else Piece(leaf_text(graph, node, latex=latex), _leaf_binding(node))
             done[stack.pop()] = _transposed(made, latex=latex) if turned else made
             continue
         flips = is_matrix_transpose(node)
@@ -111,6 +112,10 @@ def formula(graph: Graph, id: int, names: Mapping[int, str], *, latex: bool = Fa
         made = piece(node.operator, written(graph, node, operands, latex=latex), latex=latex)
         done[stack.pop()] = _transposed(made, latex=latex) if turned and not product else made
     return done[id, False].text
+
+
+def _named(name: str | Piece) -> Piece:
+    return name if isinstance(name, Piece) else Piece(name)
 
 
 def is_matrix_transpose(node: Node) -> bool:
@@ -218,11 +223,20 @@ def _attribute(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _greek_name(c: str) -> str:
+    """Sigma for Σ, sigma for σ."""
+    capital, _, name = unicodedata.name(c, "").removeprefix("GREEK ").partition(" LETTER ")
+    return {"CAPITAL": name.capitalize(), "SMALL": name.lower()}.get(capital, "").replace("amda", "ambda")
+
+
 GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi "
     "pi rho sigma tau upsilon phi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 ).split()
+
+#: σ is sigma; letters that look like Latin ones have no command.
+GREEK_LETTERS = {c: name for c in map(chr, range(0x391, 0x3CA)) if (name := _greek_name(c)) in GREEK}
 
 
 def latex_name(name: str) -> str:
@@ -230,19 +244,22 @@ def latex_name(name: str) -> str:
     head = name.rstrip("0123456789")
     digits = name[len(head) :]
     base, *rest = head.rstrip("_").split("_")
-    while rest and not rest[-1]:
-        rest.pop()
-    indices = [*rest, *([digits] if digits else [])]
+    if not base:  # _x and 12 have nothing that an index could stand at
+        return _upright(name)
+    indices = [*filter(None, rest), *([digits] if digits else [])]
+    base = GREEK_LETTERS.get(base, base)
     if base in GREEK:
         base = "\\" + base
     elif len(base) != 1 or not base.isalpha():
-        escaped = "".join(
-            {"\\": r"\backslash ", "^": r"\hat{}", "~": r"\sim "}.get(c, "\\" + c if c in "#$%&_{}" else c)
-            for c in base
-        )
-        base = rf"\mathrm{{{escaped}}}"
-    subscript = ",".join(i if i.isalnum() else rf"\mathrm{{{i}}}" for i in indices)
+        base = _upright(base)
+    subscript = ",".join(i if i.isalnum() else _upright(i) for i in indices)
     return f"{base}_{{{subscript}}}" if subscript else base
+
+
+def _upright(text: str) -> str:
+    signs = {"\\": r"\backslash ", "^": r"\wedge ", "~": r"\sim "}
+    escaped = "".join(signs.get(c, "\\" + c if c in "#$%&_{}" else c) for c in text)
+    return rf"\mathrm{{{escaped}}}"
 
 
 def bar(name: str, *, latex: bool = False) -> str:

@@ -76,36 +76,108 @@ def test_help_teaches_at_every_level(run: Run) -> None:
     assert version.startswith("graphgrad ")
 
 
-def test_draw_writes_every_forward_node_and_step(run: Run, here: Path) -> None:
-    assert run("draw", "net.py:loss", "-o", "net.dot") == (0, "net.dot: the derivation of L\n", "")
-    text = (here / "net.dot").read_text(encoding="utf-8")
+def loss_of_net() -> gg.Tensor:
     namespace: dict[str, gg.Tensor] = {}
     exec(NET, namespace)
-    derivation = gg.derive(namespace["loss"])
-    for step in derivation.steps:
-        assert f'label="{step.number}. {step}\\n' in text
-    for name in ("x", "y", "W", "b", "p", "L"):
-        assert f'label="{name}' in text
-    assert text.count('style="rounded,dashed,filled"') == len(derivation.steps)
-    first = text
-    run("draw", "net.py:net", "-o", "net.dot")
-    assert (here / "net.dot").read_text(encoding="utf-8") == first
+    return namespace["loss"]
 
 
-def test_draw_as_svg_needs_graphviz(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a `dot` on the path its output is written; without one, a line says so and nothing is written."""
-    programs = here / "programs"
-    programs.mkdir()
-    monkeypatch.setenv("PATH", str(programs))
-    status, _, errors = run("draw", "2-3-1:tanh", "-o", "net.svg")
-    assert (status, errors.count("\n")) == (2, 1)
-    assert errors.startswith("graphgrad: net.svg: SVG needs Graphviz, whose program dot was not found; -o net.dot ")
-    assert not (here / "net.svg").exists()
-    dot = programs / "dot"
-    dot.write_text(f"#!{sys.executable}\nimport sys\nprint('<svg>' + sys.stdin.read()[:7] + '</svg>')\n")
-    dot.chmod(0o755)
-    assert run("draw", "2-3-1:tanh", "-o", "net.svg")[0] == 0
-    assert (here / "net.svg").read_text() == "<svg>digraph</svg>\n"
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf", ".tex", ".dot"])
+def test_draw_writes_what_a_picture_saves(run: Run, here: Path, suffix: str) -> None:
+    told = (0, f"net{suffix}: the derivation of L\n", "")
+    assert run("draw", "net.py:loss", "-o", f"net{suffix}") == told
+    gg.draw(gg.derive(loss_of_net())).save(here / f"expected{suffix}")
+    expected = (here / f"expected{suffix}").read_bytes()
+    assert (here / f"net{suffix}").read_bytes() == expected
+    run("draw", "net.py:net", "-o", f"net{suffix}")
+    assert (here / f"net{suffix}").read_bytes() == expected
+
+
+def test_draw_as_html_writes_a_page_to_step_through(run: Run, here: Path) -> None:
+    assert run("draw", "net.py:loss", "-o", "a.html") == (0, "a.html: the derivation of L, to step through\n", "")
+    assert (here / "a.html").read_text(encoding="utf-8") == gg.explain(gg.derive(loss_of_net())).html()
+    run("draw", "net.py:loss", "-o", "a.html", "--lang", "es")
+    assert '<html lang="es"' in (here / "a.html").read_text(encoding="utf-8")
+
+
+#: Options of draw for 2-3-1:tanh, and the same in Python.
+DRAWN: list[tuple[str, Callable[[gg.Network], gg.Picture], str]] = [
+    ("--picture layers", lambda net: gg.draw(net), "the layers of loss"),
+    ("--picture neurons", lambda net: gg.draw(net, level="neuron"), "the neurons"),
+    ("--picture step", lambda net: gg.draw(net, optimizer=gg.Adam()), "a training step with Adam"),
+    (
+        "--picture step --optimizer momentum --unfold",
+        lambda net: gg.draw(net, optimizer=gg.Momentum(), unfold=True),
+        "a training step with Momentum",
+    ),
+    (
+        "--picture memory",
+        lambda net: gg.draw(gg.compile([net.loss, *gg.derive(net.loss).values()])),
+        "the memory of the gradient of loss",
+    ),
+    ("--detail names", lambda net: gg.draw(gg.derive(net.loss), detail="names"), "the derivation of loss"),
+    ("--depth 0", lambda net: gg.draw(gg.derive(net.loss), depth=0), "the derivation of loss"),
+    ("--no-fold", lambda net: gg.draw(gg.derive(net.loss), fold=False), "the derivation of loss"),
+    ("--only W1", lambda net: gg.draw(gg.derive(net.loss), only="W1"), "the derivation of loss"),
+    ("--hide y --hide b1", lambda net: gg.draw(gg.derive(net.loss), hide=["y", "b1"]), "the derivation of loss"),
+    ("--notation delta", lambda net: gg.draw(gg.derive(net.loss), notation="delta"), "the derivation of loss"),
+    ("--lang es", lambda net: gg.draw(gg.derive(net.loss), lang="es"), "the derivation of loss"),
+    (
+        "--theme dark --no-legend",
+        lambda net: gg.draw(gg.derive(net.loss), theme="dark", legend=False),
+        "the derivation",
+    ),
+    ("--engine layered", lambda net: gg.draw(gg.derive(net.loss), engine="layered"), "the derivation of loss"),
+]
+
+
+@pytest.mark.parametrize(("options", "picture", "told"), DRAWN, ids=[o for o, _, _ in DRAWN])
+def test_the_options_of_draw(
+    run: Run, here: Path, options: str, picture: Callable[[gg.Network], gg.Picture], told: str
+) -> None:
+    status, out, errors = run("draw", "2-3-1:tanh", "-o", "a.svg", *options.split())
+    assert (status, errors) == (0, "")
+    assert out.startswith(f"a.svg: {told}")
+    text = (here / "a.svg").read_text(encoding="utf-8")
+    assert text == picture(gg.feedforward([2, 3, 1], "tanh")).svg()
+    run("draw", "2-3-1:tanh", "-o", "plain.svg")
+    is_plain = options in ("--no-fold",)  # nothing is folded here anyway
+    assert (text == (here / "plain.svg").read_text(encoding="utf-8")) == is_plain
+
+
+def test_draw_takes_values_from_a_file(run: Run, here: Path) -> None:
+    values = {"x": np.ones((2, 2)), "y": np.zeros((2, 1)), "W": np.array([[1.0, -1.0]]), "b": np.zeros(1)}
+    np.savez(here / "at.npz", **values)
+    assert run("draw", "net.py:loss", "-o", "a.svg", "--values", "at.npz")[0] == 0
+    assert (here / "a.svg").read_text(encoding="utf-8") == gg.draw(gg.derive(loss_of_net()), values=values).svg()
+
+
+def test_draw_scales_a_png(run: Run, here: Path) -> None:
+    run("draw", "net.py:loss", "-o", "a.png", "--scale", "0.5")
+    assert (here / "a.png").read_bytes() == gg.draw(gg.derive(loss_of_net())).png(0.5)
+
+
+def test_draw_writes_frames_as_pages_slides_or_numbered_files(run: Run, here: Path) -> None:
+    frames = gg.draw(gg.derive(loss_of_net())).frames()
+    n = len(frames)
+    assert run("draw", "net.py:loss", "-o", "s.pdf", "--frames")[:2] == (
+        0,
+        f"s.pdf: the derivation of L, in {n} frames\n",
+    )
+    assert (here / "s.pdf").read_bytes() == frames.pdf()
+    assert run("draw", "net.py:loss", "-o", "s.tex", "--frames")[0] == 0
+    assert (here / "s.tex").read_text(encoding="utf-8") == frames.tikz(standalone=True)
+    assert run("draw", "net.py:loss", "-o", "s.svg", "--frames")[0] == 0
+    written = sorted(p.name for p in here.glob("s*.svg"))
+    assert written == [f"s-{k:0{len(str(n))}}.svg" for k in range(1, n + 1)]
+    assert (here / written[2]).read_text(encoding="utf-8") == frames[2].svg()
+
+
+def test_draw_needs_no_program(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("draw", "2-3-1:tanh", "-o", "with.svg")
+    monkeypatch.setenv("PATH", "")
+    assert run("draw", "2-3-1:tanh", "-o", "without.svg") == (0, "without.svg: the derivation of loss\n", "")
+    assert (here / "with.svg").read_bytes() == (here / "without.svg").read_bytes()
 
 
 def test_compile_writes_what_write_module_writes(run: Run, here: Path) -> None:
@@ -237,7 +309,35 @@ MISTAKES = [
     ("check some/where:net", "'some/where:net' is no network: FILE.py:NAME is wanted, or shorthand such as 64-"),
     ("check 2-3-1:tanh --seed -1", "Invalid value for '--seed': -1 is not in the range x>=0."),
     # Output
-    ("draw 2-3-1:tanh -o a.png", "-o a.png: the file's name ends with .dot or .svg"),
+    (
+        "draw 2-3-1:tanh -o a.gif",
+        "-o a.gif: the file's name ends with .svg or .png or .pdf or .tex or .dot or .html",
+    ),
+    ("draw 2-3-1:tanh -o a", "-o a: the file's name ends with .svg or .png or"),
+    ("draw 2-3-1:tanh -o a.svg --picture cube", "Invalid value for '--picture': 'cube' is not one of 'derivation',"),
+    ("draw 2-3-1:tanh -o a.svg --detail all", "Invalid value for '--detail': 'all' is not one of 'auto',"),
+    ("draw 2-3-1:tanh -o a.svg --depth -1", "Invalid value for '--depth': -1 is not in the range x>=0."),
+    ("draw 2-3-1:tanh -o a.svg --only W9", "only='W9' is neither a tensor nor a name of the graph; there are: x, y,"),
+    ("draw 2-3-1:tanh -o a.svg --hide q", "hide='q' is neither a tensor nor a name of the graph; there are: x, y,"),
+    ("draw 2-3-1:tanh -o a.svg --notation dot", "Invalid value for '--notation': 'dot' is not one of 'bar',"),
+    ("draw 2-3-1:tanh -o a.svg --lang de", "Invalid value for '--lang': 'de' is not one of 'en', 'es'."),
+    ("draw 2-3-1:tanh -o a.svg --theme sepia", "Invalid value for '--theme': 'sepia' is not one of 'light',"),
+    ("draw 2-3-1:tanh -o a.png --scale 0", "Invalid value for '--scale': 0 is not a number above 0."),
+    ("draw 2-3-1:tanh -o a.png --scale nan", "Invalid value for '--scale': nan is not a number above 0."),
+    ("draw 2-3-1:tanh -o a.png --scale 999", "png: the picture would be "),
+    ("draw 2-3-1:tanh -o a.svg --engine neato", "layout engine 'neato' does not exist; there are: pygraphviz, dot,"),
+    ("draw 2-3-1:tanh -o a.svg --picture step --optimizer rprop", "--optimizer 'rprop' does not exist; there are: "),
+    ("draw net.py:loss -o a.svg --picture neurons", "--picture neurons is of a network, but L is a tensor"),
+    ("draw net.py:net -o a.svg --picture neurons", 'level="neuron" is for networks that gg.feedforward makes;'),
+    ("draw 2-3-1:tanh -o a.dot --picture neurons", "this picture has no boxes and edges, so it has no DOT;"),
+    (
+        "draw 2-3-1:tanh -o a.svg --picture layers --frames",
+        "frames are of a derivation: draw(gg.derive(loss)).frames()",
+    ),
+    ("draw 2-3-1:tanh -o a.dot --frames", "--frames are written as .pdf, .tex, .svg or .png, but .dot was given"),
+    ("draw 2-3-1:tanh -o a.html --frames", "--frames are written as .pdf, .tex, .svg or .png, but .html was given"),
+    ("draw 2-3-1:tanh -o a.svg --values no.npz", "--values no.npz: the file does not exist"),
+    ("draw 2-3-1:tanh -o a.svg --values good.csv", "--values good.csv: no .npz file of arrays ("),
     ("draw 2-3-1:tanh -o nowhere/a.dot", "-o nowhere/a.dot: the directory nowhere does not exist"),
     ("draw 2-3-1:tanh -o good.csv/a.dot", "-o good.csv/a.dot: good.csv is no directory"),
     ("compile 2-3-1:tanh -o folder.py", "-o folder.py: that is a directory; a file is wanted"),

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +15,8 @@ import graphgrad as gg
 from graphgrad import cli
 from graphgrad import demo as main_job
 
-WRITTEN = ["adam.safetensors", "curves.csv", "derivation.dot", "gradient_descent.safetensors", "momentum.safetensors"]
-WRITTEN += ["sgd.safetensors", "step.py"]
+WRITTEN = ["adam.safetensors", "curves.csv", "derivation.dot", "derivation.html", "derivation.svg"]
+WRITTEN += ["gradient_descent.safetensors", "momentum.safetensors", "sgd.safetensors", "step.py"]
 
 
 def test_the_split_is_fixed_and_stratified() -> None:
@@ -42,7 +43,10 @@ def test_the_demo_goes_the_whole_way(tmp_path: Path, capsys: Capture, monkeypatc
     assert cli.main(["demo", "--out", str(out), "--epochs", "4"]) == 0
     told = capsys.readouterr().out
     assert "64-128-64-10, relu, cross-entropy: 17,226 parameters" in told
-    assert "no SVG" in told
+    assert f"drawn     {out / 'derivation.svg'}; {out / 'derivation.html'} steps through it" in told
+    assert (out / "derivation.svg").read_text(encoding="utf-8").startswith("<svg xmlns=")
+    assert (out / "derivation.dot").read_text(encoding="utf-8").startswith("digraph picture {")
+    assert (out / "derivation.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     rows = re.findall(ROW, told, re.MULTILINE)
     assert [(title, batch, steps) for title, batch, steps, *_ in rows] == [
         ("gradient descent", "all", "3"),
@@ -77,7 +81,10 @@ def test_the_saved_parameters_and_step_are_the_trained_network(tmp_path: Path, m
     trainer = gg.Trainer(main_job.digits_network(), gg.Adam(), seed=0)
     for k in range(5):
         batch = slice(32 * k, 32 * k + 32)
-        assert alone.step(data.X[batch], data.Y[batch], state) == trainer.step(data.X[batch], data.Y[batch])
+        mine, trainers = (
+            step(data.X[batch], data.Y[batch]) for step in (partial(alone.step, state=state), trainer.step)
+        )
+        assert mine == pytest.approx(trainers, rel=1e-6)  # the trainer keeps m and v in units of their own
 
 
 def test_an_interrupt_ends_the_demo(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

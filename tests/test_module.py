@@ -100,7 +100,9 @@ def test_a_step_is_the_trainers(optimizer: Any) -> None:
     state = module["initial_state"](module["initial_parameters"](5))
     for k in range(20):
         x, y = batch(6 + k % 3, seed=k)
-        assert module["step"](x, y, state) == pytest.approx(trainer.step(x, y), rel=1e-12)  # which keeps m in other units
+        assert module["step"](x, y, state) == pytest.approx(
+            trainer.step(x, y), rel=1e-12
+        )  # which keeps m in other units
     assert int(state["k"]) == 20
     for name, value in trainer.parameters.items():
         np.testing.assert_allclose(module["parameters_of"](state)[name], value, rtol=1e-11, atol=1e-14)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from os import PathLike
@@ -18,8 +17,8 @@ from graphgrad.check import check
 from graphgrad.codegen.loader import Function, compile
 from graphgrad.derivation import Derivation
 from graphgrad.errors import GraphgradError
-from graphgrad.evaluate import evaluate_nodes
 from graphgrad.files import write_atomically
+from graphgrad.page.numbers import numbers_of, recorded_run, shown_nodes
 from graphgrad.page.texts import TEXTS
 from graphgrad.render.compose import compose
 from graphgrad.render.derivations import Drawn, Share, node_formula, share_formula, shares, step_rule
@@ -28,10 +27,8 @@ from graphgrad.render.draw import Options, Prepared, prepare
 from graphgrad.render.layout import place
 from graphgrad.render.svg import svg
 from graphgrad.render.theme import DARK, LIGHT
-from graphgrad.types import Array
 
-MOST_RECORDS = 400  # of a run; a longer one is thinned
-BUDGET = 500_000  # bytes of recorded numbers
+TALL = 1.8  # width over height from which on a picture lies above the other panes
 
 
 @dataclass(frozen=True)
@@ -89,18 +86,21 @@ def explain(
         raise GraphgradError(
             f"explain takes a Derivation, as gg.derive(loss) gives, but {type(derivation).__name__} was given"
         )
-    recorded = _recorded(derivation, run) if run is not None else None
+    recorded = recorded_run(derivation, run) if run is not None else None
     first = dict(values or {})
     if recorded is not None:
         first |= {name: array[0] for name, array in recorded.parameters.items()}
     given = first if values is not None or recorded is not None else None
     options = Options(detail, depth, fold, only, hide, notation, lang)
-    made = prepare(derivation, options, values=given)
+    with np.errstate(all="ignore"):  # a run that diverged is shown as it was
+        made = prepare(derivation, options, values=given)
+        numbers, scale = numbers_of(made, derivation, first, recorded) if given is not None else (None, "")
     placed = place(made.diagram, engine)
-    scene = compose(made.diagram, placed, legend=True)
+    scene = compose(replace(made.diagram, scale=scale), placed, legend=True)
     picture = svg(scene, lambda role: _variable(role), prefix="g-", background=False)
-    # At four fifths of its size the smallest text can still be read; below that the pane scrolls.
-    picture = picture.replace("<svg ", f'<svg style="min-width:{0.8 * scene.width:.0f}pt" ', 1)
+    # The style sheet holds the picture against its natural size; a group, since its boxes are buttons.
+    size = f'style="--wide:{scene.width:.0f}pt;--high:{scene.height:.0f}pt"'
+    picture = picture.replace("<svg ", f"<svg {size} ", 1).replace('role="img"', 'role="group"', 1)
     function = compile([derivation.scalar, *derivation.gradients.values()])
     told = TEXTS[lang]
     data: dict[str, Any] = {
@@ -108,18 +108,19 @@ def explain(
         "steps": _steps(made, derivation),
         "links": _links(made, derivation, function),
         "boxes": _boxes(made, derivation, given),
-        "run": _run(made, derivation, first, recorded) if given is not None else None,
+        "run": numbers,
         "words": told,
     }
     parts = {
         "lang": lang,
         "title": html.escape(data["title"]),
         "style": _asset("page.css").replace("/*colours*/", _colours()),
+        "layout": "tall" if scene.width < TALL * scene.height else "wide",
         "graph": picture,
         "formulas": _formulas(made, derivation),
         "code": _code(function),
         "checks": _checks(derivation, given, told),
-        "data": json.dumps(data, ensure_ascii=False, separators=(",", ":"), sort_keys=True).replace("<", "\\u003c"),
+        "data": json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         "script": _asset("page.js"),
         **{f"t_{name}": html.escape(text) for name, text in told.items()},
     }
@@ -159,8 +160,8 @@ def _colours() -> str:
     dark = block(DARK)
     return (
         f":root{{{block(LIGHT)}color-scheme:light}}"
-        f'@media(prefers-color-scheme:dark){{:root:not([data-theme="light"]){{{dark}color-scheme:dark}}}}'
-        f':root[data-theme="dark"]{{{dark}color-scheme:dark}}'
+        f'@media screen and (prefers-color-scheme:dark){{:root:not([data-theme="light"]){{{dark}color-scheme:dark}}}}'
+        f'@media screen{{:root[data-theme="dark"]{{{dark}color-scheme:dark}}}}'
     )
 
 
@@ -219,10 +220,11 @@ def _formulas(made: Prepared, derivation: Derivation) -> str:
     lines = []
     for box, line, rule in _rows(made, derivation):
         text = html.escape(line.run.text)
+        name = text + (f": {html.escape(rule)}" if rule else "")
         picture = _inline(line) if line.run.outline else f"<span>{text}</span>"
         lines.append(
-            f'<li class="row" data-box="{html.escape(box)}" tabindex="0" aria-label="{text}">{picture}'
-            f'<span class="rule">{html.escape(rule)}</span></li>'
+            f'<li><div class="row" role="button" data-box="{html.escape(box)}" data-text="{name}">{picture}'
+            f'<span class="rule">{html.escape(rule)}</span></div></li>'
         )
     return "\n".join(lines)
 
@@ -247,16 +249,30 @@ def _code(function: Function) -> str:
 
 
 def _links(made: Prepared, derivation: Derivation, function: Function) -> dict[str, list[int]]:
-    """The lines of code of each box."""
-    numbers = {s.number: s for s in derivation.steps}
+    """The lines of code of each box, each with the comment above it: of its nodes, and of what is computed only on the
+    way to them from other boxes."""
+    steps = {s.number: s for s in derivation.steps}
+    graph = function.program.graph
+    lines_of: dict[int, list[int]] = {}
+    for line, node in function._line_nodes.items():
+        lines_of.setdefault(node, []).append(line)
+
+    def compiled(ids: Iterable[int]) -> set[int]:
+        return {moved.id for i in ids if (moved := function._where.get(i)) is not None}
+
+    ends = compiled(i for box in made.diagram.boxes for i in box.nodes)
     found: dict[str, list[int]] = {}
     for box in made.diagram.boxes:
-        ids = set(box.nodes)
-        for n in box.steps:
-            ids |= {numbers[n].contribution.id, *numbers[n].new}
-        lines = {line for i in ids for line in function.lines[i]}
-        commented = {line - 1 for line in lines if function.source.split("\n")[line - 2].lstrip().startswith("#")}
-        found[box.id] = sorted(lines | commented)
+        here = [steps[n] for n in box.steps]
+        own = compiled([*box.nodes, *(s.contribution.id for s in here), *(i for s in here for i in s.new)])
+        # A step that only hands an adjoint on shows the line that computed it, not what that was made of.
+        stack = list(own) if not here or any(s.new for s in here) else []
+        while stack:
+            inputs = [i for i in graph.nodes[stack.pop()].inputs if i not in own and i not in ends]
+            own.update(inputs)
+            stack += inputs
+        lines = {line for i in own for line in lines_of.get(i, ())}
+        found[box.id] = sorted(lines | {n - 1 for n in lines if n - 1 in function._comments})
     return found
 
 
@@ -264,115 +280,13 @@ def _boxes(made: Prepared, derivation: Derivation, given: Mapping[str, Any] | No
     """What the read-out says of each box beside its numbers."""
     found = {}
     for box in made.diagram.boxes:
-        value, gradient = _shown(made, derivation, box)
+        value, gradient = shown_nodes(made, derivation, box)
         found[box.id] = {
             "title": box.title,
             "value": value is not None and given is not None,
             "gradient": gradient is not None and given is not None,
         }
     return found
-
-
-def _shown(made: Prepared, derivation: Derivation, box: Box) -> tuple[int | None, int | None]:
-    """The node whose value a box shows, and its adjoint; of a step what it gave."""
-    if box.lane == "backward":
-        return (box.nodes[0] if box.id[0] == "s" and box.nodes else None), None
-    if box.id[0] != "n":
-        return None, None
-    id = int(box.id[1:])
-    adjoint = derivation.adjoints.get(id)
-    return id, (adjoint.id if adjoint is not None else None)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Numbers
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A run as arrays: the parameters of each record, and its number."""
-
-    parameters: dict[str, Array]
-    loss: Array | None
-    k: Array
-
-
-def _recorded(derivation: Derivation, run: Any) -> Recorded:
-    if not isinstance(run, Mapping) or not isinstance(run.get("parameters"), Mapping) or not run["parameters"]:
-        raise GraphgradError(
-            'run is a mapping {"parameters": {name: array of shape (steps, *shape)}, "loss": ..., "k": ...}'
-        )
-    graph = derivation.graph
-    arrays = {str(name): np.asarray(a) for name, a in run["parameters"].items()}
-    length = {len(a) if a.ndim else 0 for a in arrays.values()}
-    if len(length) != 1 or 0 in length:
-        raise GraphgradError("run: the arrays of all parameters hold the same number of steps, at least one")
-    (steps,) = length
-    for name, a in arrays.items():
-        if name not in graph or graph[name].node.operator.kind != "leaf":
-            raise GraphgradError(f"run: {name} is no leaf of the graph of {derivation.scalar.name}")
-        if a.shape[1:] != tuple(graph[name].shape):
-            wanted = ("steps", *map(str, graph[name].shape))
-            raise GraphgradError(f"run: {name} has shape {a.shape}, but ({', '.join(wanted)}) is wanted")
-    extra = {}
-    for name in ("loss", "k"):
-        if run.get(name) is not None:
-            extra[name] = np.asarray(run[name])
-            if extra[name].shape != (steps,):
-                raise GraphgradError(f"run: {name} has shape {extra[name].shape}, but ({steps},) is wanted")
-    chosen = np.unique(np.linspace(0, steps - 1, min(steps, MOST_RECORDS)).round().astype(int))
-    k = extra.get("k", np.arange(steps))
-    loss = extra.get("loss")
-    return Recorded({n: a[chosen] for n, a in arrays.items()}, None if loss is None else loss[chosen], k[chosen])
-
-
-def _run(made: Prepared, derivation: Derivation, first: Mapping[str, Any], recorded: Recorded | None) -> dict[str, Any]:
-    """Values and adjoints of every box at every record, as float32 in base64; cells are those of the strips."""
-    shown = {box.id: _shown(made, derivation, box) for box in made.diagram.boxes}
-    ids = sorted({i for pair in shown.values() for i in pair if i is not None} | {derivation.scalar.id})
-    steps = len(recorded.k) if recorded is not None else 1
-    frames = []
-    for t in range(steps):
-        feed = dict(first)
-        if recorded is not None:
-            feed |= {name: a[t] for name, a in recorded.parameters.items()}
-        frames.append(evaluate_nodes(made.drawn.graph, ids, feed))
-    cells = {i: [_cells(np.asarray(f[i])) for f in frames] for i in ids}
-    size = sum(c[0].size for c in cells.values()) * steps * 4
-    if size > BUDGET:
-        thin = np.unique(np.linspace(0, steps - 1, max(2, int(steps * BUDGET / size))).round().astype(int))
-    else:
-        thin = np.arange(steps)
-    values = made.drawn.values
-    series: dict[str, dict[str, Any]] = {}
-    for box, pair in shown.items():
-        for name, i in zip(("value", "gradient"), pair, strict=True):
-            if i is None:
-                continue
-            stacked = np.stack([cells[i][t] for t in thin]).astype("<f4")
-            series.setdefault(box, {})[name] = {
-                "shape": list(np.shape(frames[0][i])),
-                "cells": list(stacked.shape[1:]),
-                "scale": float(values.scale(i)) if values is not None else 1.0,
-                "data": base64.b64encode(stacked.tobytes()).decode(),
-            }
-    losses = [float(np.asarray(f[derivation.scalar.id])) for f in frames]
-    told = recorded.loss if recorded is not None and recorded.loss is not None else np.asarray(losses)
-    k = recorded.k if recorded is not None else np.arange(1)
-    return {"k": [int(v) for v in k[thin]], "loss": [float(f"{told[t]:.6g}") for t in thin], "series": series}
-
-
-def _cells(array: Array) -> Array:
-    """The numbers of a strip's cells: elements, or means of blocks."""
-    table = (
-        array.astype(np.float64).reshape(-1, array.shape[-1]) if array.ndim else array.astype(np.float64).reshape(1, 1)
-    )
-    if not table.size:
-        return np.zeros((0, 0))
-    rows = np.array_split(table, min(8, len(table)))
-    columns = min(8, table.shape[1])
-    return np.array([[float(np.mean(p)) for p in np.array_split(r, columns, axis=1)] for r in rows])
 
 
 def _checks(derivation: Derivation, given: Mapping[str, Any] | None, told: Mapping[str, str]) -> str:
@@ -387,9 +301,10 @@ def _checks(derivation: Derivation, given: Mapping[str, Any] | None, told: Mappi
     for row in report.rows:
         good = row.verdict in ("ok", "not used")
         mark, word = ("✓", told["agrees"]) if good else ("✗", told["differs"])
-        what = f"{word}: {row.difference:.1e}"
+        what = html.escape(f"{word} {row.difference:.1e}")
         badges.append(
-            f'<li class="badge {"good" if good else "bad"}" title="{html.escape(what)}">'
-            f"<b>{mark}</b> {html.escape(row.name)} <small>{row.difference:.0e}</small></li>"
+            f'<li class="badge {"good" if good else "bad"}" title="{what}"><b aria-hidden="true">{mark}</b> '
+            f'{html.escape(row.name)} <small aria-hidden="true">{row.difference:.0e}</small>'
+            f'<span class="unseen">{what}</span></li>'
         )
     return "".join(badges)

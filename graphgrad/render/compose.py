@@ -93,7 +93,8 @@ def _box(box: Box, placed: Placed, look: Look) -> Group:
     y = top + MARGIN * 0.75
     middle = (left + right) / 2
     for line in box.lines:
-        glyphs = line.run.at(middle - line.run.width / 2, y + line.run.ascent, line.role)
+        role = line.role if box.tint is None else "ink"  # grey would be lost on the strong colours of a scale
+        glyphs = line.run.at(middle - line.run.width / 2, y + line.run.ascent, role)
         items.append(Group(f"{box.id}-{line.kind}", line.kind, (glyphs,)) if line.kind else glyphs)
         y += line.run.height + GAP
     if box.strip is not None:

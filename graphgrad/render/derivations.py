@@ -16,7 +16,8 @@ from graphgrad.render.values import Values
 from graphgrad.render.words import words
 from graphgrad.types import count, show
 
-WIDEST = 300.0  # points; a wider formula is cut to its operator and operands
+WIDEST = 300.0  # points; a wider formula is cut to its operator
+LONGEST = 200  # characters; a longer formula is wider than that, fractions and all
 LINES = 4  # formulas in a folded box at most
 
 
@@ -124,19 +125,21 @@ def node_formula(drawn: Drawn, node: Node) -> Line:
     naming = drawn.naming
     shown = drawn.named
     left = naming.node(node.id, latex=True), naming.node(node.id)
-    line = formula_line(
+    line = _fitting(
         f"{left[0]} = {naming.formula(node.id, shown, latex=True)}", f"{left[1]} = {naming.formula(node.id, shown)}"
     )
-    if line.run.width <= WIDEST:
-        return line
-    line = formula_line(
-        f"{left[0]} = {naming.formula(node.id, node.inputs, latex=True)}",
-        f"{left[1]} = {naming.formula(node.id, node.inputs)}",
-    )
-    if line.run.width <= WIDEST:
+    if line is not None:
         return line
     rule = rule_name(node)
     return formula_line(rf"{left[0]} = \text{{{rule}}}(\ldots)", f"{left[1]} = {rule}(…)")
+
+
+def _fitting(tex: str, text: str) -> Line | None:
+    """A formula that a box can hold, else None; what is far too long is not even set."""
+    if len(text) > LONGEST:
+        return None
+    line = formula_line(tex, text)
+    return line if line.run.width <= WIDEST else None
 
 
 def _scope_box(drawn: Drawn, scope: str, key: str, lane: str) -> Box:
@@ -244,7 +247,7 @@ def share_formula(drawn: Drawn, derivation: Derivation, share: Share, *, latex: 
         return left, naming.adjoint(share.origin, latex=latex)
     if len(share.inner) == 1 and step.contribution.node.operator.name == "constant":
         written = step.in_words(
-            lambda i: naming.node(i, latex=latex), naming.adjoint(share.origin, latex=latex), latex=latex
+            lambda i: naming.node(i, latex=latex), naming.operand(share.origin, latex=latex), latex=latex
         )
         if written:
             return left, written
@@ -279,12 +282,13 @@ def backward_boxes(drawn: Drawn, derivation: Derivation, lane: str) -> list[Box]
 def _step_box(drawn: Drawn, derivation: Derivation, share: Share, kind: str, lane: str) -> Box:
     naming, step = drawn.naming, share.step
     rule = step_rule(share, drawn.lang)
-    line = formula_line(*(" = ".join(share_formula(drawn, derivation, share, latex=l)) for l in (True, False)))
-    if line.run.width > WIDEST:
+    tex, text = (" = ".join(share_formula(drawn, derivation, share, latex=l)) for l in (True, False))
+    line = _fitting(tex, text)
+    if line is None:
         left = [share_formula(drawn, derivation, share, latex=l)[0] for l in (True, False)]
         adjoint = [naming.adjoint(share.origin, latex=l) for l in (True, False)]
         line = formula_line(
-            rf"{left[0]} = \operatorname{{{rule}}}^{{*}}({adjoint[0]}, \ldots)", f"{left[1]} = {rule}*({adjoint[1]}, …)"
+            rf"{left[0]} = \text{{{rule}}}^{{*}}({adjoint[0]}, \ldots)", f"{left[1]} = {rule}*({adjoint[1]}, …)"
         )
     lines = [line, small_line(f"{step_numbers(share.numbers)}  {rule}")]
     if kind == "gradient":
@@ -419,5 +423,6 @@ def graph_diagram(drawn: Drawn, heads: Sequence[int], title: str) -> Diagram:
 
 def note(drawn: Drawn) -> str:
     """What was folded."""
-    groups = drawn.view.groups
-    return words(drawn.lang)["folded"].format(n=len(groups)) if groups else ""
+    view = drawn.view
+    n = sum(len(view.repeats.get(scope, (scope,))) for scope in view.groups)
+    return words(drawn.lang)["folded"].format(n=n) if n else ""

@@ -223,6 +223,8 @@ def _extent(thing: Any) -> tuple[Graph, list[int], list[int]]:
         heads = [n.id for n in thing.nodes if n.id not in read and n.operator.kind not in ("leaf", "size")]
         return thing, heads, list(range(len(thing.nodes)))
     tensors = [thing] if isinstance(thing, Tensor) else list(thing)
+    if any(t.graph is not tensors[0].graph for t in tensors):
+        raise GraphgradError("draw takes tensors of one graph, but those that were given are of several")
     return tensors[0].graph, [t.id for t in tensors], tensors[0].graph.ancestors([t.id for t in tensors])
 
 

@@ -15,6 +15,7 @@ from graphgrad.graph import Graph, Node
 from graphgrad.notation import is_matrix_transpose
 
 LEVELS = ("operations", "names", "layers")
+MOST_INSIDE = 4  # operators of one box; a longer formula is one that nobody reads
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,15 @@ def view(
                 readers.setdefault(source, []).append(i)
     host: dict[int, int | str] = {}
     inside: dict[int, int] = {}
+    held: dict[int, int] = {}  # operators in each box
     for i in reversed(taken):
         scope = folded_scope(graph, i, scopes)
         at = level if scope is None else "names"
         absorbed = i not in kept and _stands_inside(graph, graph.nodes[i], readers.get(i, []), at)
+        if absorbed and not is_matrix_transpose(graph.nodes[i]):
+            whole = inside[readers[i][0]]
+            held[whole] = held.get(whole, 1) + 1
+            absorbed = held[whole] <= MOST_INSIDE
         inside[i] = inside[readers[i][0]] if absorbed else i
         host[i] = inside[i] if scope is None else scope
     made = View(graph, taken, host, inside, level, {})

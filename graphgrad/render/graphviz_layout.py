@@ -11,7 +11,8 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import graphviz
@@ -20,7 +21,7 @@ from graphgrad.errors import GraphgradError
 from graphgrad.render.diagram import Diagram, Placed, Point
 
 POINTS = 72.0  # to an inch, in which Graphviz takes sizes of nodes
-LANE_MARGIN = 20  # points around the boxes of a lane; its title stands in it
+LANE_MARGIN = 24  # points around the boxes of a lane; its title stands in it
 
 _lock = threading.Lock()  # Graphviz is not thread-safe
 
@@ -138,7 +139,29 @@ def place(diagram: Diagram, run: Callable[[str], str], engine: str) -> Placed:
             curves[edge["id"]] = _curve(edge["pos"], point)
     reversed_ends = {e.id for e in diagram.edges if e.kind == "adjoint"}
     curves = {id: tuple(reversed(c)) if id in reversed_ends else c for id, c in curves.items()}
-    return Placed(right - left, height, centres, curves, lanes, engine)
+    placed = Placed(right - left, height, centres, curves, lanes, engine)
+    return _turned_over(placed) if _upside_down(diagram, lanes) else placed
+
+
+def _upside_down(diagram: Diagram, lanes: Mapping[str, tuple[float, float, float, float]]) -> bool:
+    """Whether the first lane came to stand at the bottom: Graphviz knows no order among them."""
+    names = [lane.name for lane in diagram.lanes if lane.name in lanes]
+    return len(names) > 1 and lanes[names[0]][1] > lanes[names[-1]][1]
+
+
+def _turned_over(placed: Placed) -> Placed:
+    """The same layout with what was above below."""
+    height = placed.height
+
+    def over(p: Point) -> Point:
+        return p[0], round(height - p[1], 3)
+
+    return replace(
+        placed,
+        centres={id: over(p) for id, p in placed.centres.items()},
+        curves={id: tuple(map(over, points)) for id, points in placed.curves.items()},
+        lanes={name: (x, height - y - h, w, h) for name, (x, y, w, h) in placed.lanes.items()},
+    )
 
 
 def _curve(text: str, point: Callable[[str], Point]) -> tuple[Point, ...]:

@@ -7,7 +7,7 @@ needs nothing but this file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from graphgrad.render.diagram import Box, Diagram, Edge, Placed, Point
 RANK_GAP = 34.0  # points between columns
 NODE_GAP = 16.0  # between boxes of a column
 LANE_GAP = 16.0  # between lanes
-PAD = 20.0  # inside a lane's frame; its title stands in it
+PAD = 24.0  # inside a lane's frame; its title stands in it
 SWEEPS = 24
 
 
@@ -48,9 +48,10 @@ def place(diagram: Diagram) -> Placed:
     width = x - RANK_GAP + margin
     names = [lane.name for lane in diagram.lanes] or [""]
     centres: dict[str, Point] = {}
-    curves: dict[str, tuple[Point, ...]] = {}
     lanes: dict[str, tuple[float, float, float, float]] = {}
     top = 0.0
+    sheet = _Sheet(diagram, centres, ranks, middles, widths)
+    routed: list[tuple[Edge, Sequence[_Item]]] = []
     anchors: dict[str, float] = {}  # the height of a column's box in the lane above, relative to that lane
     for name in names:
         boxes = [b for b in diagram.boxes if b.lane == name or not diagram.lanes]
@@ -68,17 +69,17 @@ def place(diagram: Diagram) -> Placed:
                 if item.box is not None:
                     centres[item.key] = (round(middles[item.rank], 3), round(item.y, 3))
                     anchors[item.box.column] = item.y
-        for edge in edges:
-            curves[edge.id] = _route(edge, diagram, centres, passes.get(edge.id, ()), middles, widths)
+        routed += [(edge, passes.get(edge.id, ())) for edge in edges]
         if diagram.lanes:
             used = [i for c in columns for i in c if i.box is not None]
             left = min((middles[i.rank] - i.box.width / 2 for i in used if i.box), default=margin) - PAD
             right = max((middles[i.rank] + i.box.width / 2 for i in used if i.box), default=margin) + PAD
             lanes[name] = (left, top, right - left, high - low + 2 * margin)
         top += high - low + 2 * margin + LANE_GAP
-    for edge in diagram.edges:
-        if edge.id not in curves:
-            curves[edge.id] = _between_lanes(edge, diagram, centres)
+    curves = {edge.id: _route(edge, sheet, passes) for edge, passes in routed}
+    for nth, edge in enumerate(e for e in diagram.edges if e.id not in curves):
+        below = max(lanes[diagram.by_id[i].lane][1] for i in (edge.source, edge.target))
+        curves[edge.id] = _between_lanes(edge, sheet, below - LANE_GAP / 2, nth)
     return Placed(width, top - LANE_GAP, centres, curves, lanes, "layered")
 
 
@@ -269,27 +270,63 @@ def _apart(column: list[_Item], wanted: list[float]) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _route(
-    edge: Edge,
-    diagram: Diagram,
-    centres: dict[str, Point],
-    passes: Sequence[_Item],
-    middles: Sequence[float],
-    widths: Sequence[float],
-) -> tuple[Point, ...]:
+@dataclass(frozen=True)
+class _Sheet:
+    """What edges find their way by: where the boxes are, and the columns and gaps between them, which are free."""
+
+    diagram: Diagram
+    centres: dict[str, Point]
+    ranks: dict[str, int]
+    middles: Sequence[float]
+    widths: Sequence[float]
+
+    def crossed(self, edge: Edge, curve: Sequence[Point]) -> list[Box]:
+        """The boxes that a curve leads through, beside the two that it joins."""
+        spots = list(_spots(curve))
+        others = [c for c in self.diagram.boxes if c.id not in (edge.source, edge.target)]
+        return [c for c in others if any(self._covers(c, x, y) for x, y in spots)]
+
+    def _covers(self, box: Box, x: float, y: float) -> bool:
+        cx, cy = self.centres[box.id]
+        return abs(x - cx) < box.width / 2 + 2.0 and abs(y - cy) < box.height / 2 + 2.0
+
+    def side(self, box: Box, way: float) -> float:
+        """The left (-1) or right (1) edge of a box's column: beyond it no box stands up to the next one."""
+        rank = self.ranks[box.id]
+        return self.middles[rank] + way * self.widths[rank] / 2
+
+
+def _spots(curve: Sequence[Point]) -> Iterator[Point]:
+    """Points along Béziers, near enough to each other to find every box."""
+    for k in range(0, len(curve) - 3, 3):
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = curve[k : k + 4]
+        steps = max(4, int((abs(dx - ax) + abs(dy - ay)) / 6))
+        for n in range(steps + 1):
+            t = n / steps
+            p, q, r, s = (1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3
+            yield p * ax + q * bx + r * cx + s * dx, p * ay + q * by + r * cy + s * dy
+
+
+def _route(edge: Edge, sheet: _Sheet, passes: Sequence[_Item]) -> tuple[Point, ...]:
     """A curve from side to side, level where it leaves and arrives, through the points of the ranks between."""
-    a, b = diagram.by_id[edge.source], diagram.by_id[edge.target]
-    (ax, ay), (bx, by) = centres[a.id], centres[b.id]
+    a, b = sheet.diagram.by_id[edge.source], sheet.diagram.by_id[edge.target]
+    (ax, ay), (bx, by) = sheet.centres[a.id], sheet.centres[b.id]
     if abs(ax - bx) < 1.0:  # one above the other
-        return _vertical(a, b, centres)
+        return _vertical(edge, a, b, sheet)
     way = 1.0 if bx > ax else -1.0
-    shift = _offset(edge, diagram) * 5.0
+    shift = _offset(edge, sheet.diagram) * 5.0
     start, end = (ax + way * a.width / 2, ay + shift), (bx - way * b.width / 2, by + shift)
-    stops = [start]
+    between: list[Point] = []
     for item in passes if way > 0 else reversed(passes):
-        half = widths[item.rank] / 2
-        stops += [(middles[item.rank] - way * half, item.y), (middles[item.rank] + way * half, item.y)]
-    stops.append(end)
+        middle, half = sheet.middles[item.rank], sheet.widths[item.rank] / 2
+        between += [(middle - way * half, item.y), (middle + way * half, item.y)]
+    curve = _waves([start, *between, end])
+    if sheet.crossed(edge, curve):  # straight out of the column and into the other, past boxes that are wider
+        curve = _waves([start, (sheet.side(a, way), start[1]), *between, (sheet.side(b, -way), end[1]), end])
+    return curve
+
+
+def _waves(stops: Sequence[Point]) -> tuple[Point, ...]:
     curve = [stops[0]]
     for (px, py), (qx, qy) in pairwise(stops):
         reach = (qx - px) * 0.45
@@ -303,49 +340,63 @@ def _offset(edge: Edge, diagram: Diagram) -> float:
     return same.index(edge.id) - (len(same) - 1) / 2
 
 
-def _vertical(a: Box, b: Box, centres: dict[str, Point]) -> tuple[Point, ...]:
-    (ax, ay), (bx, by) = centres[a.id], centres[b.id]
+def _vertical(edge: Edge, a: Box, b: Box, sheet: _Sheet) -> tuple[Point, ...]:
+    """From a box to one above or below it: straight, or in a bow around those between."""
+    (ax, ay), (bx, by) = sheet.centres[a.id], sheet.centres[b.id]
     way = 1.0 if by > ay else -1.0
     start, end = (ax, ay + way * a.height / 2), (bx, by - way * b.height / 2)
     reach = (end[1] - start[1]) / 3
-    return (start, (start[0], start[1] + reach), (end[0], end[1] - reach), end)
+    curve = (start, (start[0], start[1] + reach), (end[0], end[1] - reach), end)
+    if not sheet.crossed(edge, curve):
+        return curve
+    x = sheet.side(a, -1.0) - 10.0
+    return _rounded([(ax - a.width / 2, ay), (x, ay), (x, by), (bx - b.width / 2, by)])
 
 
-def _between_lanes(edge: Edge, diagram: Diagram, centres: dict[str, Point]) -> tuple[Point, ...]:
-    """From the bottom of a box to the top of one in a lane below; beside what stands in between."""
-    a, b = diagram.by_id[edge.source], diagram.by_id[edge.target]
-    (ax, ay), (bx, by) = centres[a.id], centres[b.id]
+def _between_lanes(edge: Edge, sheet: _Sheet, gap: float, nth: int) -> tuple[Point, ...]:
+    """From the bottom of a box to the top of one in a lane below; where boxes stand in the way, beside their columns
+    and through the gap between the lanes. `nth` keeps edges apart there."""
+    a, b = sheet.diagram.by_id[edge.source], sheet.diagram.by_id[edge.target]
+    (ax, ay), (bx, by) = sheet.centres[a.id], sheet.centres[b.id]
     way = 1.0 if by > ay else -1.0
-    in_the_way = [c for c in diagram.boxes if c.id not in (a.id, b.id) and _between(c, a, b, centres)]
-    if in_the_way:
-        return _beside(a, b, in_the_way, centres, way)
     reach = min(a.width, b.width) * 0.3
     lean = max(-reach, min(reach, (bx - ax) * 0.25))
     start, end = (ax + lean, ay + way * a.height / 2), (bx - lean, by - way * b.height / 2)
     bend = (end[1] - start[1]) * 0.45
-    return (start, (start[0], start[1] + bend), (end[0], end[1] - bend), end)
+    direct = (start, (start[0], start[1] + bend), (end[0], end[1] - bend), end)
+    if not sheet.crossed(edge, direct):
+        return direct
+    apart = nth % 4 * 4.0
+    gap += apart - 6.0
+    side = 1.0 if bx > ax + 1.0 else -1.0
+    over = end[0] + side * min(12.0, b.width / 4)  # apart from what comes from straight above
+    down, up = [start, (start[0], gap)], [(over, gap), (over, end[1])]
+    if sheet.crossed(edge, _rounded(down)):
+        x = sheet.side(a, side) + side * (7.0 + apart)
+        y = ay + way * a.height / 4  # apart from the edges that leave in the middle
+        down = [(ax + side * a.width / 2, y), (x, y), (x, gap)]
+    if sheet.crossed(edge, _rounded(up)):
+        side = -side if abs(bx - ax) >= 1.0 else side
+        x = sheet.side(b, side) + side * (7.0 + apart)
+        y = by - way * b.height / 4
+        up = [(x, gap), (x, y), (bx + side * b.width / 2, y)]
+    return _rounded([*down, *up])
 
 
-def _between(c: Box, a: Box, b: Box, centres: dict[str, Point]) -> bool:
-    """Whether a box stands where the straight way from a to b leads."""
-    (ax, ay), (bx, by), (cx, cy) = centres[a.id], centres[b.id], centres[c.id]
-    low, high = sorted((ay, by))
-    if not low < cy < high:
-        return False
-    x = ax + (bx - ax) * (cy - ay) / (by - ay)
-    return abs(x - cx) < c.width / 2 + 4.0
+def _rounded(stops: Sequence[Point], radius: float = 10.0) -> tuple[Point, ...]:
+    """Straight lines with round corners."""
+    line = [p for k, p in enumerate(stops) if not k or abs(p[0] - stops[k - 1][0]) + abs(p[1] - stops[k - 1][1]) > 0.1]
+    curve: list[Point] = [line[0]]
+    for k, corner in enumerate(line[1:-1], 1):
+        before, after = _towards(corner, line[k - 1], radius), _towards(corner, line[k + 1], radius)
+        curve += [curve[-1], before, before, corner, corner, after]
+    curve += [curve[-1], line[-1], line[-1]]
+    return tuple((round(x, 3), round(y, 3)) for x, y in curve)
 
 
-def _beside(a: Box, b: Box, in_the_way: Sequence[Box], centres: dict[str, Point], way: float) -> tuple[Point, ...]:
-    """Out at the left of a, straight along the boxes in the way, and into b: from above if it reaches that far."""
-    (ax, ay), (bx, by) = centres[a.id], centres[b.id]
-    column = [a, *(c for c in in_the_way if abs(centres[c.id][0] - ax) < 0.5 * (a.width + c.width))]
-    x = min(centres[c.id][0] - c.width / 2 for c in column) - 8.0
-    turn = min(28.0, abs(by - ay) / 3) * way
-    start = (ax - a.width / 2, ay)
-    if bx - b.width / 2 < x < bx + b.width / 2:
-        end = (x, by - way * b.height / 2)
-        return (start, (x, ay), (x, ay), (x, ay + turn), (x, ay + turn), (x, end[1] - turn), end)
-    end = (bx - b.width / 2, by) if x < bx else (bx + b.width / 2, by)
-    return (start, (x, ay), (x, ay), (x, ay + turn), (x, ay + turn), (x, by - turn), (x, by - turn),
-            (x, by), (x, by), end)  # fmt: skip
+def _towards(corner: Point, other: Point, radius: float) -> Point:
+    """The point of a line at which its corner begins to be round: half way, where the line is short."""
+    dx, dy = other[0] - corner[0], other[1] - corner[1]
+    length = (dx * dx + dy * dy) ** 0.5
+    t = min(radius, length / 2) / length
+    return corner[0] + dx * t, corner[1] + dy * t

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from graphgrad.derivation import Derivation
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph
-from graphgrad.notation import bar, formula, latex_name
+from graphgrad.notation import Piece, bar, formula, latex_name
+from graphgrad.operator import OPERATORS
 
 NOTATIONS = ("bar", "partial", "delta")
 
@@ -56,6 +57,13 @@ class Naming:
         scalar = self.node(self.derivation.scalar.id, latex=latex)
         return rf"\frac{{\partial {scalar}}}{{\partial {name}}}" if latex else f"∂{scalar}/∂{name}"
 
+    def operand(self, id: int, *, latex: bool = False) -> str | Piece:
+        """An adjoint as part of a formula: ∂L/∂z is a fraction, so what is done to all of it needs parentheses."""
+        text = self.adjoint(id, latex=latex)
+        if self.notation != "partial":
+            return text
+        return Piece(text, raised=True) if latex else Piece(text, OPERATORS["divide"].binding, "divide")
+
     def contribution(self, target: int, consumer: int, operand: int | None, *, latex: bool = False) -> str:
         """What one consumer adds to an adjoint, where there are several."""
         symbol = self.adjoint(target, latex=latex)
@@ -76,7 +84,7 @@ class Naming:
 
 
 @dataclass(frozen=True)
-class _Names(Mapping[int, str]):
+class _Names(Mapping[int, "str | Piece"]):
     """Names as `formula` asks for them: none is made that no formula holds."""
 
     naming: Naming
@@ -87,9 +95,9 @@ class _Names(Mapping[int, str]):
     def __contains__(self, id: object) -> bool:
         return id in self.adjoints or id in self.shown
 
-    def __getitem__(self, id: int) -> str:
+    def __getitem__(self, id: int) -> str | Piece:
         if id in self.adjoints:
-            return self.naming.adjoint(self.adjoints[id], latex=self.latex)
+            return self.naming.operand(self.adjoints[id], latex=self.latex)
         if id in self.shown:
             return self.naming.node(id, latex=self.latex)
         raise KeyError(id)

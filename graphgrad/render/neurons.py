@@ -24,6 +24,7 @@ RADIUS = 26.0
 COLUMN = 215.0  # points between columns
 ROW = 74.0
 MOST = 12  # neurons of a column that are all drawn; of more, the first three and the last
+LEADING = 2.0  # between the lines in a circle
 LABELLED = 30  # edges that all carry their numbers
 
 
@@ -170,12 +171,12 @@ def _neuron(net: Network, known: _Known, l: int, j: int, x: float, y: float) -> 
         array = arrays[l]
         if array is not None:
             runs.append((label(_signed(float(array[j]))), role))
-    total = sum(r.height for r, _ in runs) + 1.0 * (len(runs) - 1)
+    total = sum(r.height for r, _ in runs) + LEADING * (len(runs) - 1)
     top = y - total / 2
     items: list[Item] = [Circle(x, y, RADIUS, Paint(f"{kind}.fill", f"{kind}.stroke", 1.6))]
     for run, role in runs:
         items.append(run.at(x - run.width / 2, top + run.ascent, role))
-        top += run.height + 1.0
+        top += run.height + LEADING
     return Group(f"x{l}-{j + 1}", f"neuron {kind}", tuple(items), name.text)
 
 
@@ -207,8 +208,8 @@ def _legend(known: _Known, lang: str) -> str:
             "es": "Un círculo es una neurona, una arista un peso.",
         }[lang]
     return {
-        "en": "Of the first sample: black is a value, orange the derivative of the loss by it. "
+        "en": "Of the first sample: first a value, then in orange the derivative of the loss by it. "
         "Edges: solid blue a positive weight, dashed orange a negative one, the wider the larger.",
-        "es": "De la primera muestra: en negro un valor, en naranja la derivada de la pérdida respecto de él. "
+        "es": "De la primera muestra: primero un valor, luego en naranja la derivada de la pérdida respecto de él. "
         "Aristas: azul continuo un peso positivo, naranja cortado uno negativo, más ancho cuanto mayor.",
     }[lang]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, overload
@@ -206,9 +207,11 @@ def picture(diagram: Diagram, placed: Placed, *, theme: str, legend: bool, looks
 
 
 def sheet(scene: Callable[[bool], Scene], *, theme: str, legend: bool) -> Picture:
-    """A picture that is drawn straight away: neurons, a chart of memory."""
+    """A picture that is drawn straight away, and what is wrong told: neurons, a chart of memory."""
     _theme(theme)
-    return Picture(None, None, lambda look, legend: scene(legend), theme, legend)
+    drawn = cache(scene)
+    drawn(legend)
+    return Picture(None, None, lambda look, legend: drawn(legend), theme, legend)
 
 
 _theme = theme  # a field of Picture has its name

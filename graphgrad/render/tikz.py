@@ -5,6 +5,7 @@ Several scenes become one picture whose parts appear by \onslide, for beamer.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from graphgrad.render.scene import Circle, Curve, Glyphs, Group, Item, Paint, Polygon, Rect, Scene, number
@@ -86,7 +87,7 @@ class _Writer:
         return ", ".join(parts)
 
     def label(self, item: Glyphs) -> str:
-        text = f"$\\displaystyle {item.tex}$" if item.tex else _text(item.text)
+        text = f"$\\displaystyle {_ascii(item.tex)}$" if item.tex else _text(item.text)
         middle = number(item.x + item.width / 2)
         # Measured in STIX at 15 pt: Computer Modern at 12 is about as large.
         size = number(item.size * (0.8 if item.tex else 0.88))
@@ -124,6 +125,8 @@ SYMBOLS = {
     "<": r"$<$", ">": r"$>$", "|": r"$|$", "‖": r"$\|$", "µ": r"$\mu$",
 }  # fmt: skip
 
+ACCENTS = set("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327\u0328")
+
 
 def _text(text: str) -> str:
     """Plain text for LaTeX: its special characters escaped, mathematics in math mode, x̄ as an accent."""
@@ -134,5 +137,18 @@ def _text(text: str) -> str:
         elif c in SYMBOLS:
             out.append(SYMBOLS[c])
         else:
-            out.append("\\" + c if c in "#$%&_{}" else c)
+            out.append("\\" + c if c in "#$%&_{}" else _letter(c))
     return "".join(out)
+
+
+def _ascii(tex: str) -> str:
+    """A formula whose letters every LaTeX knows in math mode."""
+    return "".join(c if c.isascii() else rf"\text{{{SYMBOLS.get(c) or _letter(c)}}}" for c in tex)
+
+
+def _letter(c: str) -> str:
+    """A letter as it is, where LaTeX's own fonts have it: in ASCII or with an accent; else its number."""
+    base, *accents = list(unicodedata.normalize("NFD", c))
+    if base.isascii() and base.isprintable() and set(accents) <= ACCENTS:
+        return c
+    return f"U+{ord(c):04X}"

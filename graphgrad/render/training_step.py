@@ -119,7 +119,7 @@ def _folded(
         pairs.sort(key=lambda pair: pair[0].node.operator.name == "parameter")
         news = {value.id for _, value in pairs}
         lines = [gradient[1]] if gradient else []
-        lines += [_update_line(naming, leaf, value, (called | news) - {value.id}, iterate) for leaf, value in pairs]
+        lines += [_update_line(naming, value.id, (called | news) - {value.id}, iterate) for _, value in pairs]
         lines.append(small_line(type(optimizer).__name__ + (f"  {group}" if group else "")))
         box = Box(f"u{k}", "update", tuple(lines), f"{type(optimizer).__name__} {group}".strip(), "update")
         boxes.append(box)
@@ -133,11 +133,11 @@ def _iterate(naming: Naming, updates: Mapping[Tensor, Tensor]) -> Iterate:
     return Iterate(naming, frozenset(t.id for t in updates), {value.id: leaf.id for leaf, value in updates.items()})
 
 
-def _update_line(naming: Naming, leaf: Tensor, value: Tensor, called: set[int], iterate: Iterate) -> Line:
+def _update_line(naming: Naming, value: int, called: set[int], iterate: Iterate) -> Line:
     """θ_{k+1} = θ_k - α m̂ / (√v̂ + ε): the new value in terms of the old ones and of the other new ones."""
     shown = {i: iterate.name(i, latex=True) for i in called}, {i: iterate.name(i) for i in called}
     sides = [
-        f"{iterate.name(value.id, latex=latex)} = {formula(naming.graph, value.id, names, latex=latex)}"
+        f"{iterate.name(value, latex=latex)} = {formula(naming.graph, value, names, latex=latex)}"
         for latex, names in zip((True, False), shown, strict=True)
     ]
     return formula_line(*sides)
@@ -181,19 +181,21 @@ def _unfolded(
     new_names = {value.id: leaf for leaf, value in updates.items()}
     inner: View = view(graph, sorted(ids), [*new_names, *stop], "operations")
     iterate = _iterate(drawn.naming, updates)
-    own = Drawn(inner, drawn.naming, None, lang, frozenset(), {})
+    elsewhere = frozenset(stop - {gradient[0]} if gradient else stop)  # in the lanes above
+    own = Drawn(inner, drawn.naming, None, lang, elsewhere, {})
     boxes: list[Box] = []
     ends = _gradient_boxes(derivation, step)
     for box in forward_boxes(own, list(new_names), "update"):
         id = int(box.id[1:])
         if gradient and id == gradient[0]:
             box = replace(box, kind="gradient", lines=(gradient[1], box.lines[1]))
-        elif id in stop:
-            continue
-        elif id in new_names:
-            called = set(own.named) - {id}
-            new = _update_line(drawn.naming, new_names[id], graph.tensor(id), called, iterate)
-            box = replace(box, kind="update", lines=(new, *box.lines[1:]))
+        elif graph.nodes[id].operator.kind == "leaf":
+            kept = formula_line(iterate.name(id, latex=True), iterate.name(id))
+            box = replace(box, lines=(kept, *box.lines[1:]))
+        else:
+            new = _update_line(drawn.naming, id, set(own.named) - {id}, iterate)
+            kind = "update" if id in new_names else box.kind
+            box = replace(box, kind=kind, lines=(new, *box.lines[1:]))
         boxes.append(replace(box, id=f"u{id}", column=""))
     edges = [Edge(f"u{e.id}", f"u{e.source[1:]}", f"u{e.target[1:]}", "update") for e in forward_edges(own)]
     if gradient:

@@ -69,10 +69,8 @@ def formula(tex: str, text: str, size: float = FORMULA) -> Run:
     """A formula in LaTeX; `text` is the same in plain characters, for where it cannot be set."""
     if not available():
         return _estimated(text, tex, size)
-    import ziamath
-
     try:
-        with _one_outline_each():
+        with _one_outline_each() as ziamath:
             made = ziamath.Latex(tex, size=size)
             root, width = made.svgxml(), made.getsize()[0]
     except Exception:  # whatever a parser says of LaTeX that it does not know: the text is right too
@@ -94,17 +92,17 @@ def label(text: str, size: float = SMALL) -> Run:
 
 
 @contextmanager
-def _one_outline_each() -> Iterator[None]:
+def _one_outline_each() -> Iterator[Any]:
     """ziamath and ziafont without references between glyphs, whose ids would clash where several formulas meet."""
-    import ziafont
-    import ziamath
-
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of theirs: they read their fonts in an old way
+        import ziafont
+        import ziamath
+
         before = ziamath.config.svg2, ziafont.config.svg2
         ziamath.config.svg2 = ziafont.config.svg2 = False
         try:
-            yield
+            yield ziamath
         finally:
             ziamath.config.svg2, ziafont.config.svg2 = before
 

@@ -39,7 +39,7 @@ class Values:
     def look(self, id: int) -> tuple[Line | None, Strip | None]:
         """A line of text for a number, a strip for an array; a dash where the value is not known."""
         if id not in self.of:
-            return Line(label("—"), "faint", "number"), None
+            return Line(label("—"), "grey", "number"), None
         array = self.of[id]
         if array.size == 1 and array.ndim == 0:
             return Line(label(number_text(float(array))), "ink", "number"), None

@@ -1,7 +1,7 @@
 // @ts-check
 "use strict";
 (() => {
-  /** @typedef {{shape: number[], cells: number[], scale: number, data: string, numbers?: Float32Array}} Series */
+  /** @typedef {{shape: number[], cells: number[], scale: number, data: string, numbers?: Float32Array | Float64Array}} Series */
 
   /** @param {string} id @returns {any} */
   const by = (id) => document.getElementById(id);
@@ -16,7 +16,7 @@
   const last = data.steps.length - 1;
   const state = { s: last, t: 0, pin: "", hover: "", predict: false, revealed: true };
 
-  // Numbers of the picture are outlines; here they change, so each becomes text in its place.
+  // Numbers of the picture are outlines; here they change, so each becomes text in its place, with a dash for unknown.
   for (const place of document.querySelectorAll("#graph .number")) {
     const outline = /** @type {SVGGraphicsElement} */ (/** @type {unknown} */ (place.querySelector("path, text")));
     const around = outline.getBBox();
@@ -27,33 +27,39 @@
     text.setAttribute("text-anchor", "middle");
     text.setAttribute("font-size", "9");
     text.setAttribute("fill", outline.getAttribute("fill") || "currentColor");
-    outline.replaceWith(text);
+    const dash = /** @type {Element} */ (text.cloneNode());
+    dash.textContent = "—";
+    dash.classList.add("dash");
+    outline.replaceWith(text, dash);
   }
+  // What a strip says of its first numbers, and an edge of ids, helps nobody here.
+  for (const title of document.querySelectorAll("#graph .strip > title, #graph .edge > title")) title.remove();
 
   // ---- numbers ------------------------------------------------------------------------------------------------------
 
-  /** @param {Series} series @param {number} t @returns {Float32Array} */
+  /** @param {Series} series @param {number} t */
   const numbersOf = (series, t) => {
     if (!series.numbers) {
       const raw = atob(series.data);
       const bytes = Uint8Array.from(raw, (c) => c.charCodeAt(0));
-      series.numbers = new Float32Array(bytes.buffer);
+      series.numbers = data.run.wide ? new Float64Array(bytes.buffer) : new Float32Array(bytes.buffer);
     }
     const n = series.cells[0] * series.cells[1];
     return series.numbers.subarray(t * n, (t + 1) * n);
   };
 
-  /** @param {number} v */
-  const show = (v) => (Number.isNaN(v) ? "nan" : !Number.isFinite(v) ? (v > 0 ? "∞" : "−∞") : v === 0 ? "0" : String(Number(v.toPrecision(4))).replace("-", "−"));
+  /** @param {number} v @param {number} [most] */
+  const digits = (v, most = 4) => (Number.isNaN(v) ? "nan" : !Number.isFinite(v) ? (v > 0 ? "∞" : "−∞") : v === 0 ? "0" : String(Number(v.toPrecision(most))).replace(/-/g, "−"));
 
   /** @param {Series} series @param {number} t */
   const table = (series, t) => {
     const numbers = numbersOf(series, t);
     const [r, c] = series.cells;
-    const texts = Array.from(numbers, show);
-    const wide = Math.max(...texts.map((x) => x.length), 1);
+    const texts = Array.from(numbers, (v) => digits(v, c > 5 ? 3 : 4)); // so that eight fit beside each other
+    const wide = texts.slice(0, c).map((_, j) => Math.max(...texts.filter((_, i) => i % c === j).map((x) => x.length)));
     const out = [];
-    for (let i = 0; i < r; i++) out.push(texts.slice(i * c, (i + 1) * c).map((x) => x.padStart(wide)).join("  "));
+    for (let i = 0; i < r; i++)
+      out.push(wide.map((w, j) => texts[i * c + j].padStart(w)).join(c > 5 ? " " : "  "));
     const whole = series.shape.reduce((a, b) => a * b, 1);
     return (whole > r * c ? `(${series.shape.join(", ")}), ${words.mean}\n` : "") + out.join("\n");
   };
@@ -68,6 +74,7 @@
     for (const [key, box] of boxes) {
       box.classList.toggle("lit", key === id);
       box.classList.toggle("pinned", key === state.pin);
+      box.setAttribute("aria-pressed", String(key === state.pin));
     }
     for (const row of rows) row.classList.toggle("lit", row.dataset.box === id);
     for (const line of lines) line.classList.toggle("lit", lit.has(Number(line.dataset.line)));
@@ -79,9 +86,10 @@
     const out = by("readout");
     if (!id) {
       out.textContent = words.nothing;
+      out.className = "";
       return;
     }
-    const parts = [data.boxes[id].title];
+    const parts = [titleOf(id)];
     const series = data.run && data.run.series[id];
     const known = arrived(id);
     for (const name of /** @type {const} */ (["value", "gradient"])) {
@@ -91,67 +99,88 @@
       parts.push(`${words[name]}: ${ok ? (one.cells[0] * one.cells[1] > 1 ? "\n" : "") + table(one, state.t) : "— " + words.unknown}`);
     }
     out.textContent = parts.join("\n");
+    out.className = parts.length > 1 ? "table" : "";
   };
 
   const when = new Map();
   data.steps.forEach((/** @type {any} */ step, /** @type {number} */ k) => step.box && when.set(step.box, k));
+  /** The last step whose result is known: while a reader predicts, the one before. */
+  const reached = () => state.s - (state.predict && !state.revealed ? 1 : 0);
   /** @param {string} id */
-  const arrived = (id) => !when.has(id) || /** @type {number} */ (when.get(id)) <= state.s;
+  const arrived = (id) => !when.has(id) || /** @type {number} */ (when.get(id)) <= reached();
   /** Whether the whole gradient of a forward box is known at this step. @param {string} id */
-  const complete = (id) => state.s === last || !(data.steps.slice(state.s + 1).some((/** @type {any} */ step) => step.target === id));
+  const complete = (id) => !data.steps.slice(reached() + 1).some((/** @type {any} */ step) => step.target === id);
+  /** What a box is called; while a reader predicts, nothing of what is to come. @param {string} id */
+  const titleOf = (id) => (state.predict && !arrived(id) ? words.secret : data.boxes[id].title);
+
+  /** Names a box for those who hear it, with the number that others see in it. @param {string} id */
+  const label = (id) => {
+    const number = arrived(id) && boxes.get(id).querySelector(".number text");
+    boxes.get(id).setAttribute("aria-label", titleOf(id) + (number ? ", " + number.textContent : ""));
+  };
 
   const step = () => {
     const now = data.steps[state.s];
-    const secret = state.predict && !state.revealed && now.box;
+    const asked = reached() < state.s && now.box;
+    /** @param {Element} element @param {boolean} known @param {boolean} current */
+    const mark = (element, known, current) => {
+      element.classList.toggle("later", !known);
+      element.classList.toggle("secret", !known && state.predict);
+      element.classList.toggle("now", current);
+    };
     for (const [key, box] of boxes) {
-      box.classList.toggle("later", !arrived(key));
-      box.classList.toggle("now", key === now.box);
+      mark(box, arrived(key), key === now.box);
       box.classList.toggle("origin", now.origin.includes(key));
-      box.classList.toggle("secret", Boolean(secret) && key === now.box);
+      box.querySelector("title").textContent = titleOf(key);
+      label(key);
     }
     for (const edge of edges) {
       const ends = (edge.dataset.ends || "").split(" ");
-      edge.classList.toggle("later", ends.some((e) => boxes.has(e) && !arrived(e)));
+      edge.classList.toggle("later", ends.some((e) => when.get(e) > state.s));
       edge.classList.toggle("now", ends[1] === now.box);
     }
-    const current = new Set(now.box ? data.links[now.box] : []);
     for (const row of rows) {
       const id = row.dataset.box || "";
-      row.classList.toggle("later", !arrived(id));
-      row.classList.toggle("now", id === now.box);
-      row.classList.toggle("secret", Boolean(secret) && id === now.box);
+      mark(row, arrived(id), id === now.box);
+      row.setAttribute("aria-label", row.classList.contains("secret") ? words.secret : row.dataset.text || "");
     }
-    const pending = new Set();
-    for (const [id, k] of when) if (k > state.s) for (const l of data.links[id]) pending.add(l);
-    for (const [id, k] of when) if (k <= state.s) for (const l of data.links[id]) pending.delete(l);
+    const current = new Set(now.box ? data.links[now.box] : []);
+    const pending = new Set([...boxes.keys()].filter((id) => !arrived(id)).flatMap((id) => data.links[id]));
+    for (const id of boxes.keys()) if (arrived(id)) for (const n of data.links[id]) pending.delete(n);
     for (const line of lines) {
       const n = Number(line.dataset.line);
-      line.classList.toggle("now", current.has(n));
-      line.classList.toggle("later", pending.has(n));
+      mark(line, !pending.has(n), current.has(n));
     }
-    by("sentence").textContent = secret ? words.hidden : now.text;
-    by("reveal").hidden = !secret;
-    by("count").textContent = `${state.s} ${words.of} ${last}`;
+    by("sentence").textContent = asked ? words.hidden : now.text;
+    by("reveal").hidden = !asked;
+    by("count").textContent = `${words.formula} ${state.s} ${words.of} ${last}`;
     by("steps").value = String(state.s);
-    by("steps").setAttribute("aria-valuetext", now.text);
-    into(rows.find((r) => r.dataset.box === now.box));
-    into(lines.find((l) => current.has(Number(l.dataset.line))));
+    by("steps").setAttribute("aria-valuetext", by("count").textContent);
+    show(now.box);
     readout(selected());
     remember();
   };
 
-  /** Scrolls a pane, never the page. @param {HTMLElement | undefined} item */
+  /** Brings a box, its formula and its code into sight. @param {string | null} id @param {Element} [except] */
+  const show = (id, except) => {
+    const marked = id ? data.links[id] : [];
+    const found = [boxes.get(id || ""), rows.find((r) => r.dataset.box === id), lines[marked[marked.length - 1] - 1]];
+    for (const item of found) if (item && item.closest(".pane") !== except) into(item);
+  };
+
+  /** Scrolls a pane, never the page. @param {Element} item */
   const into = (item) => {
-    const pane = item && /** @type {HTMLElement | null} */ (item.closest(".pane"));
-    if (!item || !pane) return;
+    const pane = item.closest(".pane");
+    if (!pane) return;
     const a = item.getBoundingClientRect(), b = pane.getBoundingClientRect();
-    if (a.top < b.top) pane.scrollTop -= b.top - a.top + 20;
-    else if (a.bottom > b.bottom) pane.scrollTop += a.bottom - b.bottom + 20;
+    if (a.top < b.top + 4 || a.bottom > b.bottom - 4) pane.scrollTop += (a.top + a.bottom - b.top - b.bottom) / 2;
+    if (a.left < b.left || a.right > b.right) pane.scrollLeft += (a.left + a.right - b.left - b.right) / 2;
   };
 
   const scrub = () => {
     if (!data.run) return;
-    const { k, loss, series } = data.run;
+    const { k, series } = data.run;
+    const loss = data.run.loss.map(Number); // what is not finite comes as text
     for (const [id, pair] of Object.entries(series)) {
       const one = pair.value;
       const box = boxes.get(id);
@@ -165,10 +194,11 @@
         cell.setAttribute("fill", !Number.isFinite(v) ? "var(--paper)" : `color-mix(in srgb, var(--zero), var(--${v >= 0 ? "positive" : "negative"}) ${Math.round(Math.abs(share) * 100)}%)`);
       });
       const number = box.querySelector(".number text");
-      if (number && one.cells[0] * one.cells[1] === 1) number.textContent = show(numbers[0]);
+      if (number && one.cells[0] * one.cells[1] === 1) number.textContent = digits(numbers[0]);
+      label(id);
     }
     by("scrub").value = String(state.t);
-    const told = `${words.step} ${k[state.t]}, ${words.loss} ${show(loss[state.t])}`;
+    const told = `${words.step} ${k[state.t]}, ${words.loss} ${digits(loss[state.t])}`;
     by("when").textContent = told;
     by("scrub").setAttribute("aria-valuetext", told);
     const finite = loss.filter(Number.isFinite);
@@ -226,10 +256,11 @@
     state.t = Math.max(0, Math.min(data.run.k.length - 1, t));
     scrub();
   };
-  /** @param {string} id */
-  const pin = (id) => {
+  /** @param {string} id @param {Element} from the pane that it was asked in */
+  const pin = (id, from) => {
     state.pin = state.pin === id ? "" : id;
     light();
+    if (state.pin) show(id, from);
     remember();
   };
 
@@ -239,11 +270,11 @@
     element.addEventListener("mouseleave", () => ((state.hover = ""), light()));
     element.addEventListener("focus", () => ((state.hover = id), light()));
     element.addEventListener("blur", () => ((state.hover = ""), light()));
-    element.addEventListener("click", () => pin(id));
+    element.addEventListener("click", () => pin(id, element.closest(".pane")));
     element.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
       if (e.key === "Enter" || e.key === " ") {
         e.preventDefault();
-        pin(id);
+        pin(id, element.closest(".pane"));
       }
     });
   };
@@ -251,7 +282,6 @@
   for (const [id, box] of boxes) {
     box.setAttribute("tabindex", "0");
     box.setAttribute("role", "button");
-    box.setAttribute("aria-label", data.boxes[id].title);
     linked(box, id);
   }
   for (const row of rows) linked(row, row.dataset.box || "");
@@ -261,9 +291,24 @@
     const id = owner.get(Number(line.dataset.line));
     if (id) {
       line.dataset.box = id;
+      line.setAttribute("role", "button");
       linked(line, id);
     }
   }
+  /** One stop for the Tab key in a pane; arrows up and down go on from there. @param {HTMLElement[]} items */
+  const roving = (items) =>
+    items.forEach((item, k) => {
+      item.tabIndex = k ? -1 : 0;
+      item.addEventListener("focus", () => items.forEach((other) => (other.tabIndex = other === item ? 0 : -1)));
+      item.addEventListener("keydown", (e) => {
+        const next = items[k + (e.key === "ArrowDown" ? 1 : e.key === "ArrowUp" ? -1 : NaN)];
+        if (!next) return;
+        e.preventDefault();
+        next.focus();
+      });
+    });
+  roving(rows);
+  roving(lines.filter((line) => line.dataset.box));
 
   by("steps").max = String(last);
   by("steps").addEventListener("input", () => goTo(Number(by("steps").value)));
@@ -275,7 +320,11 @@
     state.revealed = !state.predict;
     step();
   });
-  by("reveal").addEventListener("click", () => ((state.revealed = true), step()));
+  by("reveal").addEventListener("click", () => {
+    state.revealed = true;
+    step();
+    by("forth").focus(); // the button that was pressed is gone
+  });
   by("theme").addEventListener("click", () => {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -283,7 +332,7 @@
   });
   document.addEventListener("keydown", (e) => {
     const on = /** @type {HTMLElement} */ (e.target);
-    if (on.tagName === "INPUT" || e.altKey || e.ctrlKey || e.metaKey) return;
+    if (/** @type {any} */ (on).type === "range" || e.altKey || e.ctrlKey || e.metaKey) return;
     const moves = /** @type {Record<string, () => void>} */ ({
       ArrowRight: () => goTo(state.s + 1),
       ArrowLeft: () => goTo(state.s - 1),
