@@ -18,7 +18,8 @@ from graphgrad.graph import Node
 from graphgrad.notation import formula
 from graphgrad.types import Array, Dim, Dimension, count, divide_exactly, show, size_names
 
-from .numpy_target import Printed, code, literal, print_numpy
+from .literals import code, literal
+from .numpy_target import Printed, print_numpy
 from .program import Program
 from .source import comment
 

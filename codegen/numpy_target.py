@@ -15,10 +15,11 @@ from typing import Any
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
 from graphgrad.notation import Piece, fill, fill_plain
-from graphgrad.types import FLOATS, Dim, Dimension, Shape, count, size_names
+from graphgrad.types import FLOATS, Dimension, Shape, count, size_names
 
 from . import numpy_support
 from .blocks import inner_values
+from .literals import code, literal, np_dtype, number_name, positional
 from .names import Names
 from .program import ITEM_SIZE, Program, operand_dtype, per_call_views
 
@@ -316,14 +317,14 @@ class _Printer:
         return self.made[expression]
 
     def _zeros(self, node: Node) -> str:
-        return self._once("zeros", f"np.zeros({code(node.shape)}, np.{_np_dtype(node.dtype)})")
+        return self._once("zeros", f"np.zeros({code(node.shape)}, np.{np_dtype(node.dtype)})")
 
     def _wide(self, node: Node, position: int, name: str) -> str:
         """A number as an array of the result's shape: maximum and minimum of two arrays are the fast ones."""
         id = node.inputs[position]
         if not self.graph.nodes[id].weak or self.program.stages[id] or not node.shape or node.dtype not in FLOATS:
             return name
-        return self._once(f"{name}_wide", f"np.full({code(node.shape)}, {name}, np.{_np_dtype(node.dtype)})")
+        return self._once(f"{name}_wide", f"np.full({code(node.shape)}, {name}, np.{np_dtype(node.dtype)})")
 
     def _format(self, node: Node, template: str) -> str:
         """A spelling with names and attributes in it, every function of NumPy's a bare name."""
@@ -341,7 +342,7 @@ class _Printer:
         bare = self.bare.get(template)
         if bare is None:
             bare = self._bare(template)
-            bare = self.bare[template] = bare if self.keywords else _positional(bare)
+            bare = self.bare[template] = bare if self.keywords else positional(bare)
         return fill_plain(bare, values)
 
     def _of_bools(self, node: Node) -> bool:
@@ -370,13 +371,13 @@ class _Printer:
         key = (id, own)
         if key not in self.zero_d:
             value = node["value"].array.item() if node.operator.name == "constant" else None
-            name = self.taken.take(_number_name(value) if value is not None else self._scalar_name(id))
+            name = self.taken.take(number_name(value) if value is not None else self._scalar_name(id))
             self.zero_d[key] = name
             text = self.scalars[id].text if id in self.scalars else literal(value)
             if self.program.stages[id] == 0:
-                self.out.prologue.append((f"{name} = np.array({text}, np.{_np_dtype(own)})", id))
+                self.out.prologue.append((f"{name} = np.array({text}, np.{np_dtype(own)})", id))
             else:
-                self.out.prologue.append((f"{name} = np.zeros((), np.{_np_dtype(own)})", id))
+                self.out.prologue.append((f"{name} = np.zeros((), np.{np_dtype(own)})", id))
                 self._emit(f"{name}[()] = {text}", id)
         return self.zero_d[key]
 
@@ -413,7 +414,7 @@ class _Printer:
         else:
             raise GraphgradError(f"{op.name} of Python's numbers has no spelling: {self.graph.where(id)}")
         if op.name == "where":  # a choice of Python's own numbers: NumPy's divide by zero as arrays do
-            text = f"np.{_np_dtype(node.dtype)}({text})"
+            text = f"np.{np_dtype(node.dtype)}({text})"
         name = self._name(id)
         if self.in_step:
             self.out.locals.append(name)
@@ -467,7 +468,7 @@ class _Printer:
     def _output(self, id: int) -> str:
         node = self.graph.nodes[id]
         if node.weak:
-            made = f"np.array({self._as_scalar(id).text}, np.{_np_dtype(node.dtype)})"
+            made = f"np.array({self._as_scalar(id).text}, np.{np_dtype(node.dtype)})"
             if self.program.roles[id] != "held":
                 return made
             name = self.taken.take(f"old_{self.out.names[id]}")  # before the copies that follow
@@ -495,37 +496,3 @@ class _Printer:
             if function is not None and name not in self.out.support:
                 self.out.support[name] = inspect.getsource(function)
         return re.sub(r"(?<![\w.])np\.([a-z_][\w.]*)\(", bind, text)
-
-
-def _positional(template: str) -> str:
-    """add(x, y, out=z) as add(x, y, z), which NumPy calls faster; of maximum and minimum it wants the keyword."""
-    return re.sub(r"^(?!maximum|minimum)(\w+\((?:\{\w+\}, )+)out=(\{out\}\))$", r"\1\2", template)
-
-
-def code(value: Any) -> str:
-    """An attribute as Python source: dimensions by their names, floats exactly."""
-    if isinstance(value, Dim):
-        return str(value)
-    if isinstance(value, tuple):
-        return f"({', '.join(map(code, value))}{',' if len(value) == 1 else ''})"
-    return literal(value)
-
-
-def literal(value: Any) -> str:
-    """A Python number as source."""
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
-    return repr(value)
-
-
-def _np_dtype(dtype: str) -> str:
-    return "bool_" if dtype == "bool" else dtype
-
-
-def _number_name(value: Any) -> str:
-    """one, half, c_0_25: what a constant is called."""
-    words = {0: "zero", 1: "one", 2: "two", 0.5: "half", -1: "minus_one"}
-    if not isinstance(value, bool) and value in words:
-        return words[value]
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return "c_" + text.replace("-", "minus_").replace(".", "_").replace("+", "")

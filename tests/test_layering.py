@@ -30,7 +30,7 @@ custom
 lowering
 symbolic
 storage transforms scalarize check
-codegen.names codegen.numpy_support
+codegen.names codegen.numpy_support codegen.literals
 codegen.program
 codegen.linear_state
 codegen.blocks

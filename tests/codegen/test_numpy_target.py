@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphgrad as gg
+from graphgrad.codegen.literals import code, literal
 from graphgrad.codegen.names import Names, identifier
-from graphgrad.codegen.numpy_target import PIECE, code, literal
+from graphgrad.codegen.numpy_target import PIECE
 from graphgrad.errors import CallError, GraphgradError
 
 HOSTILE = [
