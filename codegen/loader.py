@@ -200,17 +200,24 @@ class Function:
                 self._idle.setdefault(shapes, []).append(workspace)
         with self._lock:  # so no other thread uses a workspace, and the latest one can stay at hand
             latest = self._latest
-            if latest is None or not latest.accepts(values):
-                values = self._as_arrays(values, convert)
-                shapes = tuple([v.shape for v in values])
-                latest = self._latest = self._take_idle(shapes) or self._workspace(shapes, values)
-                self._idle.setdefault(shapes, []).append(latest)
+            try:
+                results = latest.quick(values) if latest is not None else None
+            except Exception as error:
+                raise self._told(error) from error
+            if results is not None:
+                return [np.array(r) for r in results] if self._copy else list(results)
+            values = self._as_arrays(values, convert)
+            shapes = tuple([v.shape for v in values])
+            latest = self._latest = self._take_idle(shapes) or self._workspace(shapes, values)
+            self._idle.setdefault(shapes, []).append(latest)
             return self._run(latest, values)
 
     def _as_arrays(
         self, values: Sequence[Any], convert: Callable[[Sequence[Any]], list[Array]] | None
     ) -> Sequence[Any]:
         """The values as they are, if all are arrays of the right dtypes, else converted."""
+        if len(values) != len(self._dtypes):
+            return (convert or self._converted)(values)
         for value, dtype in zip(values, self._dtypes, strict=True):
             if type(value) is not np.ndarray or value.dtype is not dtype:
                 return (convert or self._converted)(values)
@@ -346,8 +353,7 @@ class Workspace:
         self.step: Callable[..., Any] = space["step"]
         self._weak = [n.weak for n in function._inputs]
         self.plain = True not in self._weak
-        shapes = [_shape(n, sizes) for n in function._inputs]
-        self.accepts = checker(tuple(zip(shapes, function._dtypes, strict=True)))
+        self.quick = quick(self.step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak)
 
     def _buffer(self, program: Program, id: int, arena: Array, held: Mapping[int, Array], sizes: Sizes) -> Array:
         node = program.node(id)
@@ -369,14 +375,20 @@ class Workspace:
         return [v[()] if weak else v for v, weak in zip(values, self._weak, strict=True)]
 
 
-def checker(wanted: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]) -> Callable[[Sequence[Any]], bool]:
-    """Whether values are arrays of just these shapes and dtypes; straight-line, since a step may take microseconds."""
+def quick(
+    step: Callable[..., Any], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype[Any]], weak: Sequence[bool]
+) -> Callable[[Sequence[Any]], Any]:
+    """The step on values that are arrays of just these shapes and dtypes; None for all others.
+
+    The tests are written out, since all of a step may take but microseconds. Nothing but numbers is in their text.
+    """
     each = "v[{0}].__class__ is array and v[{0}].shape == shape_{0} and v[{0}].dtype is dtype_{0}"
-    tests = [f"len(v) == {len(wanted)}", *[each.format(k) for k in range(len(wanted))]]
-    space: dict[str, Any] = {"array": np.ndarray}
-    for k, (shape, dtype) in enumerate(wanted):
-        space |= {f"shape_{k}": shape, f"dtype_{k}": dtype}
-    return eval(f"lambda v: {' and '.join(tests)}", space)  # type: ignore[no-any-return]  # numbers alone are in it
+    tests = " and ".join([f"len(v) == {len(shapes)}", *[each.format(k) for k in range(len(shapes))]])
+    values = ", ".join(f"v[{k}][()]" if w else f"v[{k}]" for k, w in enumerate(weak))
+    space: dict[str, Any] = {"array": np.ndarray, "step": step}
+    space |= {f"shape_{k}": shape for k, shape in enumerate(shapes)}
+    space |= {f"dtype_{k}": dtype for k, dtype in enumerate(dtypes)}
+    return eval(f"lambda v: step({values}) if {tests} else None", space)  # type: ignore[no-any-return]
 
 
 def _shape(node: Node, sizes: Sizes) -> tuple[int, ...]:

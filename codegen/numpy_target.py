@@ -352,7 +352,8 @@ class _Printer:
         """The operands' names. Weak ones enter as numbers of the dtype that all are promoted to."""
         nodes, names = self.graph.nodes, self.out.names
         if not any(nodes[i].weak for i in node.inputs):
-            return [names[i] for i in node.inputs]
+            single = node.operator.kind == "elementwise" and any(d != 1 for d in node.shape)
+            return [self._single(i) if single else names[i] for i in node.inputs]
         dtype = operand_dtype(self.graph, node)
         op = node.operator
         # Conditions and indices are not promoted with the others.
@@ -362,6 +363,15 @@ class _Printer:
             self._operand(i, nodes[i].dtype if own or (conditions and k == 0) else dtype)
             for k, i in enumerate(node.inputs)
         ]
+
+    def _single(self, id: int) -> str:
+        """An operand; one element alone as an array of rank 0, which NumPy does not have to broadcast row by row."""
+        name, shape = self.out.names[id], self.graph.nodes[id].shape
+        base = self.program.base(id)
+        given = self.program.roles[base] == "input"
+        if not shape or any(d != 1 for d in shape) or given or not name.isidentifier():
+            return name
+        return self._once(f"{name}_0d", f"{name}.reshape(())")
 
     def _operand(self, id: int, dtype: str) -> str:
         node = self.graph.nodes[id]

@@ -72,14 +72,15 @@ class Trainer:
 
     def step(self, *batch: Data) -> float:
         """One update from a batch (xb, yb). The loss before it."""
-        if len(batch) != len(self._leaves):
-            names = ", ".join(t.name for t in self.graph.inputs)
-            raise CallError(f"a batch is ({names}), but {len(batch)} arrays were given")
-        values = batch if self._order is None else [batch[i] for i in self._order]
-        return float(self.function.call(values, self._converted)[0])
+        if self._order is not None:
+            batch = tuple(batch[i] for i in self._order) if len(batch) == len(self._order) else batch
+        return float(self.function.call(batch, self._converted)[0])
 
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         """The arrays of a batch in the order in which the function takes them; floats may be of either dtype."""
+        if len(values) != len(self._leaves):
+            names = ", ".join(t.name for t in self.graph.inputs)
+            raise CallError(f"a batch is ({names}), but {len(values)} arrays were given")
         return [_array(t.name, a, t) for t, a in zip(self._leaves, values, strict=True)]
 
     # -- what it holds ------------------------------------------------------------------------------------------------
