@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from graphgrad.graph import Node
+from graphgrad.types import count
 
 from .program import ITEM_SIZE, Program
 
@@ -20,7 +21,7 @@ DEFAULT_L2 = 1 << 20
 
 
 def find_blocks(program: Program, block: int) -> Program:
-    """The program with its long chains marked: consecutive statements by elements over vectors of one length.
+    """The program with its long chains marked: consecutive statements by elements over arrays of one shape.
 
     `block` is the size of a block in bytes of each vector; 0 leaves all as it is. Numbers that stand between such
     statements and depend on none of them are computed before.
@@ -52,13 +53,14 @@ def find_blocks(program: Program, block: int) -> Program:
 
 
 def _by_elements(program: Program, node: Node) -> bool:
-    """A statement that computes each element of a vector from the same element of others, and from numbers."""
-    if program.roles[node.id] != "call" or node.operator.kind != "elementwise" or len(node.shape) != 1:
+    """A statement that computes each element of an array from the same element of others, and from numbers."""
+    if program.roles[node.id] != "call" or node.operator.kind != "elementwise" or not node.shape:
         return False
-    if not isinstance(node.shape[0], int) or not isinstance(node.operator.numpy, str):
+    if not isinstance(count(node.shape), int) or not isinstance(node.operator.numpy, str):
         return False
     operands = [program.node(i) for i in node.inputs]
-    whole = all(n.shape == node.shape and program.roles[n.id] != "view" for n in operands if n.shape)
+    # What a caller gives may lie in memory in any order, and of a view only its base is known to be a run.
+    whole = all(n.shape == node.shape and program.roles[n.id] in ("call", "held") for n in operands if n.shape)
     return whole and not any(mark in node.operator.numpy for mark in ("{zeros}", ":wide}"))
 
 
@@ -66,7 +68,7 @@ def _is_long(program: Program, chain: Sequence[int]) -> bool:
     if len(chain) < 2:
         return False
     arrays = {i for id in chain for i in (id, *program.reads(id)) if program.node(i).shape}
-    (length,) = program.node(chain[0]).shape
+    length = count(program.node(chain[0]).shape)
     size = sum(ITEM_SIZE[program.node(i).dtype] for i in arrays)
     return isinstance(length, int) and size * length >= LEAST
 

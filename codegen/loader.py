@@ -25,6 +25,7 @@ from .blocks import block_bytes, find_blocks, inner_values
 from .memory import Plan, assign, plan
 from .numpy_target import Printed, print_numpy
 from .prepare import prepare
+from .profile import Profile, profile
 from .program import Program, flops
 from .schedule import schedule
 from .source import comment, frame
@@ -169,6 +170,26 @@ class Function:
     def flops(self) -> Dimension:
         """Floating-point operations of one call; named sizes stay symbolic."""
         return flops(self.program)
+
+    def profile(self, /, **arrays: Any) -> Profile:
+        """Time each statement of a call with these arrays: a table, and `gg.draw(..., color=profile)` draws it.
+
+        What the function keeps between calls is left as it is: the statements run on copies.
+        """
+        if any(name not in arrays for name in self._names):
+            raise self._missing(arrays)
+        self._set_held(arrays)
+        values = self._as_arrays([arrays[name] for name in self._names], None)
+        return self.profiled(values)
+
+    def profiled(self, values: Sequence[Array]) -> Profile:
+        """The same with the inputs in order, of the right dtypes."""
+        with self._lock:
+            sizes = self._sizes(values)
+            held = {name: self._hold(name, node, sizes).copy() for name, node in self._held.items()}
+        workspace = Workspace(self, sizes, held)
+        with np.errstate(all="ignore"):
+            return profile(self, workspace.arguments(values), sizes, dict(workspace.step.__globals__))
 
     def __repr__(self) -> str:
         return f"<compiled function of {', '.join(self._names) or 'nothing'}: {len(self.program.step)} statements>"
@@ -325,14 +346,15 @@ class Function:
 class Workspace:
     """One set of buffers, for one set of sizes and one call at a time."""
 
-    def __init__(self, function: Function, sizes: Sizes) -> None:
+    def __init__(self, function: Function, sizes: Sizes, values: Mapping[str, Array] | None = None) -> None:
         program, printed = function.program, function._printed
+        kept = function._values if values is None else values
         self.plan: Plan = plan(program, sizes)
         self.inner = inner_values(program)
         raw = np.empty(self.plan.size + 64, np.uint8)
         start = -raw.ctypes.data % 64
         arena = raw[start : start + self.plan.size]
-        held = {n.id: function._values[n["name"]] for n in program.held}
+        held = {n.id: kept[n["name"]] for n in program.held}
         space: dict[str, Any] = {"np": np, "__name__": "graphgrad.generated"}
         space |= {name: np.int64(size) for name, size in sizes.items()}
         space |= {name: getattr(numpy_support, name) for name in printed.support}
@@ -364,7 +386,7 @@ class Workspace:
         dtype = np.dtype(node.dtype)
         start = self.plan.offsets[owner]
         if owner in self.inner:  # what a chain passes on block by block
-            shape = (min(shape[0], program.block // dtype.itemsize),)
+            shape = (min(int(np.prod(shape)), program.block // dtype.itemsize),)
         if id in program.placed:
             start += size_of(program.placed[id][1], sizes) * dtype.itemsize
         stop = start + int(np.prod(shape)) * dtype.itemsize

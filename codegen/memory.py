@@ -44,8 +44,29 @@ def assign(program: Program) -> Program:
         storage_of[id] = owner
         born.setdefault(owner, position)
         dies[owner] = max(dies.get(owner, 0), last[id])
+    _whole_chains(program, order, storage_of, inner, born, dies)
     storages = {owner: Storage(_size(program, owner, inner), born[owner], dies[owner]) for owner in born}
     return replace(program, storages=storages, storage_of=storage_of, placed=placed, copies=copies)
+
+
+def _whole_chains(
+    program: Program,
+    order: Mapping[int, int],
+    storage_of: Mapping[int, int],
+    inner: set[int],
+    born: dict[int, int],
+    dies: dict[int, int],
+) -> None:
+    """What a chain reads or writes as a whole is alive from its first statement to its last, since the next block comes
+    to each of them again. What stays inside a block keeps its own short life."""
+    for chain in program.chains:
+        first, last = order[chain[0]], order[chain[-1]]
+        for id in chain:
+            for i in (id, *program.reads(id)):
+                owner = storage_of.get(i)
+                if owner in born and owner not in inner:
+                    born[owner] = min(born[owner], first)
+                    dies[owner] = max(dies[owner], last)
 
 
 def _size(program: Program, owner: int, inner: set[int]) -> Dimension:

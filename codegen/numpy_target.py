@@ -234,12 +234,14 @@ class _Printer:
         inner = inner_values(program)
         ids = list(dict.fromkeys(i for id in chain for i in (*self.graph.nodes[id].inputs, id)))
         arrays = [i for i in ids if self.graph.nodes[i].shape]
-        (length,), dtypes = program.node(chain[0]).shape, {program.node(i).dtype for i in arrays}
-        count_of = program.block // max(ITEM_SIZE[d] for d in dtypes)
+        shape = program.node(chain[0]).shape
+        length, dtypes = count(shape), {program.node(i).dtype for i in arrays}
+        number = program.block // max(ITEM_SIZE[d] for d in dtypes)
         short = {names[i] for i in arrays if program.storage_of.get(i) in inner}
         parts = {name: self.taken.take(f"{name}_part") for name in dict.fromkeys(names[i] for i in arrays)}
-        slices = [f"{n}[:min({count_of}, {length} - i)]" if n in short else f"{n}[i:i + {count_of}]" for n in parts]
-        blocks = self._once("blocks", f"[({', '.join(slices)}) for i in range(0, {length}, {count_of})]")
+        flat = "" if len(shape) == 1 else ".reshape(-1)"
+        slices = [f"{n}[:min({number}, {length} - i)]" if n in short else f"{n}{flat}[i:i + {number}]" for n in parts]
+        blocks = self._once("blocks", f"[({', '.join(slices)}) for i in range(0, {length}, {number})]")
         for id in chain:
             self._operands(self.graph.nodes[id])  # numbers are written to their arrays before the loop
         self._emit(f"for {', '.join(parts.values())} in {blocks}:", None)

@@ -50,15 +50,24 @@ class TrainingGraph:
     updates: dict[Tensor, Tensor]
 
 
-def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32") -> TrainingGraph:
-    """Forward pass, loss, backward pass and update of a network, in a graph of their own and in one float dtype."""
+MEMORY = ("fast", "low")
+
+
+def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32", memory: str = "fast") -> TrainingGraph:
+    """Forward pass, loss, backward pass and update of a network, in a graph of their own and in one float dtype.
+
+    With `memory="low"` each parameter is updated on its own as soon as its gradient is there, which then needs no place
+    beside the others.
+    """
+    if memory not in MEMORY:
+        raise GraphgradError(f"memory {memory!r} does not exist; there are: {', '.join(MEMORY)}")
     if isinstance(optimizer, type):
         raise GraphgradError(f"{optimizer.__name__} is a class; {optimizer.__name__}() is an optimizer")
     if not callable(getattr(optimizer, "update", None)):
         raise GraphgradError(f"an optimizer has a method update(theta, g, k, state), but {optimizer!r} has none")
     if dtype not in FLOATS:
         raise GraphgradError(f"a network is trained in {' or '.join(FLOATS)}, but {dtype!r} was given")
-    packed = bool(getattr(optimizer, "elementwise", True))
+    packed = bool(getattr(optimizer, "elementwise", True)) and memory == "fast"
     leaves = [*net.inputs, *([net.target] if net.target is not None else [])]
     heads = [net.loss, *([net.prediction] if net.prediction is not None else [])]
     outputs = [*heads, *leaves, *net.parameters]

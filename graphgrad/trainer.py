@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.codegen.loader import Function, compile
+from graphgrad.codegen.profile import Profile
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
 from graphgrad.optimizers import Adam, Optimizer
@@ -26,7 +27,8 @@ class Trainer:
     """A network's training step, compiled: forward, backward and update in one call.
 
     With `exact=True` the step computes in the formulas' own order, without rewrites that move rounding; then what
-    `state` gives and takes is the kept state bit for bit.
+    `state` gives and takes is the kept state bit for bit. `memory="low"` updates each parameter right after its gradient,
+    whose memory the next one then uses, instead of all in one pass.
 
     >>> import graphgrad as gg
     >>> trainer = gg.Trainer(gg.feedforward([2, 8, 1], "tanh"), optimizer=gg.SGD(alpha=0.1), seed=0)
@@ -46,6 +48,7 @@ class Trainer:
         seed: int = 0,
         parameters: Mapping[str, Any] | None = None,
         exact: bool = False,
+        memory: str = "fast",
     ) -> None:
         if not isinstance(net, Network):
             raise GraphgradError(
@@ -55,7 +58,7 @@ class Trainer:
         self.optimizer = optimizer if optimizer is not None else Adam()
         self.dtype = dtype
         self._target = target
-        self.graph = training_graph(net, self.optimizer, dtype)
+        self.graph = training_graph(net, self.optimizer, dtype, memory)
         self.function = compile([self.graph.loss], updates=self.graph.updates, target=target, copy=False, exact=exact)
         for leaf in (self.graph.k, *[slot.leaf for slot in self.graph.slots]):
             self.function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
@@ -82,6 +85,11 @@ class Trainer:
             names = ", ".join(t.name for t in self.graph.inputs)
             raise CallError(f"a batch is ({names}), but {len(values)} arrays were given")
         return [_array(t.name, a, t) for t, a in zip(self._leaves, values, strict=True)]
+
+    def profile(self, *batch: Data) -> Profile:
+        """Time each statement of a step on a batch (xb, yb); parameters and state are left as they are."""
+        values = batch if self._order is None or len(batch) != len(self._order) else [batch[i] for i in self._order]
+        return self.function.profiled(self._converted(values))
 
     # -- what it holds ------------------------------------------------------------------------------------------------
 

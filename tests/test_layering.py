@@ -36,7 +36,7 @@ codegen.linear_state
 codegen.blocks
 codegen.schedule codegen.memory codegen.prepare
 codegen.numpy_target
-codegen.source
+codegen.source codegen.profile
 codegen.loader codegen.module_writer
 codegen
 schedules data table

@@ -1,0 +1,165 @@
+"""Where the time of a compiled function goes: each statement of its code, timed in its place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graphgrad.types import Array, Sizes, count, size_of
+
+if TYPE_CHECKING:
+    from .loader import Function
+
+SECONDS = 0.3  # that a profile takes, about
+LEAST = 5  # rounds at least
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A statement: its node in the graph that was written, its text, and the median of its times in microseconds."""
+
+    node: int
+    name: str
+    statement: str
+    line: int
+    us: float
+    flops: int
+    product: bool  # whether it is a matrix product
+
+    @property
+    def gflops(self) -> float:
+        return self.flops / self.us / 1e3 if self.us > 0 else 0.0
+
+
+@dataclass(frozen=True, repr=False)
+class Profile:
+    """What each statement of one call takes. Prints as a table; `gg.draw(..., color=profile)` shows it on a picture."""
+
+    rows: tuple[Row, ...]
+    unit: str = "µs"
+    title: str = "time"
+
+    @property
+    def total(self) -> float:
+        """Microseconds of all statements together."""
+        return sum(row.us for row in self.rows)
+
+    @property
+    def products(self) -> float:
+        """Microseconds of the matrix products alone: the floor under any code that calls the same BLAS."""
+        return sum(row.us for row in self.rows if row.product)
+
+    @property
+    def by_node(self) -> dict[int, float]:
+        """Microseconds by the id of the node, in the graph that was compiled, that a statement stands for."""
+        found: dict[int, float] = {}
+        for row in self.rows:
+            if row.node >= 0:
+                found[row.node] = found.get(row.node, 0.0) + row.us
+        return found
+
+    def __str__(self) -> str:
+        total = self.total or 1.0
+        lines = [f"{'µs':>9}  {'share':>6}  {'GFlop/s':>7}  {'line':>4}  statement"]
+        for row in sorted(self.rows, key=lambda r: -r.us):
+            rate = f"{row.gflops:7.2f}" if row.flops else " " * 7
+            text = row.statement if len(row.statement) <= 70 else row.statement[:69] + "…"
+            lines.append(f"{row.us:9.2f}  {row.us / total:6.1%}  {rate}  {row.line:>4}  {text}")
+        lines.append(f"{self.total:9.2f}  in all, {self.products:.2f} ({self.products / total:.0%}) in matrix products")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """Lines of the source that are timed together: a statement, or a loop over blocks."""
+
+    node: int
+    line: int
+    text: tuple[str, ...]
+
+
+def profile(function: Function, values: Sequence[Array], sizes: Sizes, space: dict[str, Any]) -> Profile:
+    """Time every statement of a function's step, in order, round after round. `space` holds a workspace's names."""
+    printed = function._printed
+    space |= dict(zip(printed.inputs, values, strict=True))
+    units = _units(function)
+    assigned = [name for name in printed.locals if name.isidentifier()]
+    calls = [_callable(unit, assigned, space) for unit in units]
+    idle = _callable(_Unit(-1, 0, ("pass",)), [], space)
+    clock = time.perf_counter
+    times: list[list[float]] = [[] for _ in units]
+    nothing: list[float] = []
+    end = clock() + SECONDS
+    while len(nothing) < LEAST or clock() < end:
+        for own, call in zip(times, calls, strict=True):
+            start = clock()
+            call()
+            own.append(clock() - start)
+        start = clock()
+        idle()
+        nothing.append(clock() - start)
+    floor = _median(nothing)
+    program = function.program
+    rows = []
+    for unit, own in zip(units, times, strict=True):
+        node = program.node(unit.node)
+        product = node.operator.name == "matmul"
+        inner = program.node(node.inputs[0]).shape[-1] if product else 1
+        work = size_of(count(node.shape) * inner * 2, sizes) if product else size_of(count(node.shape), sizes)
+        written = program.origins.get(unit.node, -1)
+        name = printed.names.get(unit.node, "")
+        us = max(_median(own) - floor, 0.0) * 1e6
+        rows.append(Row(written, name, "; ".join(t.strip() for t in unit.text), unit.line, us, work, product))
+    return Profile(tuple(rows))
+
+
+def _units(function: Function) -> list[_Unit]:
+    """The statements of the step with the lines that they stand in; a loop is one."""
+    text, nodes = function._text, function._line_nodes
+    numbers = sorted(nodes)
+    start = next(k for k, line in enumerate(text, 1) if line.startswith("def step"))
+    units: list[_Unit] = []
+    loop: list[int] = []
+    for number in [
+        n for n in range(start + 1, len(text) + 1) if n in numbers or text[n - 1].lstrip().startswith("for ")
+    ]:
+        line = text[number - 1]
+        if line.lstrip().startswith("for "):
+            loop = [number]
+        elif loop and line.startswith("        "):
+            loop.append(number)
+        else:
+            units += _closed(loop, text, nodes)
+            loop = []
+            if units and units[-1].node == nodes[number] and units[-1].line + len(units[-1].text) == number:
+                last = units.pop()
+                units.append(_Unit(last.node, last.line, (*last.text, line.strip())))
+            else:
+                units.append(_Unit(nodes[number], number, (line.strip(),)))
+    return units + _closed(loop, text, nodes)
+
+
+def _closed(loop: Sequence[int], text: Sequence[str], nodes: Mapping[int, int]) -> list[_Unit]:
+    if not loop:
+        return []
+    lines = (text[loop[0] - 1].strip(), *("    " + text[n - 1].strip() for n in loop[1:]))
+    return [_Unit(nodes[loop[-1]], loop[0], lines)]
+
+
+def _callable(unit: _Unit, assigned: Sequence[str], space: dict[str, Any]) -> Callable[[], None]:
+    """A function that runs the lines where they see the workspace's names."""
+    own = [n for n in assigned if any(t.startswith(f"{n} = ") for t in unit.text)]
+    lines = [f"    global {', '.join(own)}"] if own else []
+    lines += [f"    {line}" for line in unit.text]
+    exec("\n".join(["def timed():", *lines]), space)  # lines of this project's own print
+    made: Callable[[], None] = space.pop("timed")
+    return made
+
+
+def _median(values: list[float]) -> float:
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
