@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+BENCH_PYTHON ?=
 EXAMPLES ?= 5000
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
@@ -20,7 +21,7 @@ venv: .venv/installed  ## make .venv, the environment of all other targets
 .venv/installed: pyproject.toml
 	@echo "installing into .venv: a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,demo,plot,viz]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,demo,plot,viz,threads]"
 	@touch $@
 
 demo: venv  ## the main job on real data: build, derive, draw, compile, train (ARGS="--out DIR")
@@ -47,8 +48,8 @@ mutate: venv  ## does a test notice when derive.py or the memory planner is chan
 	$(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
 
-bench: venv  ## timings, printed
-	$(BIN)/python -m tests.benchmarks $(ARGS)
+bench: venv  ## timings with verdicts, about 20 minutes (ARGS="--only table", BENCH_PYTHON=... for the peers)
+	BENCH_PYTHON=$(BENCH_PYTHON) $(BIN)/python -m tests.benchmarks $(ARGS)
 
 docs: venv  ## the documentation as HTML, in docs/_build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"

@@ -19,7 +19,8 @@ def schedule(program: Program) -> Program:
     first = [i for i in program.step if i in views]
     units = [i for i in program.step if i not in views and program.roles[i] != "view"]
     before = dependencies(program, units)
-    weights = {i: _bytes(program, i) for i in units}
+    new_values = {value for _, value in program.updates}  # which take the place of the old ones, as a rule
+    weights = {i: 0 if i in new_values else _bytes(program, i) for i in units}
     reads = {i: list(dict.fromkeys(program.reads(i))) for i in units}
     orders = [units, greedy(program, units, before, weights, reads)]
     best = min(orders, key=lambda order: peak(program, order, weights, reads))  # the first where they are equal

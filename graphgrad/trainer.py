@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from graphgrad.codegen.profile import Profile
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
 from graphgrad.optimizers import Adam, Optimizer
-from graphgrad.step import TrainingGraph, numbers, training_graph
-from graphgrad.tensor import Tensor
-from graphgrad.types import FLOATS, Array, show, solve_sizes
-
-Data: TypeAlias = Any  # an array, or for several inputs a sequence of them or a mapping by name
+from graphgrad.samples import Data, as_array, as_data, check_batch_sizes, several
+from graphgrad.step import numbers, training_graph
+from graphgrad.types import Array, show
 
 EVALUATION_BATCH = 1024  # samples that are evaluated in one call
 
@@ -27,8 +25,8 @@ class Trainer:
     """A network's training step, compiled: forward, backward and update in one call.
 
     With `exact=True` the step computes in the formulas' own order, without rewrites that move rounding; then what
-    `state` gives and takes is the kept state bit for bit. `memory="low"` updates each parameter right after its gradient,
-    whose memory the next one then uses, instead of all in one pass.
+    `state` gives and takes is the kept state bit for bit. `memory="low"` updates each parameter right after its
+    gradient, whose memory the next one then uses, instead of all in one pass.
 
     >>> import graphgrad as gg
     >>> trainer = gg.Trainer(gg.feedforward([2, 8, 1], "tanh"), optimizer=gg.SGD(alpha=0.1), seed=0)
@@ -84,7 +82,7 @@ class Trainer:
         if len(values) != len(self._leaves):
             names = ", ".join(t.name for t in self.graph.inputs)
             raise CallError(f"a batch is ({names}), but {len(values)} arrays were given")
-        return [_array(t.name, a, t) for t, a in zip(self._leaves, values, strict=True)]
+        return [as_array(t.name, a, t) for t, a in zip(self._leaves, values, strict=True)]
 
     def profile(self, *batch: Data) -> Profile:
         """Time each statement of a step on a batch (xb, yb); parameters and state are left as they are."""
@@ -187,12 +185,12 @@ class Trainer:
             raise GraphgradError("the network has no prediction; gg.Network(..., prediction=p) names it")
         n = len(self.net.inputs)
         arrays = [
-            _array(name, a, t)
-            for (name, a), t in zip(_several("X", X, self.graph.inputs[:n]), self.graph.inputs[:n], strict=True)
+            as_array(name, a, t)
+            for (name, a), t in zip(several("X", X, self.graph.inputs[:n]), self.graph.inputs[:n], strict=True)
         ]
         if self.net.batch and not len(arrays[0]):
             raise CallError("X has no samples")
-        _check_sizes(self.graph.inputs[:n], arrays)
+        check_batch_sizes(self.graph.inputs[:n], arrays)
         return np.concatenate([parts[0] for parts, _ in self._evaluated(self._predictor, arrays)])
 
     def loss(self, X: Data, Y: Data = None) -> float:
@@ -245,113 +243,9 @@ class Trainer:
         size = EVALUATION_BATCH if self.net.batch else 1
         for start in range(0, samples, size):
             part = [a[start : start + size] if self.net.batch else a for a in arrays]
+            part = [np.asarray(a, t.dtype) for a, t in zip(part, self.graph.inputs, strict=False)]
             values = {**held, **{t.name: a for t, a in zip(self.graph.inputs, part, strict=False)}}
             yield function.call([values[name] for name in order]), part
 
     def __repr__(self) -> str:
         return f"<trainer of {self.net!r} by {self.optimizer!r} in {self.dtype}>"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Data
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-#: What the target of a loss may hold, and how an error tells it.
-TARGETS: dict[str, tuple[Callable[[Array], Array], str]] = {
-    "binary_cross_entropy": (lambda t: (t >= 0) & (t <= 1), "targets from 0 to 1"),
-    "hinge": (lambda t: np.abs(t) == 1, "the targets -1 and 1"),
-}
-
-
-def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[str, str]) -> list[Array]:
-    """X and Y as contiguous arrays of the network's dtypes, in the order of `graph.inputs`, checked."""
-    n = len(net.inputs)
-    pairs = _several(names[0], X, graph.inputs[:n])
-    if net.target is None:
-        if Y is not None:
-            raise CallError(f"{names[1]} was given, but the network has no target")
-    elif Y is None:
-        raise CallError(f"the network has a target, {net.target.name}, but {names[1]} was not given")
-    else:
-        pairs.append((names[1], Y))
-    arrays = [_array(name, value, t) for (name, value), t in zip(pairs, graph.inputs, strict=True)]
-    given = [name for name, _ in pairs]
-    if net.batch:
-        first = len(arrays[0])
-        for name, a in zip(given, arrays, strict=True):
-            if len(a) != first:
-                raise CallError(f"{given[0]} has {first} samples, but {name} has {len(a)}")
-        if not first:
-            raise CallError(f"{given[0]} has no samples")
-    _check_sizes(graph.inputs, arrays, given)
-    if net.classes is not None and net.target is not None:
-        labels = arrays[-1]
-        if labels.min() < 0 or labels.max() >= net.classes:
-            raise CallError(
-                f"{names[1]} holds labels from {labels.min()} to {labels.max()}, "
-                f"but the network's {net.classes} classes are 0 to {net.classes - 1}"
-            )
-    if net.target is not None:
-        check_target(net, arrays[-1], names[1])
-    return arrays
-
-
-def check_target(net: Network, target: Array, name: str) -> None:
-    """Raises CallError for numbers that the network's loss has no meaning for, though it would compute with them."""
-    node = net.loss.node
-    if net.target is None or node.operator.name not in TARGETS or node.inputs[1] != net.target.id:
-        return
-    meant, told = TARGETS[node.operator.name]
-    if not (fits := meant(target)).all():
-        raise CallError(f"{name} holds {target[~fits].flat[0]:g}, but {node.operator.name} takes {told}")
-
-
-def _several(name: str, data: Data, leaves: Sequence[Tensor]) -> list[tuple[str, Any]]:
-    """One array for each input, with the name by which an error tells of it."""
-    if len(leaves) == 1 and not isinstance(data, Mapping):
-        return [(name, data)]
-    wanted = [t.name for t in leaves]
-    if isinstance(data, Mapping):
-        if data.keys() != set(wanted):
-            raise CallError(
-                f"{name} maps {', '.join(wanted)} to arrays, but {', '.join(map(str, data)) or 'nothing'} was given"
-            )
-        return [(f"{name}[{n!r}]", data[n]) for n in wanted]
-    if not isinstance(data, (tuple, list)) or len(data) != len(wanted):
-        raise CallError(f"{name} is one array for each input, ({', '.join(wanted)}), or a mapping by name")
-    return [(f"{name}[{i}]", a) for i, a in enumerate(data)]
-
-
-def _array(name: str, value: Any, leaf: Tensor) -> Array:
-    """Data as a contiguous array of a leaf's dtype and rank, every number finite."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise CallError(f"{name} is no array: its rows have different lengths") from None
-    kind, floats = array.dtype.kind, leaf.dtype in FLOATS
-    if kind not in "biuf" or (kind == "f" and not floats) or (leaf.dtype == "bool" and kind != "b"):
-        hint = (
-            "; integer labels are wanted, X.astype(int) makes them".replace("X", name)
-            if kind == "f" and leaf.dtype == "int64"
-            else ""
-        )
-        raise CallError(f"{name} is {array.dtype.name}, but {leaf.name} is {leaf.dtype}{hint}")
-    if len(array.shape) != len(leaf.shape) or any(
-        isinstance(d, int) and d != n for d, n in zip(leaf.shape, array.shape, strict=True)
-    ):
-        missing = leaf.shape[len(array.shape) :]
-        hint = f"; {name}[:, None] would fit" if array.ndim == 1 and missing == (1,) else ""
-        raise CallError(f"{name} has shape {show(array.shape)}, but {leaf.name} is {show(leaf.shape)}{hint}")
-    with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, leaf.dtype)
-    if floats and not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise CallError(f"{name} is {array[where]} at {where} in {leaf.dtype}; every number must be finite")
-    return array
-
-
-def _check_sizes(leaves: Sequence[Tensor], arrays: Sequence[Array], names: Sequence[str] = ()) -> None:
-    solve_sizes(
-        (name, t.shape, a.shape) for name, t, a in zip(names or [t.name for t in leaves], leaves, arrays, strict=True)
-    )

@@ -7,20 +7,21 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from graphgrad.data import batches
+from graphgrad.codegen.profile import Profile
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.networks import Network, whole
 from graphgrad.optimizers import Optimizer
+from graphgrad.samples import Data, as_data, gathered
 from graphgrad.schedules import number_at
-from graphgrad.trainer import Data, Trainer, as_data
+from graphgrad.trainer import Trainer
 from graphgrad.types import Array
 
 History: TypeAlias = "dict[str, list[float]]"
@@ -39,10 +40,15 @@ class Run:
     history: History
     trainer: Trainer = field(repr=False)
     interrupted: bool = False
+    sample: list[Array] = field(default_factory=list, repr=False)  # a batch, as the step takes it
 
     def predict(self, X: Data) -> Array:
         """The network's prediction for samples X."""
         return self.trainer.predict(X)
+
+    def profile(self) -> Profile:
+        """Time each statement of a training step, on a batch of the samples that it was trained on."""
+        return self.trainer.profile(*self.sample)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the parameters to a file in the safetensors format."""
@@ -63,6 +69,9 @@ def train(
     validation: tuple[Data, Data] | None = None,
     progress: bool | None = None,
     dtype: str = "float32",
+    exact: bool = False,
+    memory: str = "fast",
+    threads: int | None = None,
     callback: Callable[[Trainer, Mapping[str, float]], object] | None = None,
 ) -> Run:
     """Train a network on samples X with targets Y, by Adam unless told otherwise. The same seed gives the same bytes.
@@ -70,7 +79,9 @@ def train(
     Each epoch goes through a random partition of the samples into batches, the last one smaller; `batch_size=None` is
     one batch of all. `callback(trainer, record)` is called after each epoch and ends training by returning True.
     Ctrl-C ends it after the step at hand: what was learned is returned, with `interrupted` set. `progress` shows a bar
-    (by default on a terminal). Raises GraphgradError for data that does not fit, and where the loss is not finite.
+    (by default on a terminal). `threads` limits the BLAS: on small networks one thread is the fastest, whatever the
+    machine. `exact` and `memory` are those of `Trainer`. Raises GraphgradError for data that does not fit, and where
+    the loss is not finite.
     """
     if batch_size is not None:
         whole("batch_size", batch_size, 1)
@@ -80,25 +91,27 @@ def train(
         raise GraphgradError(
             f"callback is a function of the trainer and the epoch's record, but {callback!r} was given"
         )
-    trainer = Trainer(net, optimizer, dtype=dtype, seed=seed)
+    trainer = Trainer(net, optimizer, dtype=dtype, seed=seed, exact=exact, memory=memory)
     if net.batch is None and batch_size is not None:
         raise GraphgradError(
             "the inputs and the target share no named size as first dimension, so batches cannot be cut: "
             "batch_size=None would fit"
         )
     arrays = as_data(trainer.graph, net, X, Y, ("X", "Y"))
+    dtypes = [leaf.dtype for leaf in trainer.graph.inputs]
     checks = _validation(trainer, validation)
     history: History = {}
     samples = len(arrays[0]) if net.batch else 1
     steps = 1 if batch_size is None else -(-samples // batch_size)
     stop = False
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a loss that is not finite is told below
-    with _bar(progress, epochs * steps) as bar, _held_back_interrupt() as interrupted, quiet:
+    sample = [a[: batch_size or samples] if net.batch else a for a in arrays]
+    with limited(threads), _bar(progress, epochs * steps) as bar, _held_back_interrupt() as interrupted, quiet:
         try:
             for epoch in range(1, epochs + 1):
                 total = 0.0
                 # A generator for each epoch: what an epoch draws depends on the seed and its number alone.
-                for batch in _batches(arrays, batch_size, np.random.default_rng((seed, 1, epoch))):
+                for batch in gathered(arrays, dtypes, batch_size, np.random.default_rng((seed, 1, epoch))):
                     loss = trainer.step(*batch)
                     if not math.isfinite(loss):
                         raise GraphgradError(_diverged(trainer, loss, epoch))
@@ -118,20 +131,22 @@ def train(
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             stop = True
-    return Run(net, trainer.parameters, history, trainer, interrupted=stop)
+    return Run(net, trainer.parameters, history, trainer, interrupted=stop, sample=sample)
 
 
-def _batches(arrays: list[Array], size: int | None, generator: np.random.Generator) -> Iterator[list[Array]]:
-    """The samples of each batch, in buffers that all batches share; one batch of all is the data itself."""
-    if size is None:
-        yield arrays
-        return
-    buffers = [np.empty((min(size, len(a)), *a.shape[1:]), a.dtype) for a in arrays]
-    for indices in batches(len(arrays[0]), size, generator):
-        batch = [b[: len(indices)] for b in buffers]
-        for a, b in zip(arrays, batch, strict=True):
-            np.take(a, indices, axis=0, out=b, mode="clip")  # mode "raise" would go through a buffer of NumPy's own
-        yield batch
+def limited(threads: int | None) -> AbstractContextManager[object]:
+    """The BLAS with that many threads inside, if a number is given. Needs threadpoolctl."""
+    if threads is None:
+        return nullcontext()
+    whole("threads", threads, 1)
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        raise GraphgradError(
+            'threads= needs threadpoolctl: pip install "graphgrad[threads]" brings it; OMP_NUM_THREADS, set before '
+            "Python starts, does the same"
+        ) from None
+    return threadpool_limits(limits=threads, user_api="blas")  # type: ignore[no-any-return]
 
 
 def _rate(trainer: Trainer) -> dict[str, float]:

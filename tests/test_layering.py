@@ -42,6 +42,7 @@ codegen
 schedules data table
 networks optimizers
 step loading
+samples
 render.*
 render
 trainer

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 import graphgrad as gg
 from graphgrad import schedules
+from graphgrad.errors import GraphgradError
 from graphgrad.trainer import EVALUATION_BATCH
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -561,3 +562,53 @@ def test_wrong_arguments_are_told() -> None:
             gg.check(net.loss, seed=seed)  # type: ignore[arg-type]
         with pytest.raises(gg.GraphgradError, match=f"^seed is a whole number from 0 on, but {seed!r} was given$"):
             gg.write_module(net, "never.py", seed=seed)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data that lies in a file, threads, memory
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_file_that_is_mapped_into_memory_trains_as_an_array_does(dtype: str, tmp_path: Path) -> None:
+    X, Y = blobs()
+    mapped = np.memmap(tmp_path / "X", dtype, "w+", shape=X.shape)
+    mapped[:] = X
+    runs = [
+        gg.train(classifier(), x, Y, epochs=3, seed=0, batch_size=7, validation=(x, Y), progress=False)
+        for x in (mapped, np.array(mapped))
+    ]
+    assert runs[0].history == runs[1].history
+    assert runs[0].predict(mapped).tobytes() == runs[1].predict(np.array(mapped)).tobytes()
+
+
+def test_a_run_tells_where_its_time_goes() -> None:
+    X, Y = blobs()
+    run = gg.train(classifier(), X, Y, epochs=1, seed=0, progress=False)
+    assert run.profile().products > 0
+    assert [len(a) for a in run.sample] == [min(64, len(X))] * 2
+
+
+def test_threads_of_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="the extra threads is not installed")
+    X, Y = blobs()
+    seen: list[int] = []
+
+    def look(trainer: gg.Trainer, record: Any) -> None:
+        seen.extend(p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas")
+
+    gg.train(classifier(), X, Y, epochs=1, seed=0, progress=False, threads=1, callback=look)
+    assert set(seen) == {1}
+    with pytest.raises(GraphgradError, match="threads is a whole number from 1 on, but 0 was given"):
+        gg.train(classifier(), X, Y, epochs=1, progress=False, threads=0)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with pytest.raises(GraphgradError, match=r'threads= needs threadpoolctl: pip install "graphgrad\[threads\]"'):
+        gg.train(classifier(), X, Y, epochs=1, progress=False, threads=1)
+
+
+def test_low_memory_holds_one_gradient_at_a_time() -> None:
+    net = gg.feedforward([64] * 12, "tanh")
+    fast, low = (gg.Trainer(net, gg.SGD(0.1), memory=m).function.workspace_bytes(N=1) for m in ("fast", "low"))
+    assert low < fast / 4
+    with pytest.raises(GraphgradError, match="memory 'none' does not exist; there are: fast, low"):
+        gg.Trainer(net, memory="none")

@@ -29,7 +29,7 @@ def check_indices(indices: Any, extent: int, negative: bool = True) -> Any:
 def _outside(name: str, operand: str, limit: str) -> str:
     """The check as a statement. Seen as unsigned, a negative number is a huge one: one maximum finds both ends."""
     words = _OUTSIDE.format(f"{{{{{{{operand}}}.min()}}}}", f"{{{{{{{operand}}}.max()}}}}", "{{{extent}}}")
-    found = f"np.maximum.reduce({{{name}}}.view(np.uint64), axis=None, initial=0) >= {limit}"
+    found = f"{{{name}}}.size and np.maximum.reduce({{{name}}}.view(np.uint64), axis=None) >= {limit}"
     return f'if {found}: raise IndexError(f"{words}")'
 
 

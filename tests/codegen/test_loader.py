@@ -440,3 +440,12 @@ def test_a_mask_is_not_lost_in_silence() -> None:
     for call in (gg.compile([total]), lambda x: gg.evaluate(total, x=x)):
         with pytest.raises(gg.GraphgradError, match="x is a masked array, whose mask would be lost"):
             call(x=masked)
+
+
+def test_no_indices_into_nothing_are_no_mistake() -> None:
+    g = gg.Graph()
+    x, i = g.input("x", ("N", 2)), g.input("i", ("M",), "int64")
+    f = gg.compile([gg.take(x, i, axis=0)])
+    assert f(x=np.zeros((0, 2)), i=np.zeros(0, np.int64))[0].shape == (0, 2)
+    with pytest.raises(CallError, match="indices from 0 to 0 into an axis that is 0 long"):
+        f(x=np.zeros((0, 2)), i=np.zeros(1, np.int64))

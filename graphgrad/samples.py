@@ -1,0 +1,140 @@
+"""Samples as a network takes them: checked, of its dtypes, and batches of them in buffers that all batches share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphgrad.data import batches
+from graphgrad.errors import CallError
+from graphgrad.networks import Network
+from graphgrad.step import TrainingGraph
+from graphgrad.tensor import Tensor
+from graphgrad.types import FLOATS, Array, show, solve_sizes
+
+Data: TypeAlias = Any  # an array, or for several inputs a sequence of them or a mapping by name
+
+
+#: What the target of a loss may hold, and how an error tells it.
+TARGETS: dict[str, tuple[Callable[[Array], Array], str]] = {
+    "binary_cross_entropy": (lambda t: (t >= 0) & (t <= 1), "targets from 0 to 1"),
+    "hinge": (lambda t: np.abs(t) == 1, "the targets -1 and 1"),
+}
+
+
+def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[str, str]) -> list[Array]:
+    """X and Y as contiguous arrays of the network's dtypes, in the order of `graph.inputs`, checked."""
+    n = len(net.inputs)
+    pairs = several(names[0], X, graph.inputs[:n])
+    if net.target is None:
+        if Y is not None:
+            raise CallError(f"{names[1]} was given, but the network has no target")
+    elif Y is None:
+        raise CallError(f"the network has a target, {net.target.name}, but {names[1]} was not given")
+    else:
+        pairs.append((names[1], Y))
+    arrays = [as_array(name, value, t) for (name, value), t in zip(pairs, graph.inputs, strict=True)]
+    given = [name for name, _ in pairs]
+    if net.batch:
+        first = len(arrays[0])
+        for name, a in zip(given, arrays, strict=True):
+            if len(a) != first:
+                raise CallError(f"{given[0]} has {first} samples, but {name} has {len(a)}")
+        if not first:
+            raise CallError(f"{given[0]} has no samples")
+    check_batch_sizes(graph.inputs, arrays, given)
+    if net.classes is not None and net.target is not None:
+        labels = arrays[-1]
+        if labels.min() < 0 or labels.max() >= net.classes:
+            raise CallError(
+                f"{names[1]} holds labels from {labels.min()} to {labels.max()}, "
+                f"but the network's {net.classes} classes are 0 to {net.classes - 1}"
+            )
+    if net.target is not None:
+        check_target(net, arrays[-1], names[1])
+    return arrays
+
+
+def check_target(net: Network, target: Array, name: str) -> None:
+    """Raises CallError for numbers that the network's loss has no meaning for, though it would compute with them."""
+    node = net.loss.node
+    if net.target is None or node.operator.name not in TARGETS or node.inputs[1] != net.target.id:
+        return
+    meant, told = TARGETS[node.operator.name]
+    if not (fits := meant(target)).all():
+        raise CallError(f"{name} holds {target[~fits].flat[0]:g}, but {node.operator.name} takes {told}")
+
+
+def several(name: str, data: Data, leaves: Sequence[Tensor]) -> list[tuple[str, Any]]:
+    """One array for each input, with the name by which an error tells of it."""
+    if len(leaves) == 1 and not isinstance(data, Mapping):
+        return [(name, data)]
+    wanted = [t.name for t in leaves]
+    if isinstance(data, Mapping):
+        if data.keys() != set(wanted):
+            raise CallError(
+                f"{name} maps {', '.join(wanted)} to arrays, but {', '.join(map(str, data)) or 'nothing'} was given"
+            )
+        return [(f"{name}[{n!r}]", data[n]) for n in wanted]
+    if not isinstance(data, (tuple, list)) or len(data) != len(wanted):
+        raise CallError(f"{name} is one array for each input, ({', '.join(wanted)}), or a mapping by name")
+    return [(f"{name}[{i}]", a) for i, a in enumerate(data)]
+
+
+def as_array(name: str, value: Any, leaf: Tensor) -> Array:
+    """Data as a contiguous array of a leaf's dtype and rank, every number finite."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise CallError(f"{name} is no array: its rows have different lengths") from None
+    kind, floats = array.dtype.kind, leaf.dtype in FLOATS
+    if kind not in "biuf" or (kind == "f" and not floats) or (leaf.dtype == "bool" and kind != "b"):
+        hint = (
+            "; integer labels are wanted, X.astype(int) makes them".replace("X", name)
+            if kind == "f" and leaf.dtype == "int64"
+            else ""
+        )
+        raise CallError(f"{name} is {array.dtype.name}, but {leaf.name} is {leaf.dtype}{hint}")
+    if len(array.shape) != len(leaf.shape) or any(
+        isinstance(d, int) and d != n for d, n in zip(leaf.shape, array.shape, strict=True)
+    ):
+        missing = leaf.shape[len(array.shape) :]
+        hint = f"; {name}[:, None] would fit" if array.ndim == 1 and missing == (1,) else ""
+        raise CallError(f"{name} has shape {show(array.shape)}, but {leaf.name} is {show(leaf.shape)}{hint}")
+    if isinstance(value, np.memmap):  # larger than memory, perhaps: batches of it are converted as they come
+        return array
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, leaf.dtype)
+    if floats and not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise CallError(f"{name} is {array[where]} at {where} in {leaf.dtype}; every number must be finite")
+    return array
+
+
+def check_batch_sizes(leaves: Sequence[Tensor], arrays: Sequence[Array], names: Sequence[str] = ()) -> None:
+    solve_sizes(
+        (name, t.shape, a.shape) for name, t, a in zip(names or [t.name for t in leaves], leaves, arrays, strict=True)
+    )
+
+
+def gathered(
+    arrays: Sequence[Array], dtypes: Sequence[str], size: int | None, generator: np.random.Generator
+) -> Iterator[list[Array]]:
+    """The samples of each batch, in buffers that all batches share; one batch of all is the data itself.
+
+    Rows go straight from where they lie, a file that is mapped into memory included, into the step's input.
+    """
+    if size is None:
+        yield [a if a.dtype == d else a.astype(d) for a, d in zip(arrays, dtypes, strict=True)]
+        return
+    buffers = [np.empty((min(size, len(a)), *a.shape[1:]), d) for a, d in zip(arrays, dtypes, strict=True)]
+    for indices in batches(len(arrays[0]), size, generator):
+        batch = [b[: len(indices)] for b in buffers]
+        for a, b in zip(arrays, batch, strict=True):
+            if a.dtype == b.dtype:
+                a.take(indices, 0, b, "clip")  # the mode "raise" would go through a buffer of NumPy's own
+            else:
+                np.copyto(b, a[indices], casting="same_kind")
+        yield batch
