@@ -371,7 +371,7 @@ class _Printer:
         name, shape = self.out.names[id], self.graph.nodes[id].shape
         base = self.program.base(id)
         given = self.program.roles[base] == "input"
-        if not shape or any(d != 1 for d in shape) or given or not name.isidentifier():
+        if self.keywords or not shape or any(d != 1 for d in shape) or given or not name.isidentifier():
             return name
         return self._once(f"{name}_0d", f"{name}.reshape(())")
 

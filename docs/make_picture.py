@@ -1,26 +1,36 @@
-"""Writes images/one-neuron.svg beside this file; needs graphgrad[viz]: python docs/make_picture.py."""
+"""Writes the pictures of gallery.md, each by the code above it there: python docs/make_picture.py.
 
+It needs graphgrad[viz].
+"""
+
+import ast
+import re
 from pathlib import Path
+from typing import Any
 
 import graphgrad as gg
 
-
-def one_neuron() -> gg.Derivation:
-    """One neuron with a quadratic loss, as in the lecture, for a single sample."""
-    g = gg.Graph()
-    x, y = g.input("x", (2,)), g.input("y")
-    w, b = g.parameter("w", (2,)), g.parameter("b")
-    z = (x @ w + b).named("z")
-    a = gg.sigmoid(z).named("a")
-    e = (a - y).named("e")
-    return gg.derive((e**2).named("L"))
+DOCS = Path(__file__).parent
+PART = re.compile(r"^```python\n(?P<code>.*?)^```\n(\n!\[[^\]]*\]\((?P<image>.*?)\)$)?", re.MULTILINE | re.DOTALL)
 
 
-def picture() -> gg.Picture:
-    return gg.draw(one_neuron())
+def pictures() -> dict[str, gg.Picture]:
+    """The pictures of the page by file name: what the last line of the code above each gives."""
+    names: dict[str, Any] = {}
+    found = {}
+    for part in PART.finditer((DOCS / "gallery.md").read_text(encoding="utf-8")):
+        *before, last = ast.parse(part["code"]).body
+        if part["image"] is None:
+            if not isinstance(last, ast.Expr):  # what follows needs it; what writes a file is the reader's
+                exec(part["code"], names)
+            continue
+        assert isinstance(last, ast.Expr), part["code"]
+        exec(compile(ast.Module(before, []), "gallery.md", "exec"), names)
+        found[part["image"]] = eval(compile(ast.Expression(last.value), "gallery.md", "eval"), names)
+    return found
 
 
 if __name__ == "__main__":
-    images = Path(__file__).with_name("images")
-    images.mkdir(exist_ok=True)
-    picture().save(images / "one-neuron.svg")
+    for name, picture in pictures().items():
+        (DOCS / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(DOCS / name)

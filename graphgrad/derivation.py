@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from graphgrad.errors import DerivativeError
 from graphgrad.graph import Graph, Node
-from graphgrad.notation import Piece, bar, formula, latex_name
+from graphgrad.notation import Piece, bar, formula, latex_name, repeated
 from graphgrad.tensor import Tensor
 
 
@@ -56,10 +56,14 @@ class Step:
     def told(self, names: Mapping[int, str]) -> str:
         """The step as a line in which only the nodes in `names` have names; all others are written out."""
         known = {i: self.derivation.adjoint_symbol(i) or n for i, n in names.items() if i != self.contribution.id}
-        return f"{self.symbol} = {formula(self.graph, self.contribution.id, known)}"
+        shown = repeated(self.graph, self.contribution.id, known)
+        return f"{self.symbol} = {formula(self.graph, shown, known, own=shown not in known)}"
 
-    def in_words(self, name: Callable[[int], str], adjoint: str | Piece, *, latex: bool = False) -> str:
-        """The rule with other names: `name` of each operand and of the result, `adjoint` for the result's adjoint.
+    def in_words(
+        self, name: Callable[[int], str], adjoint: str | Piece, *, turned: bool = False, latex: bool = False
+    ) -> str:
+        """The rule with other names: `name` of each operand and of the result, `adjoint` for the result's adjoint; with
+        `turned` the transpose of what the operand receives.
 
         The rule is built once more, on leaves: so numbers that folded into one another stand apart again (0.5 · L̄, not
         0.5). "" where that cannot be built.
@@ -82,7 +86,9 @@ class Step:
             t.id: name(i) for t, i in zip(leaves, node.inputs, strict=True) if t.node.operator.name == "input"
         }
         names |= {output.id: name(node.id), bar.id: adjoint}
-        return formula(g, made.id, names, latex=latex, own=made.id not in names)
+        made = made.T if turned else made
+        shown = repeated(g, made.id, names)
+        return formula(g, shown, names, latex=latex, own=shown not in names)
 
     def _symbol(self, *, latex: bool) -> str:
         symbol = named_adjoint(self.graph, self.target, latex=latex)
@@ -107,17 +113,18 @@ class Step:
             names = {i: latex_name(n) for i, n in names.items()}
         adjoint = self.derivation.adjoints[self.forward.id]
         symbol = named_adjoint(graph, self.forward.id, latex=latex)
-        if adjoint.id == self.contribution.id:
+        shown = repeated(graph, self.contribution.id, (*names, adjoint.id))
+        if shown == adjoint.id:
             return symbol
-        if self.contribution.node.operator.name == "constant":
+        if graph.nodes[shown].operator.name == "constant":
             written = self.in_words(
                 lambda i: latex_name(graph.label(i)) if latex else graph.label(i), symbol, latex=latex
             )
             return written or self.contribution.name
         if adjoint.id not in self.forward.inputs:  # the seed is a constant, which may be an operand too
             names[adjoint.id] = symbol
-        own = bool(self.new) or self.contribution.id not in names
-        return formula(graph, self.contribution.id, names, latex=latex, own=own)
+        own = shown not in names or (shown == self.contribution.id and bool(self.new))
+        return formula(graph, shown, names, latex=latex, own=own)
 
 
 class Derivation(Mapping[Tensor, Tensor]):

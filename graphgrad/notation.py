@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -78,7 +78,8 @@ def fill_plain(template: str, values: Mapping[str, str]) -> str:
 def formula(graph: Graph, id: int, names: Mapping[int, str | Piece], *, latex: bool = False, own: bool = True) -> str:
     """A node's formula in terms of the nodes that `names` gives a name; `own` shows at least its own operator.
 
-    A transposed product without a name is written as the product that it is: (xᵀ u)ᵀ reads uᵀ x.
+    A transposed product without a name is written as the product that it is: (xᵀ u)ᵀ reads uᵀ x. That an operand is
+    repeated to the shape of another is not written: broadcasting is understood.
     """
     done: dict[tuple[int, bool], Piece] = {}  # by id, and whether it is wanted transposed
     stack, seen = [(id, False)], 0
@@ -97,7 +98,8 @@ def formula(graph: Graph, id: int, names: Mapping[int, str | Piece], *, latex: b
         flips = is_matrix_transpose(node)
         product = turned and node.operator.name == "matmul" and all(len(graph.nodes[i].shape) == 2 for i in node.inputs)
         inner = flips or product
-        wanted = [(i, turned != flips if inner else False) for i in node.inputs]
+        read = _operands(graph, node, names)
+        wanted = [(i, turned != flips if inner else False) for i in read]
         if product:
             wanted.reverse()
         missing = [w for w in wanted if w not in done]
@@ -109,9 +111,28 @@ def formula(graph: Graph, id: int, names: Mapping[int, str | Piece], *, latex: b
         if flips:
             done[stack.pop()] = operands[0]
             continue
-        made = piece(node.operator, written(graph, node, operands, latex=latex), latex=latex)
+        made = piece(node.operator, written(graph, node, read, operands, latex=latex), latex=latex)
         done[stack.pop()] = _transposed(made, latex=latex) if turned and not product else made
     return done[id, False].text
+
+
+def repeated(graph: Graph, id: int, names: Container[int] = ()) -> int:
+    """What a value without a name repeats by broadcasting, down to a number without its unit axes; else itself."""
+    while id not in names and graph.nodes[id].operator.name == "broadcast_to":
+        id = graph.nodes[id].inputs[0]
+        node = graph.nodes[id]
+        if id not in names and node.operator.name == "reshape" and not graph.nodes[node.inputs[0]].shape:
+            id = node.inputs[0]
+    return id
+
+
+def _operands(graph: Graph, node: Node, names: Container[int]) -> tuple[int, ...]:
+    """What an operator's formula is written with: what is repeated stands as it is, where another gives the shape."""
+    if node.operator.kind != "elementwise":
+        return node.inputs
+    read = tuple([repeated(graph, i, names) for i in node.inputs])
+    shaped = any(a == b and graph.nodes[a].shape == node.shape for a, b in zip(read, node.inputs, strict=True))
+    return read if shaped else node.inputs
 
 
 def _named(name: str | Piece) -> Piece:
@@ -170,8 +191,8 @@ def _leaf_binding(node: Node) -> int:
     return 15 if factor < 0 else 20 if factor > 1 or len(monomial) > 1 else 30 if monomial[0][1] > 1 else 100
 
 
-def written(graph: Graph, node: Node, operands: list[Piece], *, latex: bool) -> str:
-    """An operator's template with its operands and attributes in it."""
+def written(graph: Graph, node: Node, read: Sequence[int], operands: list[Piece], *, latex: bool) -> str:
+    """An operator's template with its operands, which are the nodes `read`, and its attributes in it."""
     op = node.operator
     if op.variadic:
         inner = ", ".join(p.text for p in operands)
@@ -179,7 +200,7 @@ def written(graph: Graph, node: Node, operands: list[Piece], *, latex: bool) -> 
     pieces = dict(zip(op.operands, operands, strict=True)) | {k: Piece(_attribute(v)) for k, v in node.attributes}
     template = op.latex if latex else op.text
     if latex and op.name == "multiply":
-        template = _product(*[graph.nodes[i] for i in node.inputs]) or template
+        template = _product([graph.nodes[i] for i in read], operands) or template
     if "{lost}" in template:
         pieces["lost"] = Piece(_attribute(lost_axes(graph.nodes[node.inputs[0]].shape, node.shape)))
     if "{slices}" in template:
@@ -190,13 +211,17 @@ def written(graph: Graph, node: Node, operands: list[Piece], *, latex: bool) -> 
     return fill(template, pieces, op.binding, op.name, latex=latex)
 
 
-def _product(x: Node, y: Node) -> str | None:
-    """How a product is written in which ⊙, the sign for arrays, has no place: a number stands first, without a sign."""
+def _product(nodes: Sequence[Node], pieces: Sequence[Piece]) -> str | None:
+    """How a product is written in which ⊙, the sign for arrays, has no place: a number stands first, without a sign
+    unless a digit follows."""
+    x, y = nodes
     if x.shape and y.shape:
         return None
     if not x.shape and not y.shape:
         return r"{x} \cdot {y}"
-    return r"{y:0} \, {x}" if y.operator.name == "constant" and not y.shape else r"{x} \, {y}"
+    swapped = y.operator.name == "constant" and not y.shape
+    sign = r"\cdot" if pieces[not swapped].text[:1].isdigit() else r"\,"
+    return f"{{y:0}} {sign} {{x}}" if swapped else f"{{x}} {sign} {{y}}"
 
 
 def lost_axes(before: Shape, after: Shape) -> tuple[int, ...]:

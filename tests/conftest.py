@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
 settings.register_profile("graphgrad", derandomize="GRAPHGRAD_FUZZ_EXAMPLES" not in os.environ, deadline=None)
 settings.load_profile("graphgrad")
+
+# A shell that starts the tests in the background has ^C ignored, which what they start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

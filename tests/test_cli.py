@@ -249,7 +249,10 @@ def test_ctrl_c_ends_training_and_saves(here: Path) -> None:
             pass
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=60)
+        try:
+            out, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == "graphgrad: interrupted\n"
     assert "what was learned until then is saved" in out

@@ -20,7 +20,7 @@ WITH_CODE = [page for page in PAGES if code_of(page)]
 
 
 def test_there_is_code_to_run() -> None:
-    assert {"README.md", "tutorial.md"} <= {page.name for page in WITH_CODE}
+    assert {"README.md", "tutorial.md", "gallery.md", "pictures.md"} <= {page.name for page in WITH_CODE}
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
@@ -61,12 +61,21 @@ def test_the_page_of_operators_is_current(monkeypatch: pytest.MonkeyPatch) -> No
         assert f"\n{name}\n" in written
 
 
-def test_the_picture_of_the_readme_shows_the_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its text is outlines, but each box has a title that is read out."""
+def titles(svg: str) -> list[str]:
+    return re.findall(r"<title>([^<]*)</title>", svg)
+
+
+def test_the_pictures_are_what_their_code_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their text is outlines, but what is drawn has a title that is read out. Coordinates are Graphviz's."""
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     import make_picture  # type: ignore[import-not-found]
 
-    picture = (ROOT / "docs" / "images" / "one-neuron.svg").read_text(encoding="utf-8")
-    titles = re.findall(r'<g id="s\d+" class="box [^>]*>\n<title>([^<]*)</title>', picture)
-    steps = make_picture.one_neuron().steps
-    assert [t.partition(":")[0] for t in titles] == [f"{s.number}. {s}" for s in steps]
+    docs = ROOT / "docs"
+    pictures = make_picture.pictures()
+    assert len(pictures) > 15
+    for name, picture in pictures.items():
+        written = (docs / name).read_text(encoding="utf-8")
+        assert titles(written) == titles(picture.svg()), f"{name}: run python docs/make_picture.py"
+        assert len(written) < 200_000
+    files = {path.relative_to(docs).as_posix() for path in (docs / "images").rglob("*.svg")}
+    assert files == set(pictures), "images that no page shows, or that are missing"

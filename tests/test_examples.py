@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run(name: str, tmp_path: Path) -> str:
+def run(name: str, tmp_path: Path, *arguments: str) -> str:
     """What an example prints."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error", str(ROOT / "examples" / name)]
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / name), *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -67,3 +69,17 @@ def test_networkx(tmp_path: Path) -> None:
     assert re.search(r"longest path has \d+ nodes: W ", text)
     assert "not among them" in text
     assert number("GraphML:", text) > 1000
+
+
+def test_gallery(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    out = tmp_path_factory.mktemp("gallery")
+    told = run("06_gallery.py", tmp_path, "--out", str(out))
+    made = {path.name for path in out.iterdir()}
+    assert made == set(re.findall(r"^(\S+)", told, re.MULTILINE))
+    assert len(made) > 25
+    page = (out / "network-page.html").read_text(encoding="utf-8")
+    (steps,) = re.findall(r'"k":\[([\d,]+)\]', page)
+    assert steps.count(",") + 1 >= 100, "recorded steps"
+    assert (out / "neuron-frames.pdf").read_bytes().startswith(b"%PDF")
+    for name in ("neuron-es.svg", "network-page-es.html"):
+        assert "adelante" in (out / name).read_text(encoding="utf-8")

@@ -89,6 +89,15 @@ def test_loss_and_gradient_alone_are_those_of_the_derivation(tmp_path: Path) -> 
         np.testing.assert_allclose(prediction, gg.evaluate(net.prediction, x=x, **values), rtol=1e-12)
 
 
+def test_a_single_output() -> None:
+    """A bias of one element, which the step in memory takes as a number, is taken as it is in a file."""
+    net = gg.feedforward([2, 3, 1], "tanh")
+    module = loaded(net, optimizer=gg.SGD(0.1))
+    x, y = np.ones((4, 2)), np.zeros((4, 1))
+    state = module["initial_state"](module["initial_parameters"](0))
+    assert module["step"](x, y, state) == pytest.approx(float(gg.evaluate(net.loss, x=x, y=y, **net.initialize(0))))
+
+
 OPTIMIZERS = [gg.SGD(alpha=0.1), gg.Momentum(alpha=0.1), gg.Momentum(form="lecture"), gg.Adam(weight_decay=0.01)]
 
 

@@ -15,7 +15,7 @@ from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate_nodes
 from graphgrad.render.diagram import Box
 from graphgrad.render.draw import Prepared
-from graphgrad.render.values import Values
+from graphgrad.render.values import Values, cells
 from graphgrad.types import Array
 
 MOST_RECORDS = 400  # of a run; a longer one is thinned
@@ -79,13 +79,13 @@ def numbers_of(
     start = record(0)
     values = made.drawn.values
     assert values is not None
-    numbers = sum(_cells(start[i]).size for pair in shown.values() for i in pair if i is not None)
+    numbers = sum(cells(start[i]).size for pair in shown.values() for i in pair if i is not None)
     k = recorded.k if recorded is not None else np.arange(1)
     chosen = _thinned(len(k), min(MOST_RECORDS, BUDGET // max(4 * numbers, 1)))
     frames = []
     for t in chosen:
         now = record(t)
-        frames.append({i: _cells(v) for i, v in now.items()})
+        frames.append({i: cells(v) for i, v in now.items()})
         here = Values.collect(now, now, values.gradients)
         values = replace(
             values,
@@ -127,18 +127,6 @@ def _needs_double(array: Array) -> bool:
     size = np.abs(array[np.isfinite(array) & (array != 0)])
     bounds = np.finfo(np.float32)
     return bool(size.size) and bool(size.min() < bounds.tiny or size.max() > bounds.max)
-
-
-def _cells(array: Array) -> Array:
-    """The numbers of a strip's cells: elements, or means of blocks."""
-    table = (
-        array.astype(np.float64).reshape(-1, array.shape[-1]) if array.ndim else array.astype(np.float64).reshape(1, 1)
-    )
-    if not table.size:
-        return np.zeros((0, 0))
-    rows = np.array_split(table, min(8, len(table)))
-    columns = min(8, table.shape[1])
-    return np.array([[float(np.mean(p)) for p in np.array_split(r, columns, axis=1)] for r in rows])
 
 
 def shown_nodes(made: Prepared, derivation: Derivation, box: Box) -> tuple[int | None, int | None]:

@@ -50,7 +50,7 @@ def compose(diagram: Diagram, placed: Placed, *, legend: bool = True, look: Look
         title = label(lanes[name].title)
         back = Rect(x + 8.0, y + 4.0, title.width + 4.0, 12.0, Paint(fill="paper"))  # edges pass behind it
         titles.append(Group(f"title-{name}", "title", (back, title.at(x + 10.0, y + 13.0, "grey"))))
-    items += [_edge(edge, placed, look) for edge in diagram.edges if edge.id in placed.curves]
+    items += [_edge(edge, diagram, placed, look) for edge in diagram.edges if edge.id in placed.curves]
     items += titles
     items += [_box(box, placed, look) for box in diagram.boxes]
     bottom = placed.height
@@ -124,7 +124,7 @@ def hatched(x: float, y: float, size: float) -> list[Item]:
     return [Curve(polyline(line), paint) for line in lines]
 
 
-def _edge(edge: Edge, placed: Placed, look: Look) -> Group:
+def _edge(edge: Edge, diagram: Diagram, placed: Placed, look: Look) -> Group:
     role, width, dash = EDGES[edge.kind]
     faint = edge.source in look.faint or edge.target in look.faint
     strong = edge.target in look.current and edge.kind != "data"
@@ -134,7 +134,7 @@ def _edge(edge: Edge, placed: Placed, look: Look) -> Group:
     head = arrow_head(tip, back, HEAD + (1.5 if strong else 0.0), Paint(fill=role))
     base = ((head.points[1][0] + head.points[2][0]) / 2, (head.points[1][1] + head.points[2][1]) / 2)
     line = Curve((*curve[:-1], base), Paint(stroke=role, width=width * (2.2 if strong else 1.0), dash=dash))
-    title = f"{edge.source} → {edge.target}"
+    title = " → ".join(diagram.by_id[end].name or diagram.by_id[end].title for end in (edge.source, edge.target))
     return Group(
         f"e-{edge.id}", f"edge {edge.kind}", (line, head), title, FAINT if faint else 1.0, (edge.source, edge.target)
     )

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from graphgrad.derivation import Derivation, Step
 from graphgrad.graph import Graph, Node
-from graphgrad.notation import is_matrix_transpose
+from graphgrad.notation import is_matrix_transpose, repeated
 from graphgrad.render.diagram import Box, Diagram, Edge, Lane, Line, Strip, formula_line, small_line
 from graphgrad.render.folding import View, in_scope
 from graphgrad.render.naming import Naming
@@ -31,6 +31,7 @@ class Drawn:
     lang: str
     hidden: frozenset[int]
     tints: dict[int, float]
+    path: frozenset[int] | None = None  # the nodes whose adjoints are shown; None: all
 
     @property
     def graph(self) -> Graph:
@@ -101,13 +102,14 @@ def _node_box(drawn: Drawn, node: Node, is_end: bool, lane: str) -> Box:
         strip,
         tuple(inside),
         tint=drawn.tints.get(node.id),
+        name=naming.node(node.id),
     )
 
 
 def _with_values(drawn: Drawn, id: int, lines: list[Line]) -> tuple[list[Line], Strip | None]:
     if drawn.values is None:
         return lines, None
-    line, strip = drawn.values.look(id)
+    line, strip = drawn.values.look(id, drawn.lang)
     return ([*lines, line] if line is not None else lines), strip
 
 
@@ -165,8 +167,8 @@ def _scope_box(drawn: Drawn, scope: str, key: str, lane: str) -> Box:
     what = repeats[0] if len(repeats) == 1 else f"{repeats[0]} … {repeats[-1]}  × {len(repeats)}"
     lines.append(small_line(f"{what}  {ways}"))
     lines.append(small_line(words(drawn.lang)["parameters"].format(n=f"{total:,}")))
-    title = f"{what}: {total:,} parameters"
-    return Box(key, "operation", tuple(lines), title, lane, key, None, tuple(members))
+    title = f"{what}: {words(drawn.lang)['parameters'].format(n=f'{total:,}')}"
+    return Box(key, "operation", tuple(lines), title, lane, key, None, tuple(members), name=what)
 
 
 def _numbers(node: Node) -> int:
@@ -218,7 +220,7 @@ def shares(drawn: Drawn, derivation: Derivation) -> list[Share]:
     made = []
     for step in derivation.steps:
         target = step.target
-        if inside.get(target) != target:
+        if inside.get(target) != target or (drawn.path is not None and target not in drawn.path):
             continue
         inner, origin = [step], step.forward.id
         while step.operand is not None and inside[origin] != origin:
@@ -243,17 +245,18 @@ def share_formula(drawn: Drawn, derivation: Derivation, share: Share, *, latex: 
         parts = derivation.contributions[step.target]
         return left, " + ".join(_contribution(naming, s, latex=latex) for s in parts)
     origin = derivation.adjoints[share.origin]
-    if origin.id == step.contribution.id:
+    shown = repeated(drawn.graph, step.contribution.id, drawn.named | {origin.id})
+    if shown == origin.id:
         return left, naming.adjoint(share.origin, latex=latex)
-    if len(share.inner) == 1 and step.contribution.node.operator.name == "constant":
+    if len(share.inner) == 1 and drawn.graph.nodes[shown].operator.name == "constant":
         written = step.in_words(
             lambda i: naming.node(i, latex=latex), naming.operand(share.origin, latex=latex), latex=latex
         )
         if written:
             return left, written
     adjoints = {} if origin.id in step.forward.inputs else {origin.id: share.origin}
-    own = bool(step.new) or step.contribution.id not in drawn.named
-    return left, naming.formula(step.contribution.id, drawn.named, adjoints, own=own, latex=latex)
+    own = shown not in drawn.named or (shown == step.contribution.id and bool(step.new))
+    return left, naming.formula(shown, drawn.named, adjoints, own=own, latex=latex)
 
 
 def _contribution(naming: Naming, step: Step, *, latex: bool) -> str:
@@ -308,6 +311,7 @@ def _step_box(drawn: Drawn, derivation: Derivation, share: Share, kind: str, lan
         (step.contribution.id,),
         share.numbers,
         tint=drawn.tints.get(step.contribution.id),
+        name=share_formula(drawn, derivation, share, latex=False)[0],
     )
 
 
@@ -345,7 +349,8 @@ def _scope_steps(drawn: Drawn, derivation: Derivation, scope: str, together: Seq
     key = drawn.key(next(i for i in drawn.view.ids if drawn.view.host[i] == scope))
     ids = tuple(s.step.contribution.id for s in together)
     kind = "gradient" if has_gradient else "adjoint"
-    return Box(f"b{key}", kind, tuple(lines), f"{what}, backward", lane, key, None, ids, tuple(numbers))
+    title = f"{what}, {words(drawn.lang)['backward']}"
+    return Box(f"b{key}", kind, tuple(lines), title, lane, key, None, ids, tuple(numbers), name=title)
 
 
 def backward_edges(drawn: Drawn, derivation: Derivation, boxes: Sequence[Box]) -> list[Edge]:
@@ -385,7 +390,8 @@ def used_values(drawn: Drawn, derivation: Derivation, share: Share) -> list[int]
         if i in seen or (i == stop and i not in host):
             continue
         seen.add(i)
-        if i in host and (i != share.step.contribution.id or not share.step.new):
+        written_out = isinstance(host.get(i), int) and host[i] != i  # in another's box, and in this formula
+        if i in host and not written_out and (i != share.step.contribution.id or not share.step.new):
             found.append(i)
         elif i != stop:
             stack.extend(graph.nodes[i].inputs)
@@ -422,7 +428,15 @@ def graph_diagram(drawn: Drawn, heads: Sequence[int], title: str) -> Diagram:
 
 
 def note(drawn: Drawn) -> str:
-    """What was folded."""
+    """What was folded, and how the adjoints of an earlier derivation are written."""
     view = drawn.view
+    told, naming = words(drawn.lang), drawn.naming
     n = sum(len(view.repeats.get(scope, (scope,))) for scope in view.groups)
-    return words(drawn.lang)["folded"].format(n=n) if n else ""
+    parts = [told["folded"].format(n=n)] if n else []
+    for id in sorted(drawn.named):
+        step = naming.earlier(id)
+        if step is not None:
+            of, by = step.derivation.scalar.name, step.graph.label(step.target)
+            parts.append(told["earlier"].format(example=naming.node(id), scalar=of, target=by))
+            break
+    return "; ".join(parts)

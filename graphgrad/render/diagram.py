@@ -52,6 +52,7 @@ class Box:
     nodes: tuple[int, ...] = ()
     steps: tuple[int, ...] = ()
     tint: float | None = None  # 0 to 1 of a scale, for time or memory
+    name: str = ""  # what the titles of its edges call it
 
     @property
     def width(self) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from graphgrad.codegen.loader import Function
 from graphgrad.codegen.program import Program
 from graphgrad.derivation import Derivation
@@ -14,6 +16,7 @@ from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate_nodes
 from graphgrad.graph import Graph
 from graphgrad.networks import Network
+from graphgrad.notation import is_matrix_transpose
 from graphgrad.render.compose import Look
 from graphgrad.render.derivations import (
     Drawn,
@@ -86,6 +89,8 @@ def draw(
     >>> gg.draw(gg.derive(net.loss), engine="layered").save("derivation.svg")  # doctest: +SKIP
     """
     options = Options(detail, depth, fold, only, hide, notation, lang)
+    if values is not None and not isinstance(values, Mapping):
+        raise GraphgradError(f"values are the leaves' arrays by name, but {type(values).__name__} was given")
     if level not in (None, "neuron"):
         raise GraphgradError(f'level {level!r} does not exist; level="neuron" draws a network neuron by neuron')
     if after is not None:
@@ -196,11 +201,14 @@ def prepare(
     if not ids:
         raise GraphgradError("draw was given a graph without nodes; there is nothing to see in it")
     naming = Naming(graph, derivation, options.notation)
-    hidden = frozenset(_id(graph, h, "hide") for h in options.hide)
-    ids = _only(graph, ids, options.only) if options.only is not None else ids
+    hide = [options.hide] if isinstance(options.hide, (str, Tensor)) else options.hide
+    hidden = frozenset(_id(graph, h, "hide") for h in hide)
+    path = None
+    if options.only is not None:
+        ids, path = _only(graph, ids, options.only)
     chosen = _view(graph, derivation, ids, heads, options)
     looked = _values(graph, derivation, ids, values) if values is not None else None
-    drawn = Drawn(chosen, naming, looked, options.lang, hidden, dict(tints or {}))
+    drawn = Drawn(chosen, naming, looked, options.lang, hidden, dict(tints or {}), path)
     diagram = _diagram(drawn, derivation, heads)
     if scale:
         diagram = replace(diagram, scale="; ".join(t for t in (diagram.scale, scale) if t))
@@ -238,8 +246,8 @@ def _id(graph: Graph, what: Any, option: str) -> int:
     raise GraphgradError(f"{option}={what!r} is neither a tensor nor a name of the graph; there are: {known}")
 
 
-def _only(graph: Graph, ids: Sequence[int], what: Any) -> list[int]:
-    """The path of one tensor's influence, with what its steps read beside it."""
+def _only(graph: Graph, ids: Sequence[int], what: Any) -> tuple[list[int], frozenset[int]]:
+    """The path of one tensor's influence, with what its steps read beside it, and without."""
     start = _id(graph, what, "only")
     on_path = {start}
     for i in ids:
@@ -248,7 +256,8 @@ def _only(graph: Graph, ids: Sequence[int], what: Any) -> list[int]:
     if len(on_path) < 2:
         raise GraphgradError(f"only={graph.label(start)}: what is drawn does not depend on it")
     beside = {s for i in on_path for s in graph.nodes[i].inputs}
-    return [i for i in ids if i in on_path or i in beside]
+    beside |= {s for i in beside if is_matrix_transpose(graph.nodes[i]) for s in graph.nodes[i].inputs}
+    return [i for i in ids if i in on_path or i in beside], frozenset(on_path)
 
 
 def _view(
@@ -309,7 +318,8 @@ def _values(graph: Graph, derivation: Derivation | None, ids: Sequence[int], giv
     """The values of all nodes, and of all adjoints, for leaves by name."""
     wanted = [i for i in ids if graph.nodes[i].operator.kind != "size"]
     adjoints = [s.contribution.id for s in derivation.steps] if derivation is not None else []
-    found = evaluate_nodes(graph, [*wanted, *adjoints], given)
+    with np.errstate(all="ignore"):  # what is not finite is shown as such
+        found = evaluate_nodes(graph, [*wanted, *adjoints], given)
     own = set(ids)
     return Values.collect(found, ids, [i for i in adjoints if i not in own])
 

@@ -11,7 +11,7 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -140,13 +140,13 @@ def place(diagram: Diagram, run: Callable[[str], str], engine: str) -> Placed:
     reversed_ends = {e.id for e in diagram.edges if e.kind == "adjoint"}
     curves = {id: tuple(reversed(c)) if id in reversed_ends else c for id, c in curves.items()}
     placed = Placed(right - left, height, centres, curves, lanes, engine)
-    return _turned_over(placed) if _upside_down(diagram, lanes) else placed
+    return _turned_over(placed) if len(lanes) > 1 and in_order(diagram, _turned_over(placed)) else placed
 
 
-def _upside_down(diagram: Diagram, lanes: Mapping[str, tuple[float, float, float, float]]) -> bool:
-    """Whether the first lane came to stand at the bottom: Graphviz knows no order among them."""
-    names = [lane.name for lane in diagram.lanes if lane.name in lanes]
-    return len(names) > 1 and lanes[names[0]][1] > lanes[names[-1]][1]
+def in_order(diagram: Diagram, placed: Placed) -> bool:
+    """Whether the lanes lie from the top in their own order: Graphviz knows none among them."""
+    tops = [placed.lanes[lane.name][1] for lane in diagram.lanes if lane.name in placed.lanes]
+    return tops == sorted(tops)
 
 
 def _turned_over(placed: Placed) -> Placed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 from graphgrad.render.diagram import Box, Diagram, Edge, Placed, Point
@@ -282,13 +283,24 @@ class _Sheet:
 
     def crossed(self, edge: Edge, curve: Sequence[Point]) -> list[Box]:
         """The boxes that a curve leads through, beside the two that it joins."""
-        spots = list(_spots(curve))
-        others = [c for c in self.diagram.boxes if c.id not in (edge.source, edge.target)]
-        return [c for c in others if any(self._covers(c, x, y) for x, y in spots)]
+        xs, ys = [x for x, _ in curve], [y for _, y in curve]  # a Bézier stays within its points
+        low, high, above, below = min(xs), max(xs), min(ys), max(ys)
+        spots, found = list(_spots(curve)), []
+        for box, left, top, right, bottom in self._rectangles:
+            near = left < high and low < right and top < below and above < bottom
+            if near and box.id not in (edge.source, edge.target):
+                if any(left < x < right and top < y < bottom for x, y in spots):
+                    found.append(box)
+        return found
 
-    def _covers(self, box: Box, x: float, y: float) -> bool:
-        cx, cy = self.centres[box.id]
-        return abs(x - cx) < box.width / 2 + 2.0 and abs(y - cy) < box.height / 2 + 2.0
+    @cached_property
+    def _rectangles(self) -> list[tuple[Box, float, float, float, float]]:
+        """The boxes with some room around each."""
+        found = []
+        for box in self.diagram.boxes:
+            (x, y), w, h = self.centres[box.id], box.width / 2 + 2.0, box.height / 2 + 2.0
+            found.append((box, x - w, y - h, x + w, y + h))
+        return found
 
     def side(self, box: Box, way: float) -> float:
         """The left (-1) or right (1) edge of a box's column: beyond it no box stands up to the next one."""

@@ -18,6 +18,8 @@ VARIABLE = "GRAPHGRAD_LAYOUT"
 def place(diagram: Diagram, engine: str | None = None) -> Placed:
     """Coordinates, by the engine that was asked for (by argument, else by GRAPHGRAD_LAYOUT), else the best at hand.
 
+    Where Graphviz gets lanes out of their order, as it may with three, our own layout takes its place.
+
     Raises GraphgradError only for an engine that was asked for by name and is not there.
     """
     asked = engine or os.environ.get(VARIABLE) or ""
@@ -34,7 +36,8 @@ def place(diagram: Diagram, engine: str | None = None) -> Placed:
         _told_once()
         return layered.place(diagram)
     name = asked or next(iter(found))
-    return graphviz_layout.place(diagram, found[name], name)
+    placed = graphviz_layout.place(diagram, found[name], name)
+    return placed if graphviz_layout.in_order(diagram, placed) else layered.place(diagram)
 
 
 @cache

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from graphgrad.codegen.numpy_target import print_numpy
 from graphgrad.codegen.program import Program
 from graphgrad.codegen.schedule import NOMINAL
+from graphgrad.errors import GraphgradError
 from graphgrad.render.compose import BORDER, moved, wrapped
 from graphgrad.render.scene import Curve, Group, Item, Paint, Rect, Scene, polyline
 from graphgrad.render.typeset import SMALL, label
+from graphgrad.render.words import words
 from graphgrad.types import size_names, size_of
 
 ROW = 17.0
@@ -24,7 +28,12 @@ def memory_scene(program: Program, sizes: Mapping[str, int] | None, lang: str, l
     column_of = {place[id]: k for k, id in enumerate(statements)}
     columns = len(statements)
     names = {name for s in program.storages.values() for name in size_names(s.size)}
-    known = {name: (sizes or {}).get(name, NOMINAL) for name in sorted(names)}
+    for name, size in (sizes or {}).items():
+        if name not in names:
+            raise GraphgradError(f"sizes: {name!r} is no size of this program; there are: {', '.join(sorted(names))}")
+        if not isinstance(size, (int, np.integer)) or size < 0:
+            raise GraphgradError(f"sizes: {name} is an integer from 0, but {size!r} was given")
+    known = {name: int((sizes or {}).get(name, NOMINAL)) for name in sorted(names)}
     rows = sorted(program.storages.items(), key=lambda item: (item[1].born, item[0]))
     called = print_numpy(program).names  # as the generated code calls them
     calls: dict[int, list[int]] = {}
@@ -70,7 +79,8 @@ def memory_scene(program: Program, sizes: Mapping[str, int] | None, lang: str, l
         mark = label(f"{bytes_text(live[peak])}", SMALL)
         line = Curve(polyline(((x, top - 2), (x, bottom + 2))), Paint(stroke="loss.stroke", width=1.4, dash=(3.0, 2.0)))
         at = min(x - mark.width / 2, left + columns * step - mark.width)
-        items.append(Group("peak", "peak", (line, mark.at(at, bottom + 13.0, "loss.stroke")), f"peak {mark.text}"))
+        size_told = words(lang)["peak"].format(size=mark.text)
+        items.append(Group("peak", "peak", (line, mark.at(at, bottom + 13.0, "loss.stroke")), size_told))
     said = _words(lang)
     title = said["title"].format(n=columns, rows=len(rows))
     heading = label(title, 11.0)
@@ -78,7 +88,7 @@ def memory_scene(program: Program, sizes: Mapping[str, int] | None, lang: str, l
     width = max(left + columns * step, heading.width)
     bottom += 20.0
     if legend:
-        where = ", ".join(f"{name} = {value}" for name, value in known.items())
+        where = ", ".join(f"{name}={value}" for name, value in known.items())
         for line_text in wrapped(said["legend"] + (f" {where}." if where else ""), width, SMALL):
             items.append(label(line_text).at(0.0, bottom + 12.0, "grey"))
             bottom += 13.0

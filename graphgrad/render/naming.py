@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from graphgrad.derivation import Derivation
+from graphgrad.derivation import Derivation, Step
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph
 from graphgrad.notation import Piece, bar, formula, latex_name
@@ -28,11 +29,14 @@ class Naming:
             raise GraphgradError(f"notation {self.notation!r} does not exist; there are: {', '.join(NOTATIONS)}")
 
     def node(self, id: int, *, latex: bool = False) -> str:
-        """A node's first name; for one that an earlier derivation made, the symbol of that step; else v and its id."""
+        """A node's first name; for an adjoint of an earlier derivation its symbol, or L_x; else v and its id."""
         graph = self.graph
         record = graph.records.get(id)
         if id in graph.names or record is None or (self.derivation is not None and self._own(id)):
             return latex_name(graph.label(id)) if latex else graph.label(id)
+        earlier = self.earlier(id)
+        if earlier is not None:
+            return _subscripted(earlier, latex=latex)
         if not latex:
             return record.symbol
         plain = unicodedata.normalize("NFC", record.symbol).replace("\u0304", "")
@@ -40,6 +44,18 @@ class Naming:
         name, mark, consumer = stripped.partition("[")
         symbol = bar(latex_name(name), latex=True)
         return rf"{symbol}^{{[{latex_name(consumer.rstrip(']'))}]}}" if mark else symbol
+
+    def earlier(self, id: int) -> Step | None:
+        """The step that made a node without a name, where a bar would not tell of which derivation it is."""
+        record = self.graph.records.get(id)
+        if id in self.graph.names or not self._several or self._own(id):
+            return None
+        return record if isinstance(record, Step) else None
+
+    @cached_property
+    def _several(self) -> bool:
+        found = {id(r.derivation) for r in self.graph.records.values() if isinstance(r, Step)}
+        return len(found | ({id(self.derivation)} if self.derivation is not None else set())) > 1
 
     def _own(self, id: int) -> bool:
         """Whether the node is of the derivation that is drawn, whose steps have boxes of their own."""
@@ -81,6 +97,17 @@ class Naming:
     ) -> str:
         """A node's formula in the names of the `shown` nodes and in the adjoints {adjoint's id: node}."""
         return formula(self.graph, id, _Names(self, shown, adjoints or {}, latex), latex=latex, own=own)
+
+
+def _subscripted(step: Step, *, latex: bool) -> str:
+    """The derivative of L by x as L_x, and what z adds to it as L_x[z]."""
+    scalar, target = step.derivation.scalar.name, step.graph.label(step.target)
+    _, mark, consumer = step.symbol.partition("[")
+    if not latex:
+        return f"{scalar}_{target}{mark}{consumer}"
+    base, _, index = latex_name(scalar).partition("_")
+    part = f"[{latex_name(consumer.rstrip(']'))}]" if mark else ""
+    return f"{base}_{{{f'{index[1:-1]},' if index else ''}{latex_name(target)}{part}}}"
 
 
 @dataclass(frozen=True)

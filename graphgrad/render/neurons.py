@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,9 @@ ROW = 74.0
 MOST = 12  # neurons of a column that are all drawn; of more, the first three and the last
 LEADING = 2.0  # between the lines in a circle
 LABELLED = 30  # edges that all carry their numbers
+
+
+Edge: TypeAlias = tuple[tuple[float, float], tuple[float, float]]  # where it begins and ends
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,9 @@ def _numbers(net: Network, values: Mapping[str, Any] | None) -> _Known:
     wanted = [graph[n].id for n in names]
     adjoints = {i: derivation.adjoints[i].id for i in wanted if i in derivation.adjoints}
     weights = [graph[f"W{l}"] for l in range(1, layers + 1)]
-    found = evaluate_nodes(graph, [*wanted, *adjoints.values(), *(derivation[w].id for w in weights)], values)
+    ids = [*wanted, *adjoints.values(), *(derivation[w].id for w in weights)]
+    with np.errstate(all="ignore"):  # what is not finite is shown as such
+        found = evaluate_nodes(graph, ids, values)
 
     def sample(id: int | None) -> Array | None:
         if id is None:
@@ -127,7 +132,9 @@ def _edges(spots: Sequence[Mapping[int, tuple[float, float]]], known: _Known) ->
                 lines.append(_line(f"w{l + 1}-{j + 1}-{i + 1}", (ax, ay), (bx, by), value, largest))
                 if value is not None and g is not None and count <= LABELLED:
                     runs = [label(f"w {_signed(value)}"), label(f"∂w {_signed(float(g[j, i]))}")]
-                    texts += _on_line(runs, (ax, ay), (bx, by), taken)
+                    here: Edge = ((ax, ay), (bx, by))
+                    others = [e for p in before.values() for q in after.values() if (e := (p, q)) != here]
+                    texts += _on_line(runs, *here, others, taken)
     return lines, texts
 
 
@@ -145,13 +152,22 @@ def _on_line(
     runs: Sequence[Run],
     a: tuple[float, float],
     b: tuple[float, float],
+    others: Sequence[Edge],
     taken: list[tuple[float, float, float, float]],
 ) -> list[Item]:
-    """Numbers on an edge, at the first place where they cover no others."""
+    """Numbers on an edge, where other lines are far, and where they cover no other numbers."""
     w, h = max(r.width for r in runs) + 4.0, 11.0 * len(runs)
     ax, bx = a[0] + RADIUS, b[0] - RADIUS
-    for t in (0.3, 0.5, 0.7, 0.4, 0.6, 0.24, 0.78, 0.2, 0.84):
-        x, y = ax + (bx - ax) * t, a[1] + (b[1] - a[1]) * t
+
+    def height(edge: Edge, t: float) -> float:
+        return edge[0][1] + (edge[1][1] - edge[0][1]) * t
+
+    def clear(t: float) -> float:
+        """How far the next line is there, up to where it no longer matters."""
+        return min([h, *(abs(height(other, t) - height((a, b), t)) for other in others)])
+
+    for t in sorted((0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.2, 0.8), key=lambda t: -round(clear(t))):
+        x, y = ax + (bx - ax) * t, height((a, b), t)
         box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
         if not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken):
             taken.append(box)

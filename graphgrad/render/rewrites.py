@@ -11,6 +11,7 @@ from graphgrad.render.derivations import Drawn, graph_diagram
 from graphgrad.render.diagram import Diagram
 from graphgrad.render.folding import view
 from graphgrad.render.naming import Naming
+from graphgrad.render.words import words
 from graphgrad.rewrite import copy_node
 from graphgrad.tensor import Tensor
 
@@ -23,12 +24,12 @@ def rewrite_diagram(before: Sequence[Tensor], after: Sequence[Tensor], lang: str
     was, stays = ({t.id for t in moved.values()} for moved in (old, new))
     chosen = view(union, sorted(was | stays), heads, "operations")
     drawn = Drawn(chosen, Naming(union), None, lang, frozenset(), {})
-    diagram = graph_diagram(drawn, heads, "rewrite")
+    diagram = graph_diagram(drawn, heads, words(lang)["rewrite"])
     boxes = []
     for box in diagram.boxes:
         (id,) = (i for i in box.nodes if f"n{i}" == box.id)
         kind = "kept" if id in was and id in stays else "added" if id in stays else "removed"
-        boxes.append(replace(box, kind=kind, title=f"{kind}: {box.title}"))
+        boxes.append(replace(box, kind=kind, title=f"{words(lang)[kind]}: {box.title}"))
     return replace(diagram, boxes=tuple(boxes))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphgrad.derivation import Derivation
-from graphgrad.notation import bar, latex_name
+from graphgrad.notation import bar, is_matrix_transpose, latex_name
 from graphgrad.render.derivations import Drawn, Share, share_formula, step_numbers, step_rule
 
 TOLD = {
@@ -65,5 +65,8 @@ def general_rule(share: Share, *, latex: bool) -> str:
     names = {node.id: letter, **dict(zip(node.inputs, operator.operands, strict=True))}
     shown = {i: latex_name(name) if latex else name for i, name in names.items()}
     left = bar(shown[node.inputs[step.operand]], latex=latex)
-    text = step.in_words(lambda i: shown[i], bar(letter, latex=latex), latex=latex)
+    later = share.inner[share.inner.index(step) + 1 :]
+    turned = sum(is_matrix_transpose(s.forward) for s in later) % 2 == 1  # yᵀ is what the rule's operand is here
+    left += (r"^\top" if latex else "ᵀ") if turned else ""
+    text = step.in_words(lambda i: shown[i], bar(letter, latex=latex), turned=turned, latex=latex)
     return f"{left} = {text}" if text and len(text) < (400 if latex else 120) else ""

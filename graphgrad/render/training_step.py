@@ -196,7 +196,7 @@ def _unfolded(
             new = _update_line(drawn.naming, id, set(own.named) - {id}, iterate)
             kind = "update" if id in new_names else box.kind
             box = replace(box, kind=kind, lines=(new, *box.lines[1:]))
-        boxes.append(replace(box, id=f"u{id}", column=""))
+        boxes.append(replace(box, id=f"u{id}", column="", name=iterate.name(id)))
     edges = [Edge(f"u{e.id}", f"u{e.source[1:]}", f"u{e.target[1:]}", "update") for e in forward_edges(own)]
     if gradient:
         edges += [Edge(f"{s}-u{gradient[0]}", s, f"u{gradient[0]}", "update") for s in ends.values()]

@@ -19,7 +19,7 @@ CELLS = 8  # rows and columns of a strip at most; blocks of a larger array are s
 
 @dataclass(frozen=True)
 class Values:
-    """What is known of nodes and adjoints, and the largest magnitude among each: the ends of the colour scale."""
+    """What is known of nodes and adjoints, and the largest cell of each kind: the ends of the colour scale."""
 
     of: Mapping[int, Array]
     largest: float
@@ -36,14 +36,14 @@ class Values:
     def scale(self, id: int) -> float:
         return self.largest_gradient if id in self.gradients else self.largest
 
-    def look(self, id: int) -> tuple[Line | None, Strip | None]:
+    def look(self, id: int, lang: str) -> tuple[Line | None, Strip | None]:
         """A line of text for a number, a strip for an array; a dash where the value is not known."""
         if id not in self.of:
             return Line(label("—"), "grey", "number"), None
         array = self.of[id]
         if array.size == 1 and array.ndim == 0:
             return Line(label(number_text(float(array))), "ink", "number"), None
-        return None, strip(array, self.scale(id))
+        return None, strip(array, self.scale(id), lang)
 
     def told(self, lang: str) -> str:
         """The scale, for the legend."""
@@ -55,7 +55,8 @@ class Values:
 
 
 def _largest(arrays: Mapping[int, Array], ids: Iterable[int]) -> float:
-    found = [np.abs(arrays[i].astype(np.float64)) for i in ids if i in arrays and arrays[i].ndim]
+    known = [arrays[i] for i in ids if i in arrays and arrays[i].ndim]
+    found = [np.abs(cells(a)) for a in known if a.dtype.kind == "f"]  # labels are no sizes
     finite = [float(np.max(a[np.isfinite(a)], initial=0.0)) for a in found]
     return max(finite, default=0.0)
 
@@ -69,22 +70,27 @@ def number_text(value: float) -> str:
     return f"{value:.4g}".replace("-", "−") if value else "0"
 
 
-def strip(array: Array, scale: float) -> Strip:
-    """Up to 8 x 8 cells; above that, each cell is the mean of a block."""
-    table = array.astype(np.float64).reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
-    rows = []
-    for block in np.array_split(table, min(CELLS, len(table))) if len(table) else []:
-        parts = np.array_split(block, min(CELLS, table.shape[1]), axis=1) if table.shape[1] else []
-        means = [float(np.mean(part)) for part in parts]
-        rows.append(tuple(None if not math.isfinite(m) else _share(m, scale) for m in means))
-    finite = table[np.isfinite(table)]
-    bad = table.size - finite.size
-    text = (
-        f"{array.shape} from {number_text(float(finite.min()))} to {number_text(float(finite.max()))}"
-        if finite.size
-        else ""
-    )
-    return Strip(tuple(rows), text + (f", {bad} not finite" if bad else ""))
+def cells(array: Array) -> Array:
+    """The numbers of a strip's cells, up to 8 x 8: elements, or of a larger array the means of blocks."""
+    if not array.size:
+        return np.zeros((0, 0))
+    table = array.astype(np.float64).reshape(-1, array.shape[-1] if array.ndim else 1)
+    rows = np.array_split(table, min(CELLS, len(table)))
+    columns = min(CELLS, table.shape[1])
+    return np.array([[float(np.mean(p)) for p in np.array_split(r, columns, axis=1)] for r in rows])
+
+
+def strip(array: Array, scale: float, lang: str) -> Strip:
+    """An array's cells as shares of the scale, and its ends in words."""
+    rows = [tuple([_share(m, scale) if math.isfinite(m) else None for m in row]) for row in cells(array).tolist()]
+    finite = array[np.isfinite(array)]
+    bad = array.size - finite.size
+    told = words(lang)
+    text = ""
+    if finite.size:
+        low, high = number_text(float(finite.min())), number_text(float(finite.max()))
+        text = told["range"].format(shape=array.shape, low=low, high=high)
+    return Strip(tuple(rows), text + (f", {bad} {told['bad']}" if bad else ""))
 
 
 def _share(value: float, scale: float) -> float:

@@ -95,6 +95,21 @@ def test_the_mathematics() -> None:
     assert "here" in frame.look.caption
 
 
+def test_the_general_rule_and_the_formula_here_say_the_same() -> None:
+    """Where W enters transposed, both sides of the general rule are transposed."""
+    captions = [f.look.caption for f in picture("small names").frames() if f.look is not None]
+    (told,) = [c for c in captions if "W\u03042 = " in c]
+    assert told.endswith("In general y\u0304ᵀ = z\u0304ᵀ @ x; here W\u03042 = z\u03042ᵀ @ x1.")
+
+
+def test_edges_say_what_they_lead_to_by_name() -> None:
+    groups = picture("neuron").scene.groups()
+    titles = {g.title for name, g in groups.items() if name.startswith("e-")}
+    assert {"u → z", "L\u0304 → e\u0304", "x → w\u0304"} <= titles
+    folded = {g.title for name, g in picture("deep").scene.groups().items() if name.startswith("e-")}
+    assert "layer1 … layer11  × 11 → layer12" in folded
+
+
 def test_landscape() -> None:
     for name in ("neuron", "small", "digits", "deep"):
         assert picture(name).scene.width > picture(name).scene.height

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
+from graphgrad import notation
 from graphgrad.notation import Piece, latex_name
 from graphgrad.render.diagram import Box, Strip
 from graphgrad.render.picture import Picture
@@ -177,7 +178,7 @@ def test_scalars_are_numbers_values_forward_and_gradients_backward() -> None:
 def test_what_is_not_computed_is_a_dash_and_never_zero() -> None:
     from graphgrad.render.values import Values
 
-    line, cells = Values.collect({}, [1], []).look(1)
+    line, cells = Values.collect({}, [1], []).look(1, "en")
     assert cells is None
     assert line is not None
     assert (line.run.text, line.kind) == ("—", "number")
@@ -193,18 +194,63 @@ def test_what_is_not_finite_is_hatched_and_a_true_zero_reads_zero() -> None:
     assert not [i for i in groups["n0-strip"].items if isinstance(i, Curve)]
 
 
+def test_labels_which_are_integers_set_no_scale() -> None:
+    """Else classes from 0 to 9 would leave weights of a tenth without a colour."""
+    g = gg.Graph()
+    x, y, w = g.input("x", ("N", 2)), g.input("y", ("N",), "int64"), g.parameter("w", (3, 2))
+    loss = gg.cross_entropy(x @ w.T, y).named("L")
+    values = {"x": np.full((2, 2), 0.5), "y": np.array([2, 2]), "w": np.full((3, 2), 0.25)}
+    shown = gg.draw(gg.derive(loss), values=values, engine="layered")
+    assert shown.diagram is not None
+    assert shown.diagram.scale.startswith("values −0.5 … 0.5;")
+    strips = {b.title.partition(":")[0]: b.strip for b in shown.diagram.boxes}
+    assert strips["w"] is not None
+    assert strips["w"].rows == ((0.5, 0.5),) * 3
+
+
+def test_repeating_is_understood() -> None:
+    """The adjoint of a mean is L̄/N; a value that a user repeats is told as such."""
+    shown = picture("softstep")
+    assert shown.diagram is not None
+    assert any(b.lines[0].run.text.endswith(" = L\u0304 / N") for b in shown.diagram.boxes)
+    g = gg.Graph()
+    wide = gg.broadcast_to(g.input("x", (3,)), (2, 3)).named("wide")
+    assert notation.formula(g, wide.id, {}) == "broadcast_to(x, (2, 3))"
+    assert notation.formula(g, (wide * g.input("y", (2, 3))).id, {}) == "x * y"
+    assert notation.formula(g, (wide * 2.0).id, {}) == "broadcast_to(x, (2, 3)) * 2", "nothing else gives the shape"
+    assert notation.formula(g, gg.sum(wide).id, {}) == "sum(broadcast_to(x, (2, 3)), (0, 1))"
+
+
+def test_a_digit_stands_after_a_sign() -> None:
+    g = gg.Graph()
+    s, x = g.input("s"), g.input("x", (3,))
+    assert notation.formula(g, (s * (2.0 * x)).id, {}, latex=True) == r"s \cdot 2 \, x"
+    assert notation.formula(g, (2.0 * x).id, {}, latex=True) == r"2 \, x"
+
+
+def test_adjoints_of_two_derivations_are_told_apart() -> None:
+    shown = picture("second")
+    assert shown.diagram is not None
+    names = [b.name for b in shown.diagram.boxes]
+    assert len(names) == len(set(names))
+    assert {"L_v6", "L\u0304_v6", "v\u03046"} <= set(names)
+    assert shown.diagram.note == "L_v6: ∂L/∂v6, of an earlier derivation"
+    tex = {b.name: b.lines[0].run.tex for b in shown.diagram.boxes}
+    assert tex["L\u0304_v6"].startswith(r"\bar{L}_{v_{6}} = ")
+
+
 def test_a_strip_shows_blocks_by_their_means() -> None:
     array = np.zeros((20, 3))
     array[:3] = 2.0
-    found = strip(array, 2.0)
+    found = strip(array, 2.0, "en")
     assert len(found.rows) == CELLS
     assert found.rows[0] == (1.0, 1.0, 1.0)
     assert found.rows[1:] == ((0.0, 0.0, 0.0),) * 7
-    assert strip(np.array([-1.0, 0.5]), 1.0).rows == ((-1.0, 0.5),)
-    assert strip(np.array([[1.0, np.nan]]), 1.0).rows == ((1.0, None),)
-    assert strip(np.ones((2, 2, 2)), 1.0).rows == ((1.0, 1.0),) * 4
-    assert strip(np.zeros((0, 3)), 1.0) == Strip((), "")
-    assert strip(np.zeros(3), 0.0).rows == ((0.0, 0.0, 0.0),)
+    assert strip(np.array([-1.0, 0.5]), 1.0, "en").rows == ((-1.0, 0.5),)
+    assert strip(np.array([[1.0, np.nan]]), 1.0, "en").rows == ((1.0, None),)
+    assert strip(np.ones((2, 2, 2)), 1.0, "en").rows == ((1.0, 1.0),) * 4
+    assert strip(np.zeros((0, 3)), 1.0, "en") == Strip((), "")
+    assert strip(np.zeros(3), 0.0, "en").rows == ((0.0, 0.0, 0.0),)
 
 
 def test_values_and_gradients_have_scales_of_their_own_told_in_the_legend() -> None:
@@ -278,3 +324,16 @@ def test_glyph_groups_are_by_kind() -> None:
     groups = draw(neuron(), values={"x": 2.0, "y": 1.0, "w": 0.0, "b": 0.0}).scene.groups()
     assert isinstance(groups["n0-number"], Group)
     assert "n0-strip" in draw(gg.derive(small().loss), values=small_values()).scene.groups()
+
+
+def test_spanish_pictures_say_nothing_in_english() -> None:
+    shown = [
+        draw(gg.derive(small().loss), values=small_values() | {"x": np.full((5, 2), np.inf)}, lang="es"),
+        draw(gg.derive(gg.feedforward([4] * 13).loss), lang="es"),
+        draw(small().loss, after=small().prediction, lang="es"),
+    ]
+    text = "\n".join(g.title for p in shown for g in p.scene.groups().values())
+    for word in ("parameters", "backward", " from ", "not finite", "kept"):
+        assert word not in text
+    for word in ("parámetros", "hacia atrás", " de ", "no finito", "se conserva"):
+        assert word in text

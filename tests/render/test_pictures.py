@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -110,6 +112,57 @@ def test_bars_of_storages_that_are_alive_at_once_stand_in_rows_of_their_own() ->
     assert len({b.y for b in bars}) == len(bars)
     assert [b.y for b in bars] == sorted(b.y for b in bars)
     assert all(b.w > 0 for b in bars)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"M": 3}, "sizes: 'M' is no size of this program; there are: N"),
+        ({"N": "a"}, "sizes: N is an integer from 0, but 'a' was given"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_told(sizes: dict[str, Any], message: str) -> None:
+    with pytest.raises(GraphgradError) as caught:
+        gg.draw(gg.compile([small().loss]), sizes=sizes)
+    assert str(caught.value) == message
+
+
+def test_what_is_hidden_may_be_one_name_and_values_are_by_name() -> None:
+    shown = gg.draw(gg.derive(small().loss), hide="y", engine="layered")
+    assert shown.diagram is not None
+    assert "y" not in {b.name for b in shown.diagram.boxes}
+    with pytest.raises(GraphgradError) as caught:
+        gg.draw(gg.derive(small().loss), values=[1.0])  # type: ignore[arg-type]
+    assert str(caught.value) == "values are the leaves' arrays by name, but list was given"
+
+
+def test_only_one_parameter_shows_no_other_gradient() -> None:
+    shown = gg.draw(gg.derive(small().loss), only="W1", engine="layered")
+    assert shown.diagram is not None
+    gradients = [b.name for b in shown.diagram.boxes if b.kind == "gradient"]
+    assert gradients == ["W\u03041"]
+    assert "W2" in {b.name for b in shown.diagram.boxes}, "a step reads it, transposed"
+
+
+def test_a_value_that_is_used_again_comes_from_its_own_box() -> None:
+    """Not from the box of an earlier derivation in which its transpose stands."""
+    g = gg.Graph()
+    x, y, W = g.input("x", ("N", 2)), g.input("y", ("N", 1)), g.parameter("W", (1, 2))
+    first = gg.derive(gg.mean(((x @ W.T).named("p") - y) ** 2).named("L"))
+    shown = gg.draw(gg.derive(gg.sum(first[W] ** 2).named("P"), W), engine="layered")
+    assert shown.diagram is not None
+    names = {b.id: b.name for b in shown.diagram.boxes}
+    read = [names[e.source] for e in shown.diagram.edges if e.kind == "saved" and names[e.target] == "W\u0304"]
+    assert read == ["x"]
+
+
+def test_numbers_of_neurons_stand_apart_on_their_own_edges() -> None:
+    scene = gg.draw(small(), level="neuron", values=small_values()).scene
+    papers = [i for i in scene.items if isinstance(i, Rect) and i.paint.fill == "paper"]
+    assert len(papers) == 9, "each of the edges has its numbers"
+    for k, a in enumerate(papers):
+        for b in papers[:k]:
+            assert a.x + a.w <= b.x or b.x + b.w <= a.x or a.y + a.h <= b.y or b.y + b.h <= a.y
 
 
 def test_a_function_is_drawn_as_its_program_and_sizes_change_it() -> None:
