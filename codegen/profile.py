@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphgrad.types import Array, Sizes, count, size_of
 
+from .program import Program, nbytes
+
 if TYPE_CHECKING:
     from .loader import Function
 
@@ -18,9 +20,12 @@ LEAST = 5  # rounds at least
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A statement: its node in the graph that was written, its text, and the median of its times in microseconds."""
+    """A statement: the node of the written graph that it works for, its node in the program, the bytes that it writes,
+    its text, and the median of its times in microseconds."""
 
     node: int
+    statement_node: int
+    bytes: int
     name: str
     statement: str
     line: int
@@ -31,6 +36,15 @@ class Row:
     @property
     def gflops(self) -> float:
         return self.flops / self.us / 1e3 if self.us > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A number for each node, with its unit and what it is."""
+
+    by_node: dict[int, float]
+    unit: str
+    title: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,12 +67,17 @@ class Profile:
 
     @property
     def by_node(self) -> dict[int, float]:
-        """Microseconds by the id of the node, in the graph that was compiled, that a statement stands for."""
+        """Microseconds by the id of the node, in the graph that was compiled, that a statement works for."""
+        return self.cost("time").by_node
+
+    def cost(self, what: str, *, program: bool = False) -> Cost:
+        """Time or memory by node: of the graph that was compiled, or of the program that it became."""
         found: dict[int, float] = {}
         for row in self.rows:
-            if row.node >= 0:
-                found[row.node] = found.get(row.node, 0.0) + row.us
-        return found
+            id = row.statement_node if program else row.node
+            if id >= 0:
+                found[id] = found.get(id, 0.0) + (row.us if what == "time" else row.bytes / 1024)
+        return Cost(found, *(("µs", "time") if what == "time" else ("KiB", "memory")))
 
     def __str__(self) -> str:
         total = self.total or 1.0
@@ -104,17 +123,33 @@ def profile(function: Function, values: Sequence[Array], sizes: Sizes, space: di
         nothing.append(clock() - start)
     floor = _median(nothing)
     program = function.program
+    owner = _owners(program)
     rows = []
     for unit, own in zip(units, times, strict=True):
         node = program.node(unit.node)
         product = node.operator.name == "matmul"
         inner = program.node(node.inputs[0]).shape[-1] if product else 1
         work = size_of(count(node.shape) * inner * 2, sizes) if product else size_of(count(node.shape), sizes)
-        written = program.origins.get(unit.node, -1)
+        written = owner.get(unit.node, -1)
         name = printed.names.get(unit.node, "")
         us = max(_median(own) - floor, 0.0) * 1e6
-        rows.append(Row(written, name, "; ".join(t.strip() for t in unit.text), unit.line, us, work, product))
+        size = size_of(nbytes(node), sizes)
+        rows.append(
+            Row(written, unit.node, size, name, "; ".join(t.strip() for t in unit.text), unit.line, us, work, product)
+        )
     return Profile(tuple(rows))
+
+
+def _owners(program: Program) -> dict[int, int]:
+    """The node of the written graph that each statement works for: its own, or that of its first reader, since a
+    composite becomes several."""
+    owner: dict[int, int] = {}
+    readers: dict[int, int] = {}
+    for id in reversed(program.step):
+        written = program.origins.get(id, owner.get(readers.get(id, -1), -1))
+        owner[id] = written
+        readers.update(dict.fromkeys(program.node(id).inputs, id))
+    return owner
 
 
 def _units(function: Function) -> list[_Unit]:

@@ -30,7 +30,6 @@ class Drawn:
     values: Values | None
     lang: str
     hidden: frozenset[int]
-    tints: dict[int, float]
     path: frozenset[int] | None = None  # the nodes whose adjoints are shown; None: all
 
     @property
@@ -101,7 +100,6 @@ def _node_box(drawn: Drawn, node: Node, is_end: bool, lane: str) -> Box:
         f"n{node.id}",
         strip,
         tuple(inside),
-        tint=drawn.tints.get(node.id),
         name=naming.node(node.id),
     )
 
@@ -310,7 +308,6 @@ def _step_box(drawn: Drawn, derivation: Derivation, share: Share, kind: str, lan
         strip,
         (step.contribution.id,),
         share.numbers,
-        tint=drawn.tints.get(step.contribution.id),
         name=share_formula(drawn, derivation, share, latex=False)[0],
     )
 

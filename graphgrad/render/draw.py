@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad.codegen.loader import Function
+from graphgrad.codegen.profile import Cost, Profile
 from graphgrad.codegen.program import Program
 from graphgrad.derivation import Derivation
 from graphgrad.errors import GraphgradError
@@ -18,6 +19,7 @@ from graphgrad.graph import Graph
 from graphgrad.networks import Network
 from graphgrad.notation import is_matrix_transpose
 from graphgrad.render.compose import Look
+from graphgrad.render.costs import coloured
 from graphgrad.render.derivations import (
     Drawn,
     derivation_diagram,
@@ -59,6 +61,7 @@ def draw(
     optimizer: Any = None,
     sizes: Mapping[str, int] | None = None,
     color: Any = None,
+    profile: Profile | None = None,
     notation: str = "bar",
     lang: str = "en",
     theme: str = "light",
@@ -79,8 +82,9 @@ def draw(
     "names" (nodes without a name stand inside those that read them), "layers", or "auto": the first that a slide holds.
     `depth` keeps that many levels of scopes open; `fold` folds scopes by name (False: none); `unfold=True` shows the
     optimizer's formula value by value. `only` keeps the path to one tensor, `hide` leaves boxes out. `notation` of
-    adjoints is "bar", "partial" or "delta"; `lang` "en" or "es"; `color` gives nodes a number each, such as the
-    time that they take. `engine` is "pygraphviz", "dot", "graphviz-pure" or "layered", our own.
+    adjoints is "bar", "partial" or "delta"; `lang` "en" or "es"; `color` gives nodes a number
+    each: "time" or "memory" of a `profile`, or a mapping from tensors to numbers. `engine` is "pygraphviz", "dot",
+    "graphviz-pure" or "layered", our own.
 
     Raises GraphgradError for what cannot be drawn, and says what can.
 
@@ -108,20 +112,31 @@ def draw(
         thing = heads
     if level is not None or optimizer is not None:
         raise GraphgradError("level= and optimizer= are of a Network, such as gg.feedforward makes")
+    if color in ("time", "memory") or (color is None and profile is not None):
+        color = _cost(color or "time", profile, program=isinstance(thing, Function))
+    if isinstance(thing, Function) and color is not None:  # the program's own graph, a box a statement
+        ends = [*thing.program.outputs, *(value for _, value in thing.program.updates)]
+        thing = [thing.program.graph.tensor(i) for i in dict.fromkeys(ends)]
     if isinstance(thing, Function):
         thing = thing.program
     if isinstance(thing, Program):
         program = thing
         return sheet(lambda shown: memory_scene(program, sizes, lang, shown), theme=theme, legend=legend)
     if isinstance(thing, (Graph, Derivation)) or _tensors_or_none(thing):
-        tints, scale = _tints(thing, color)
-        made = prepare(thing, options, values=values, tints=tints, scale=scale)
-        placed = place(made.diagram, engine)
-        return picture(made.diagram, placed, theme=theme, legend=legend, looks=made.looks)
+        made = prepare(thing, options, values=values)
+        derivation = thing if isinstance(thing, Derivation) else None
+        diagram = made.diagram if color is None else coloured(made.diagram, derivation, color)
+        return picture(diagram, place(diagram, engine), theme=theme, legend=legend, looks=made.looks)
     raise GraphgradError(
         f"draw takes a Network, Graph, Derivation, compiled Function, Program, or tensors of one graph, "
         f"but {type(thing).__name__} was given"
     )
+
+
+def _cost(what: str, profile: Profile | None, *, program: bool) -> Cost:
+    if not isinstance(profile, Profile):
+        raise GraphgradError(f"color={what!r} wants profile=f.profile(...), whose numbers it shows")
+    return profile.cost(what, program=program)
 
 
 def _tensors_or_none(thing: Any) -> bool:
@@ -138,24 +153,6 @@ def _tensors(thing: Any) -> list[Tensor]:
     if not _tensors_or_none(thing):
         raise GraphgradError(f"draw(before, after) compares graphs or tensors, but {type(thing).__name__} was given")
     return [thing] if isinstance(thing, Tensor) else list(thing)
-
-
-def _tints(thing: Any, color: Any) -> tuple[dict[int, float], str]:
-    """Numbers of nodes as shares of the largest, and the scale in words. A profile has `by_node`, `unit`, `title`."""
-    if color is None:
-        return {}, ""
-    numbers, unit, title = (
-        getattr(color, "by_node", color),
-        getattr(color, "unit", ""),
-        getattr(color, "title", "color"),
-    )
-    if not isinstance(numbers, Mapping):
-        raise GraphgradError("color is a profile, or a mapping from tensors or node ids to numbers")
-    known = {k.id if isinstance(k, Tensor) else int(k): float(v) for k, v in numbers.items()}
-    largest = max(known.values(), default=0.0)
-    if largest <= 0:
-        return {}, ""
-    return {i: v / largest for i, v in known.items()}, f"{title}: 0 … {largest:.4g} {unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -192,8 +189,6 @@ def prepare(
     options: Options,
     *,
     values: Mapping[str, Any] | None = None,
-    tints: Mapping[int, float] | None = None,
-    scale: str = "",
 ) -> Prepared:
     """The diagram of a graph, or of a derivation with its forward pass."""
     derivation = thing if isinstance(thing, Derivation) else None
@@ -208,10 +203,8 @@ def prepare(
         ids, path = _only(graph, ids, options.only)
     chosen = _view(graph, derivation, ids, heads, options)
     looked = _values(graph, derivation, ids, values) if values is not None else None
-    drawn = Drawn(chosen, naming, looked, options.lang, hidden, dict(tints or {}), path)
+    drawn = Drawn(chosen, naming, looked, options.lang, hidden, path)
     diagram = _diagram(drawn, derivation, heads)
-    if scale:
-        diagram = replace(diagram, scale="; ".join(t for t in (diagram.scale, scale) if t))
     return Prepared(drawn, diagram, tuple(_looks(drawn, derivation, diagram)) if derivation is not None else ())
 
 

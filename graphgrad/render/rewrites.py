@@ -23,7 +23,7 @@ def rewrite_diagram(before: Sequence[Tensor], after: Sequence[Tensor], lang: str
     heads = [old[t.id].id for t in before] + [new[t.id].id for t in after]
     was, stays = ({t.id for t in moved.values()} for moved in (old, new))
     chosen = view(union, sorted(was | stays), heads, "operations")
-    drawn = Drawn(chosen, Naming(union), None, lang, frozenset(), {})
+    drawn = Drawn(chosen, Naming(union), None, lang, frozenset())
     diagram = graph_diagram(drawn, heads, words(lang)["rewrite"])
     boxes = []
     for box in diagram.boxes:

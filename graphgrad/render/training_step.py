@@ -35,7 +35,7 @@ def training_diagram(net: Network, optimizer: Optimizer, *, unfold: bool, notati
     parameters = {t.id for t in step.parameters.values()}
     ids = _forward_ids(graph, step.loss.id, parameters)
     chosen = view(graph, ids, [step.loss.id, *parameters], "names")
-    drawn = Drawn(chosen, Naming(graph, derivation, notation), None, lang, frozenset(), {})
+    drawn = Drawn(chosen, Naming(graph, derivation, notation), None, lang, frozenset())
     forward = [_as_parameter(drawn, b, parameters) for b in forward_boxes(drawn, [step.loss.id], "forward")]
     backward = backward_boxes(drawn, derivation, "backward")
     edges = [*forward_edges(drawn), *backward_edges(drawn, derivation, backward)]
@@ -182,7 +182,7 @@ def _unfolded(
     inner: View = view(graph, sorted(ids), [*new_names, *stop], "operations")
     iterate = _iterate(drawn.naming, updates)
     elsewhere = frozenset(stop - {gradient[0]} if gradient else stop)  # in the lanes above
-    own = Drawn(inner, drawn.naming, None, lang, elsewhere, {})
+    own = Drawn(inner, drawn.naming, None, lang, elsewhere)
     boxes: list[Box] = []
     ends = _gradient_boxes(derivation, step)
     for box in forward_boxes(own, list(new_names), "update"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import combinations
 
+import numpy as np
 import pytest
 
 import graphgrad as gg
@@ -192,3 +193,36 @@ def test_a_tinted_picture_tells_its_scale() -> None:
     tints = {b.lines[0].run.text[:2]: b.tint for b in shown.diagram.boxes if b.tint is not None}
     assert tints == {"z1": 1.0, "z2": 0.5}
     assert {"cost:1.00", "cost:0.50"} <= {i.paint.fill for i in shown.scene.walk() if isinstance(i, Rect)}
+
+
+def test_a_profile_colours_boxes_by_time_and_by_memory() -> None:
+    net = gg.feedforward([4, 5, 3], "tanh", "cross_entropy")
+    d = gg.derive(net.loss)
+    f = gg.compile([net.loss, *d.values()])
+    profile = f.profile(x=np.ones((8, 4)), y=np.zeros(8, np.int64), **net.initialize(0))
+    times, memory = (gg.draw(d, color=c, profile=profile, engine="layered").diagram for c in ("time", "memory"))
+    assert times is not None
+    assert memory is not None
+    assert times.scale.startswith("time: 0 … ")
+    assert times.scale.endswith(" µs")
+    assert memory.scale == "memory: 0 … 0.9375 KiB"
+    assert max(b.tint for b in memory.boxes if b.tint is not None) == 1.0
+    own = gg.draw(f, color="memory", profile=profile, engine="layered").diagram
+    assert own is not None
+    assert {b.tint is not None for b in own.boxes if b.kind not in ("input", "parameter")} == {True}
+    with pytest.raises(
+        GraphgradError, match=r"color='time' wants profile=f\.profile\(\.\.\.\), whose numbers it shows"
+    ):
+        gg.draw(d, color="time")
+    with pytest.raises(GraphgradError, match='color is "time" or "memory" with a profile, or a mapping'):
+        gg.draw(d, color="hot")
+
+
+def test_what_stands_inside_a_box_counts_for_it() -> None:
+    g = gg.Graph()
+    x, w, b = g.input("x", ("N", 2)), g.parameter("w", (2,)), g.parameter("b")
+    product = x @ w
+    L = gg.sum((product + b).named("z")).named("L")
+    shown = gg.draw(gg.derive(L), detail="names", color={product: 3.0, g["z"]: 1.0, L: 2.0}, engine="layered").diagram
+    assert shown is not None
+    assert {b.lines[0].run.text[0]: b.tint for b in shown.boxes if b.tint} == {"z": 1.0, "L": 0.5}
