@@ -21,7 +21,6 @@ from graphgrad.derivation import Derivation, Step
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
-from graphgrad.export import write_module
 from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network, feedforward
 from graphgrad.operators.activations import *  # noqa: F403
@@ -38,24 +37,38 @@ from graphgrad.operators.slices import *  # noqa: F403
 from graphgrad.operators.softmax import *  # noqa: F403
 from graphgrad.optimizers import SGD, Adam, Momentum, Optimizer
 from graphgrad.scalarize import scalarize
-from graphgrad.storage import from_json, load_graph, save_graph, to_json
-from graphgrad.symbolic import elementwise, from_sympy, to_sympy
 from graphgrad.tensor import Tensor
 from graphgrad.trainer import Trainer
 from graphgrad.training import Run, train
-from graphgrad.transforms import hessian, hvp, jacobian, jvp, per_sample_gradients
 
 if TYPE_CHECKING:
+    from graphgrad.export import write_module
     from graphgrad.page import Page, explain
     from graphgrad.render.draw import draw
     from graphgrad.render.picture import Picture
+    from graphgrad.storage import from_json, load_graph, save_graph, to_json
+    from graphgrad.symbolic import elementwise, from_sympy, to_sympy
+    from graphgrad.transforms import hessian, hvp, jacobian, jvp, per_sample_gradients
 
-#: What loads when it is first asked for: most programs draw nothing.
+#: What loads when it is first asked for: a program that trains needs none of it, and starts sooner.
 _LATER = {
     "Page": "graphgrad.page",
     "Picture": "graphgrad.render.picture",
     "draw": "graphgrad.render.draw",
+    "elementwise": "graphgrad.symbolic",
     "explain": "graphgrad.page",
+    "from_json": "graphgrad.storage",
+    "from_sympy": "graphgrad.symbolic",
+    "hessian": "graphgrad.transforms",
+    "hvp": "graphgrad.transforms",
+    "jacobian": "graphgrad.transforms",
+    "jvp": "graphgrad.transforms",
+    "load_graph": "graphgrad.storage",
+    "per_sample_gradients": "graphgrad.transforms",
+    "save_graph": "graphgrad.storage",
+    "to_json": "graphgrad.storage",
+    "to_sympy": "graphgrad.symbolic",
+    "write_module": "graphgrad.export",
 }
 
 

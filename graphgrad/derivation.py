@@ -187,12 +187,12 @@ class Derivation(Mapping[Tensor, Tensor]):
         return f"<derivation of {self.scalar.name} by {by}: {len(self.steps)} steps>"
 
     def latex(self) -> str:
-        """The derivation as an `align*` environment, a step a line."""
+        """The derivation as an `align*` environment, a step a line under its number."""
         lines = []
         for s in self.steps:
             left, right = s.latex.split(" = ", 1)
             rule = s.rule.replace("_", r"\_")
-            lines.append(rf"  {left} &= {right} && \text{{{rule}}} \\")
+            lines.append(rf"  {left} &= {right} && \text{{{rule}}} \tag{{{s.number}}} \\")
         return "\n".join([r"\begin{align*}", *lines, r"\end{align*}"])
 
 

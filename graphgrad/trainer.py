@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphgrad.codegen.loader import Function, compile
-from graphgrad.codegen.profile import Profile
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
 from graphgrad.optimizers import Adam, Optimizer
 from graphgrad.samples import Data, as_array, as_data, check_batch_sizes, several
 from graphgrad.step import numbers, training_graph
 from graphgrad.types import Array, show
+
+if TYPE_CHECKING:
+    from graphgrad.codegen.profile import Profile
 
 EVALUATION_BATCH = 1024  # samples that are evaluated in one call
 

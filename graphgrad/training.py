@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from graphgrad.codegen.profile import Profile
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.networks import Network, whole
@@ -23,6 +22,9 @@ from graphgrad.samples import Data, as_data, gathered
 from graphgrad.schedules import number_at
 from graphgrad.trainer import Trainer
 from graphgrad.types import Array
+
+if TYPE_CHECKING:
+    from graphgrad.codegen.profile import Profile
 
 History: TypeAlias = "dict[str, list[float]]"
 

@@ -209,7 +209,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"level": "layer"}, "level 'layer' does not exist; level=\"neuron\" draws a network neuron by neuron"),
     ({"level": "neuron"}, "level= and optimizer= are of a Network, such as gg.feedforward makes"),
     ({"optimizer": gg.SGD()}, "level= and optimizer= are of a Network, such as gg.feedforward makes"),
-    ({"color": 3}, "color is a profile, or a mapping from tensors or node ids to numbers"),
+    ({"color": 3}, 'color is "time" or "memory" with a profile, or a mapping from tensors to numbers'),
 ]  # fmt: skip
 
 
