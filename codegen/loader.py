@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,10 +25,12 @@ from .blocks import block_bytes, find_blocks, inner_values
 from .memory import Plan, assign, plan
 from .numpy_target import Printed, print_numpy
 from .prepare import prepare
-from .profile import Profile, profile
 from .program import Program, flops
 from .schedule import schedule
 from .source import comment, frame
+
+if TYPE_CHECKING:
+    from .profile import Profile
 
 WORKSPACES = 8  # how many sets of sizes keep a workspace; the least recently used goes
 
@@ -184,6 +186,8 @@ class Function:
 
     def profiled(self, values: Sequence[Array]) -> Profile:
         """The same with the inputs in order, of the right dtypes."""
+        from .profile import profile
+
         with self._lock:
             sizes = self._sizes(values)
             held = {name: self._hold(name, node, sizes).copy() for name, node in self._held.items()}

@@ -63,13 +63,13 @@ def test_the_latex_of_one_neuron() -> None:
     assert gg.derive(loss).latex() == "\n".join(
         [
             r"\begin{align*}",
-            r"  \bar{L} &= 1 && \text{seed} \\",
-            r"  \bar{v}_{7} &= \bar{L} \cdot 2 \cdot v_{7} && \text{square} \\",
-            r"  \bar{a} &= \bar{v}_{7} && \text{subtract} \\",
-            r"  \bar{z} &= \bar{a} \cdot a \cdot \left(1 - a\right) && \text{sigmoid} \\",
-            r"  \bar{v}_{4} &= \bar{z} && \text{add} \\",
-            r"  \bar{b} &= \bar{z} && \text{add} \\",
-            r"  \bar{w} &= \bar{v}_{4} \cdot x && \text{multiply} \\",
+            r"  \bar{L} &= 1 && \text{seed} \tag{1} \\",
+            r"  \bar{v}_{7} &= \bar{L} \cdot 2 \cdot v_{7} && \text{square} \tag{2} \\",
+            r"  \bar{a} &= \bar{v}_{7} && \text{subtract} \tag{3} \\",
+            r"  \bar{z} &= \bar{a} \cdot a \cdot \left(1 - a\right) && \text{sigmoid} \tag{4} \\",
+            r"  \bar{v}_{4} &= \bar{z} && \text{add} \tag{5} \\",
+            r"  \bar{b} &= \bar{z} && \text{add} \tag{6} \\",
+            r"  \bar{w} &= \bar{v}_{4} \cdot x && \text{multiply} \tag{7} \\",
             r"\end{align*}",
         ]
     )

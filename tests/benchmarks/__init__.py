@@ -1,1 +1,1 @@
-"""Timings, printed: `make bench`. Tests never depend on the clock."""
+"""Timings with verdicts: `make bench`. Tests never depend on the clock."""

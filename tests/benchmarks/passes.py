@@ -1,0 +1,122 @@
+"""What each pass is worth: a step as it is compiled against the same step without the pass, in turn in one process.
+
+A pass is taken away from outside, for the time in which one trainer is made, so that the product needs no switches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+from unittest import mock
+
+from . import harness, works
+from .contestants import graphgrad_trainer, looped
+from .harness import BLOCK, BLOCKS
+from .works import Work
+
+Say = Callable[[str], None]
+
+ON = ("row 3", "row 4")
+PROCESSES = 5
+
+
+@contextmanager
+def no_blocks() -> Iterator[None]:
+    from graphgrad.codegen import loader
+
+    with mock.patch.object(loader, "block_bytes", return_value=0):
+        yield
+
+
+@contextmanager
+def no_own_units() -> Iterator[None]:
+    from graphgrad.codegen import loader
+
+    with mock.patch.object(loader, "prepare", partial(loader.prepare, scaled=False)):
+        yield
+
+
+@contextmanager
+def relu_by_a_number() -> Iterator[None]:
+    from graphgrad.codegen.numpy_target import _Printer
+
+    def zero(printer: Any, node: Any) -> str:
+        return str(printer._once("zero_number", f"np.zeros((), np.{node.dtype})"))
+
+    with mock.patch.object(_Printer, "_zeros", zero):
+        yield
+
+
+@contextmanager
+def plain_sums() -> Iterator[None]:
+    from graphgrad.codegen.numpy_target import _Printer
+
+    before = _Printer._template
+    plain = "np.add.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})"
+
+    def template(printer: Any, node: Any) -> tuple[str, ...]:
+        return (plain,) if node.operator.name == "sum" else before(printer, node)
+
+    with mock.patch.object(_Printer, "_template", template):
+        yield
+
+
+@contextmanager
+def an_array_for_each_name() -> Iterator[None]:
+    from graphgrad.codegen.loader import Workspace
+
+    before = Workspace.__init__
+
+    def made(workspace: Any, function: Any, sizes: Any) -> None:
+        before(workspace, function, sizes)
+        space = workspace.step.__globals__
+        for name, _ in function._printed.buffers:
+            space[name] = space[name].view()
+
+    with mock.patch.object(Workspace, "__init__", made):
+        yield
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    yield
+
+
+#: What is taken away: how, and the options of a trainer.
+WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
+    "nothing (the same twice)": (nothing, {}),
+    "all rewrites that move rounding (exact=True)": (nothing, {"exact": True}),
+    "linear states in their own units": (no_own_units, {}),
+    "blocks (block=0)": (no_blocks, {}),
+    "relu against an array of zeros": (relu_by_a_number, {}),
+    "sums as products with ones": (plain_sums, {}),
+    "one array object for each place": (an_array_for_each_name, {}),
+}
+
+
+def compared(what: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """In a child: the time without a pass, of the time with it."""
+    work = Work(**{**fields, "widths": tuple(fields["widths"])})
+    take_away, options = WITHOUT[what]
+    whole = looped(graphgrad_trainer(work).step, work)
+    whole(1)
+    with take_away():
+        less = looped(graphgrad_trainer(work, **options).step, work)
+        less(1)  # the workspace is made at the first step
+    return {**harness.compare([less, whole], BLOCKS, BLOCK), "first": [0.0]}
+
+
+def passes(say: Say) -> dict[str, Any]:
+    chosen = {w.name: w for w in works.listed()}
+    result: dict[str, Any] = {}
+    for what in WITHOUT:
+        result[what] = {}
+        for row in ON:
+            measure = partial(harness.child, "passes:compared", what, asdict(chosen[row]))
+            found = harness.over_processes(measure, PROCESSES, lambda ratio: True)
+            result[what][row] = {name: found[name] for name in ("ratio", "least", "most")}
+        say(f"without {what}: " + ", ".join(f"{found['ratio']:.3f}x on {row}" for row, found in result[what].items()))
+    return result

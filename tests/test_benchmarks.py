@@ -1,0 +1,134 @@
+"""The harness of the benchmarks: it measures, it leaves out, its page is current. No verdict here is on the clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import contestants, costs, harness, report, steps, works
+from tests.benchmarks.works import Work
+
+WITHOUT_LIBRARIES = ("graphgrad", "hand NumPy", "naive NumPy")
+
+
+def losses(name: str, work: Work) -> list[float]:
+    run = contestants.CONTESTANTS[name][0](work)
+    return [float(run(1)) for _ in range(4)]
+
+
+def test_works_have_names_of_their_own_and_odd_batches() -> None:
+    every = [*works.listed(), *works.others()]
+    assert len({w.name for w in every}) == len(every)
+    assert len(works.listed()) == 6
+    assert len({w.batch for w in works.others()}) > 10
+    assert works.listed()[5].title == "50 layers of 64 tanh mse, batch 64"
+    assert works.tiny().title == "3-5-4 relu cross-entropy, batch 6"
+
+
+@pytest.mark.parametrize("work", [works.tiny(), *works.others()], ids=lambda w: w.name)
+def test_contestants_come_to_the_same_losses(work: Work) -> None:
+    """On small versions of all works, so that every activation, loss and optimizer is met."""
+    small = replace(work, widths=tuple(min(w, 12) for w in work.widths), batch=min(work.batch, 9), dtype="float64")
+    wanted = losses("graphgrad", small)
+    assert wanted[0] > wanted[-1]
+    for name in WITHOUT_LIBRARIES[1:]:
+        try:
+            found = losses(name, small)
+        except (harness.MissingError, KeyError):
+            assert work.activation == "gelu"
+            continue
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, err_msg=name)
+
+
+def test_the_optimizer_by_hand_goes_through_long_vectors_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.benchmarks import hand
+
+    wanted = losses("hand NumPy", works.tiny())
+    monkeypatch.setattr(hand, "PIECE", 7)
+    assert losses("hand NumPy", works.tiny()) == wanted
+
+
+def test_one_process_measures_a_tiny_work() -> None:
+    found = harness.child(
+        "contestants:against", ["graphgrad", "hand NumPy", "matrix products"], asdict(works.tiny()), 3, 0.0005,
+        python=sys.executable,
+    )  # fmt: skip
+    assert found["names"] == ["graphgrad", "hand NumPy", "matrix products"]
+    assert found["wrong"] == []
+    assert found["skipped"] == {}
+    assert all(us > 0 for us in (*found["us"], *found["ratios"], *found["first"]))
+
+
+def test_a_contestant_that_computes_something_else_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(work: Work) -> harness.Run:
+        return contestants.naive_numpy(replace(work, optimizer="sgd"))
+
+    monkeypatch.setitem(contestants.CONTESTANTS, "other", (other, ()))
+    found = contestants.against(["graphgrad", "other"], asdict(works.tiny()), 1, 0.0001)
+    assert found["wrong"] == ["other"]
+    row = {"ratio": 0.5, "least": 0.5, "most": 0.5, "processes": 1, "wrong": ["other"]}
+    told = steps.verdicts({"row 1": {"title": "", "against": {"other": row}}})
+    assert [v.text for v in told] == ["OVER  row 1, losses of other and graphgrad apart: 1.00 (at most 0)"]
+
+
+def test_a_missing_library_is_skipped_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(contestants.CONTESTANTS, "absent", (contestants.naive_numpy, ("a_library_that_is_not",)))
+    with pytest.raises(harness.MissingError, match=r"^a_library_that_is_not is not installed$"):
+        contestants.against(["graphgrad", "absent"], asdict(works.tiny()), 1, 0.0001)
+    found = contestants.against(["graphgrad", "absent", "hand NumPy"], asdict(works.tiny()), 1, 0.0001)
+    assert found["names"] == ["graphgrad", "hand NumPy"]
+    assert found["skipped"] == {"absent": "a_library_that_is_not is not installed"}
+
+
+def test_what_a_child_misses_or_fails_at_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BENCH_PYTHON", raising=False)
+    gelu = asdict(replace(works.tiny(), activation="gelu", dtype="float64"))
+    with pytest.raises(harness.MissingError, match=r"^no gelu by hand in float64$"):
+        harness.child("contestants:against", ["graphgrad", "hand NumPy"], gelu, 1, 0.0001)
+    with pytest.raises(harness.FailedError, match=r"^works:nobody: AttributeError: "):
+        harness.child("works:nobody")
+
+
+def test_a_child_has_its_threads_and_no_tuning_of_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*harness.THREADS, *harness.TUNING):
+        monkeypatch.setenv(name, "7")
+    for threads in (1, 2):
+        env = harness.environment(threads)
+        assert [env[name] for name in harness.THREADS] == [str(threads)] * len(harness.THREADS)
+        assert not set(harness.TUNING) & env.keys()
+        assert ("XLA_FLAGS" in env) == (threads == 1)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_more_processes_where_a_ratio_is_near_its_limit() -> None:
+    def measure() -> dict[str, Any]:
+        return {"us": [1.0, 2.0], "ratios": [next(ratios)], "first": [0.1, 0.1]}
+
+    for given, processes in (([0.5, 0.4, 0.6], 3), ([0.5, 0.99, *[0.5] * 7], 9)):
+        ratios = iter(given)
+        found = harness.over_processes(measure, 9, lambda ratio: ratio > 0.9)
+        assert (found["processes"], found["ratio"], found["most"]) == (processes, 0.5, max(given))
+
+
+def test_what_lives_at_once_is_no_more_than_what_is_planned() -> None:
+    size, whole, parts = costs.planned(asdict(works.tiny()))
+    assert parts <= whole <= size
+
+
+def test_verdicts() -> None:
+    assert harness.Verdict("a", 1.0, 1.0, "x").text == "ok    a: 1.000x (at most 1x)"
+    assert harness.Verdict("a", 2.345, 1.05, " s", " (more)").text == "OVER  a: 2.35 s (at most 1.05 s) (more)"
+
+
+def test_the_page_is_what_its_data_make() -> None:
+    data = json.loads(report.DATA.read_text(encoding="utf-8"))
+    assert report.PAGE.read_text(encoding="utf-8") == report.page(data)
+    assert data.keys() == {"machine", "versions", "load", "sections"}
+    assert data["machine"].keys() == {"cpu", "cores"}
+    assert "/" not in json.dumps(data["versions"])
