@@ -34,7 +34,8 @@ class Recorded:
 def recorded_run(derivation: Derivation, run: Any) -> Recorded:
     if not isinstance(run, Mapping) or not isinstance(run.get("parameters"), Mapping) or not run["parameters"]:
         raise GraphgradError(
-            'run is a mapping {"parameters": {name: array of shape (steps, *shape)}, "loss": ..., "k": ...}'
+            'run is a mapping {"parameters": {name: array of shape (steps, *shape)}, "loss": ..., "k": ...}, '
+            f"but {'one without parameters' if isinstance(run, Mapping) else type(run).__name__} was given"
         )
     if unknown := sorted(map(str, run.keys() - {"parameters", "loss", "k"})):
         raise GraphgradError(f"run: {', '.join(unknown)} is unknown; there are: parameters, loss, k")

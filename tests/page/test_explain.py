@@ -25,10 +25,10 @@ SHAPE = 'run is a mapping {"parameters": {name: array of shape (steps, *shape)},
 LENGTH = "run: the arrays of all parameters hold the same number of steps, at least one"
 
 RUNS: list[tuple[Any, str]] = [
-    ([W], SHAPE),
-    ({}, SHAPE),
-    ({"parameters": {}}, SHAPE),
-    ({"parameters": [W]}, SHAPE),
+    ([W], SHAPE + ", but list was given"),
+    ({}, SHAPE + ", but one without parameters was given"),
+    ({"parameters": {}}, SHAPE + ", but one without parameters was given"),
+    ({"parameters": [W]}, SHAPE + ", but one without parameters was given"),
     ({"parameters": {"w": W, "b": W[:2]}}, LENGTH),
     ({"parameters": {"w": W[:0]}}, LENGTH),
     ({"parameters": {"w": 1.0}}, LENGTH),
