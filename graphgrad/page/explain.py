@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,9 @@ class Page:
         return self.text
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the page, whole or not at all."""
+        """Write the page, whole or not at all, to a file whose name ends with .html or .htm."""
+        if Path(path).suffix not in (".html", ".htm"):
+            raise GraphgradError(f"a page is saved as .html, but {Path(path).name!r} was given")
         write_atomically(path, self.text)
 
     def _repr_html_(self) -> str:

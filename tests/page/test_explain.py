@@ -173,3 +173,9 @@ def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     here.save(tmp_path / "page.html")
     written = (tmp_path / "page.html").read_bytes()
     assert found == {hashlib.sha256(written).hexdigest()}
+
+
+def test_a_page_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(GraphgradError, match=r"saved as \.html, but 'page\.svg' was given"):
+        gg.explain(net(), engine="layered").save(tmp_path / "page.svg")
+    assert not list(tmp_path.iterdir())
