@@ -19,7 +19,8 @@ from graphgrad.notation import formula
 from graphgrad.types import Array, Dim, Dimension, count, divide_exactly, show, size_names
 
 from .literals import code, literal
-from .numpy_target import Printed, print_numpy
+from .numpy_target import print_numpy
+from .printed import Printed
 from .program import Program
 from .source import comment
 

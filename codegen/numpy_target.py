@@ -9,62 +9,21 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
 from graphgrad.notation import Piece, fill, fill_plain
-from graphgrad.types import FLOATS, Dimension, Shape, count, size_names
+from graphgrad.types import FLOATS, Dimension, count, size_names
 
 from . import numpy_support
 from .blocks import inner_values
 from .literals import code, literal, np_dtype, number_name, positional
 from .names import Names
-from .program import ITEM_SIZE, Program, operand_dtype, per_call_views
+from .printed import Call, Printed
+from .program import ITEM_SIZE, Program, operand_dtype, passing_views, per_call_views
 
 PIECE = 1000  # statements in one function: CPython's compiler is slow and hungry on longer ones
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a row's spelling may look at when it is a function: the statement's shapes, dtypes and attributes.
-
-    `plain` says which operands lie in memory as one run, in row-major order. `once(wish, expression)` gives the name of
-    an array that is made once for each workspace.
-    """
-
-    shape: Shape
-    shapes: tuple[Shape, ...]
-    dtype: str
-    dtypes: tuple[str, ...]
-    attributes: dict[str, Any]
-    plain: tuple[bool, ...]
-    once: Callable[[str, str], str]
-    out: str  # the name of the statement's buffer
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        return tuple(map(len, self.shapes))
-
-
-@dataclass(slots=True)
-class Printed:
-    """Generated text, with what a loader or a module writer needs to frame it."""
-
-    program: Program
-    names: dict[int, str] = field(default_factory=dict)
-    functions: dict[str, str] = field(default_factory=dict)  # bare name -> NumPy's: "add_reduce": "np.add.reduce"
-    support: dict[str, str] = field(default_factory=dict)  # functions of our own: name -> source
-    constants: list[tuple[str, Any]] = field(default_factory=list)  # name, array
-    buffers: list[tuple[str, int]] = field(default_factory=list)  # name, node id: arrays in the arena
-    kept: list[tuple[str, int]] = field(default_factory=list)  # arrays written in the prologue: not in the arena
-    sizes: list[str] = field(default_factory=list)
-    prologue: list[tuple[str, int | None]] = field(default_factory=list)  # line, node
-    pieces: list[list[tuple[str, int | None]]] = field(default_factory=list)
-    inputs: list[str] = field(default_factory=list)
-    locals: list[str] = field(default_factory=list)  # what the step assigns
-    result: str = "()"
 
 
 def print_numpy(program: Program, *, keywords: bool = False) -> Printed:
@@ -86,20 +45,7 @@ class _Printer:
         self.bare: dict[str, str] = {}  # spellings with NumPy's functions as bare names
         self.lines = self.out.prologue
         self.in_step = False
-        self.passing = self._passing_views()
-
-    def _passing_views(self) -> set[int]:
-        """Views without a name that only another view is made of: their text stands inside of its own."""
-        program, used = self.program, dict[int, list[int]]()
-        for id in (*program.prologue, *program.step):
-            for i in self.graph.nodes[id].inputs:
-                used.setdefault(i, []).append(id)
-        kept = {*program.outputs, *self.graph.names, *(value for _, value in program.updates)}
-        return {
-            id
-            for id, users in used.items()
-            if program.roles[id] == "view" and id not in kept and len(users) == 1 and program.roles[users[0]] == "view"
-        }
+        self.passing = passing_views(program)
 
     def run(self) -> Printed:
         program, out = self.program, self.out
@@ -117,7 +63,6 @@ class _Printer:
         for id in program.step:
             if program.roles[id] == "view" and id not in views:
                 self._view(id)
-        self._places()
         self.in_step = True
         step: list[list[tuple[str, int | None]]] = [[]]
         first = {chain[0]: chain for chain in program.chains}
@@ -462,9 +407,6 @@ class _Printer:
                 return False
             id = self.graph.nodes[id].inputs[0]
         return True
-
-    def _places(self) -> None:
-        """Nothing is printed for buffers inside a pack: the loader hands them out as parts of its storage."""
 
     def _finish(self) -> None:
         program = self.program

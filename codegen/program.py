@@ -161,6 +161,20 @@ def per_call_views(program: Program) -> set[int]:
     return {i for i in program.step if program.roles[i] == "view" and program.roles[program.base(i)] == "input"}
 
 
+def passing_views(program: Program) -> set[int]:
+    """Views without a name that only another view is made of: their text stands inside of its own."""
+    used: dict[int, list[int]] = {}
+    for id in (*program.prologue, *program.step):
+        for i in program.graph.nodes[id].inputs:
+            used.setdefault(i, []).append(id)
+    kept = {*program.outputs, *program.graph.names, *(value for _, value in program.updates)}
+    return {
+        id
+        for id, users in used.items()
+        if program.roles[id] == "view" and id not in kept and len(users) == 1 and program.roles[users[0]] == "view"
+    }
+
+
 def flops(program: Program) -> Dimension:
     """Floating-point operations of one step: 2·m·n·k for a product, else one for each element written or reduced."""
     total: Dimension = 0

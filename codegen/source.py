@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from graphgrad.notation import formula
 
-from .numpy_target import Printed
+from .printed import Printed
 
 
 def comment(printed: Printed, id: int) -> str:

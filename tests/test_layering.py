@@ -35,7 +35,8 @@ codegen.program
 codegen.linear_state
 codegen.blocks
 codegen.schedule codegen.memory codegen.prepare
-codegen.numpy_target
+codegen.printed codegen.state
+codegen.numpy_target codegen.workspace
 codegen.source codegen.profile
 codegen.loader codegen.module_writer
 codegen

@@ -66,7 +66,7 @@ def plain_sums() -> Iterator[None]:
 
 @contextmanager
 def an_array_for_each_name() -> Iterator[None]:
-    from graphgrad.codegen.loader import Workspace
+    from graphgrad.codegen.workspace import Workspace
 
     before = Workspace.__init__
 

@@ -1,0 +1,62 @@
+"""What a compiled function keeps between calls, as its users see it: a mapping from names to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphgrad.errors import CallError
+from graphgrad.evaluate import convert
+from graphgrad.types import Array, has_sizes, solve_sizes
+
+if TYPE_CHECKING:
+    from .loader import Function
+
+
+class State(Mapping[str, Array]):
+    """What a function keeps between calls, by name. Reading copies; assigning checks shape and dtype, and copies."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._function._held:
+            raise CallError(f"the function holds no {name}; it holds {', '.join(self._function._held) or 'nothing'}")
+        function, node = self._function, self._function._held[name]
+        with function._lock:
+            if name not in function._values:
+                if node.operator.name != "state" or has_sizes(node.shape):
+                    raise CallError(f"{name} has no value yet")
+                function._hold(name, node, {})  # a state starts at zero
+            kept = function._values[name]
+            return kept * np.asarray(scale, kept.dtype) if (scale := function._scale(name)) != 1.0 else kept.copy()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        function = self._function
+        if name not in function._held:
+            raise CallError(f"the function holds no {name}; it holds {', '.join(function._held) or 'nothing'}")
+        node = function._held[name]
+        array = convert(name, value, node.dtype)
+        solve_sizes([(name, node.shape, array.shape)])
+        if (scale := function._scale(name)) != 1.0:
+            array = array / np.asarray(scale, array.dtype)
+        with function._lock:
+            held = function._values.get(name)
+            if held is not None and held.shape == array.shape:
+                held[...] = array
+            else:
+                function._values[name] = np.array(array, order="C")
+                function._idle.clear()  # their views show the old array
+                function._latest = None
+            function._given.add(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._function._held
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._function._held)
+
+    def __len__(self) -> int:
+        return len(self._function._held)

@@ -1,0 +1,93 @@
+"""What generated code works in: a set of buffers in one arena, and the step bound to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphgrad.graph import Node
+from graphgrad.types import Array, Sizes, size_of
+
+from . import numpy_support
+from .blocks import inner_values
+from .memory import Plan, plan
+from .program import Program
+
+if TYPE_CHECKING:
+    from .loader import Function
+
+
+class Workspace:
+    """One set of buffers, for one set of sizes and one call at a time."""
+
+    def __init__(self, function: Function, sizes: Sizes, values: Mapping[str, Array] | None = None) -> None:
+        program, printed = function.program, function._printed
+        kept = function._values if values is None else values
+        self.plan: Plan = plan(program, sizes)
+        self.inner = inner_values(program)
+        raw = np.empty(self.plan.size + 64, np.uint8)
+        start = -raw.ctypes.data % 64
+        arena = raw[start : start + self.plan.size]
+        held = {n.id: kept[n["name"]] for n in program.held}
+        space: dict[str, Any] = {"np": np, "__name__": "graphgrad.generated"}
+        space |= {name: np.int64(size) for name, size in sizes.items()}
+        space |= {name: getattr(numpy_support, name) for name in printed.support}
+        space |= dict(printed.constants)
+        space |= {printed.names[id]: array for id, array in held.items()}
+        for name, id in printed.kept:
+            space[name] = np.empty(_shape(program.node(id), sizes), program.node(id).dtype)
+        # Values in the same place are one array: NumPy sees at once that such an operand and result may overlap.
+        same: dict[Any, Array] = {}
+        for name, id in printed.buffers:
+            made = self._buffer(program, id, arena, held, sizes)
+            space[name] = same.setdefault((made.ctypes.data, made.shape, made.dtype), made)
+        try:
+            with np.errstate(all="ignore"):  # 1/N of an empty batch, which multiplies nothing
+                exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
+        except Exception as error:
+            raise function._told(error) from error
+        self.step: Callable[..., Any] = space["step"]
+        self._weak = [n.weak for n in function._inputs]
+        self.plain = True not in self._weak
+        self.quick = quick(self.step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak)
+
+    def _buffer(self, program: Program, id: int, arena: Array, held: Mapping[int, Array], sizes: Sizes) -> Array:
+        node = program.node(id)
+        owner = program.storage_of[id]
+        if owner in held:
+            return held[owner]
+        shape = _shape(node, sizes)
+        dtype = np.dtype(node.dtype)
+        start = self.plan.offsets[owner]
+        if owner in self.inner:  # what a chain passes on block by block
+            shape = (min(int(np.prod(shape)), program.block // dtype.itemsize),)
+        if id in program.placed:
+            start += size_of(program.placed[id][1], sizes) * dtype.itemsize
+        stop = start + int(np.prod(shape)) * dtype.itemsize
+        return arena[start:stop].view(dtype).reshape(shape)
+
+    def arguments(self, values: Sequence[Array]) -> Sequence[Any]:
+        """Weak inputs as NumPy scalars, so that their arithmetic is IEEE's; arrays as they are."""
+        return [v[()] if weak else v for v, weak in zip(values, self._weak, strict=True)]
+
+
+def quick(
+    step: Callable[..., Any], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype[Any]], weak: Sequence[bool]
+) -> Callable[[Sequence[Any]], Any]:
+    """The step on values that are arrays of just these shapes and dtypes; None for all others.
+
+    The tests are written out, since all of a step may take but microseconds. Nothing but numbers is in their text.
+    """
+    each = "v[{0}].__class__ is array and v[{0}].shape == shape_{0} and v[{0}].dtype is dtype_{0}"
+    tests = " and ".join([f"len(v) == {len(shapes)}", *[each.format(k) for k in range(len(shapes))]])
+    values = ", ".join(f"v[{k}][()]" if w else f"v[{k}]" for k, w in enumerate(weak))
+    space: dict[str, Any] = {"array": np.ndarray, "step": step}
+    space |= {f"shape_{k}": shape for k, shape in enumerate(shapes)}
+    space |= {f"dtype_{k}": dtype for k, dtype in enumerate(dtypes)}
+    return eval(f"lambda v: step({values}) if {tests} else None", space)  # type: ignore[no-any-return]
+
+
+def _shape(node: Node, sizes: Sizes) -> tuple[int, ...]:
+    return tuple(size_of(d, sizes) for d in node.shape)
