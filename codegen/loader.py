@@ -195,7 +195,7 @@ class Function:
             held = {name: self._hold(name, node, sizes).copy() for name, node in self._held.items()}
         workspace = Workspace(self, sizes, held)
         with np.errstate(all="ignore"):
-            return profile(self, workspace.arguments(values), sizes, dict(workspace.step.__globals__))
+            return profile(self, workspace.arguments(values), sizes, dict(workspace.names))
 
     def __repr__(self) -> str:
         return f"<compiled function of {', '.join(self._names) or 'nothing'}: {len(self.program.step)} statements>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,11 @@ class Workspace:
                 exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
         except Exception as error:
             raise function._told(error) from error
-        self.step: Callable[..., Any] = space["step"]
+        self.names = space
+        step: Callable[..., Any] = space["step"]
+        shapes = {program.node(id).shape for id in (*program.prologue, *program.step)}
+        empty = any(0 in [size_of(d, sizes) for d in shape] for shape in shapes)
+        self.step = sparing(step, list(held.values())) if empty else step
         self._weak = [n.weak for n in function._inputs]
         self.plain = True not in self._weak
         self.quick = quick(self.step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak)
@@ -71,6 +76,25 @@ class Workspace:
     def arguments(self, values: Sequence[Array]) -> Sequence[Any]:
         """Weak inputs as NumPy scalars, so that their arithmetic is IEEE's; arrays as they are."""
         return [v[()] if weak else v for v, weak in zip(values, self._weak, strict=True)]
+
+
+def sparing(step: Callable[..., Any], held: Sequence[Array]) -> Callable[..., Any]:
+    """The step on arrays without elements: NumPy's warnings come only where a result shows what they tell of.
+
+    What is spread over such arrays may be computed before it is spread. The log(0) of a sum of nothing is then in no
+    result, and a warning of it would be of nothing that the user wrote.
+    """
+
+    def spare(*values: Any) -> Any:
+        met: list[str] = []
+        told: dict[str, Any] = {kind: "call" for kind, way in np.geterr().items() if way != "ignore"}
+        with np.errstate(**told, call=lambda kind, _: met.append(kind)):
+            results = step(*values)
+        if met and not all(np.isfinite(a).all() for a in (*results, *held)):
+            warnings.warn(f"{met[0]} encountered, in a call with arrays without elements", RuntimeWarning, stacklevel=2)
+        return results
+
+    return spare
 
 
 def quick(

@@ -362,6 +362,27 @@ def test_one_over_the_size_of_an_empty_batch_is_no_warning() -> None:
         assert np.isnan(gg.compile(gg.mean(x))(x=np.zeros((0, 3)))[0])
 
 
+def test_what_is_spread_over_an_empty_batch_warns_of_nothing() -> None:
+    """log(0) is computed before it is spread over no rows; where a result shows it, there is a warning still."""
+    x = gg.Graph().input("x", ("N", 3))
+    total = gg.sum(x, axis=0)
+    spread = gg.compile(gg.log(gg.broadcast_to(total, ("N", 3))))
+    assert spread(x=np.zeros((0, 3)))[0].shape == (0, 3)
+    assert spread.profile(x=np.zeros((0, 3))).rows
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        assert np.isneginf(gg.compile(gg.log(total))(x=np.zeros((0, 3)))[0]).all()
+    with np.errstate(divide="ignore"):
+        assert np.isneginf(gg.compile(gg.log(total))(x=np.zeros((0, 3)))[0]).all()
+
+
+def test_a_new_value_that_an_empty_batch_spoils_is_told() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N",)), g.parameter("w")
+    f = gg.compile([gg.sum(x)], updates={w: w * gg.mean(gg.tanh(x))})
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        f(x=np.zeros(0), w=1.0)
+
+
 def test_the_least_recently_used_workspace_goes() -> None:
     g = gg.Graph()
     x = g.input("x", ("N",))
