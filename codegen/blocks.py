@@ -61,7 +61,9 @@ def _by_elements(program: Program, node: Node) -> bool:
     operands = [program.node(i) for i in node.inputs]
     # What a caller gives may lie in memory in any order, and of a view only its base is known to be a run.
     whole = all(n.shape == node.shape and program.roles[n.id] in ("call", "held") for n in operands if n.shape)
-    return whole and not any(mark in node.operator.numpy for mark in ("{zeros}", ":wide}"))
+    # A number that is a view of an array's element: a block may write the array before the next block reads it.
+    alone = all(not program.node(program.base(n.id)).shape for n in operands if not n.shape)
+    return whole and alone and not any(mark in node.operator.numpy for mark in ("{zeros}", ":wide}"))
 
 
 def _is_long(program: Program, chain: Sequence[int]) -> bool:

@@ -94,6 +94,19 @@ def test_what_only_the_chain_reads_takes_a_block() -> None:
     assert [line.strip().split(" in ")[1] for line in loops(f)] == ["blocks:"]
 
 
+def test_an_element_of_an_array_is_no_number_to_a_chain_that_writes_the_array() -> None:
+    g = gg.Graph()
+    s = g.parameter("s", (5,))
+    a = 2.0 * gg.tanh(s)
+    first, last = gg.reshape(a[:1], ()), gg.reshape(a[4:], ())
+    outputs = [first + gg.tanh(s), gg.square(a) * 3.0, last + gg.exp(s)]
+    values = np.array([0.3, -0.4, 0.5, 0.6, -0.7])
+    f = gg.compile(outputs, updates={s: s - 0.1 * last * s}, block=16)
+    for found, wanted in zip(f(s=values), gg.evaluate(outputs, s=values), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    np.testing.assert_allclose(f.state["s"], gg.evaluate(s - 0.1 * last * s, s=values), rtol=1e-12)
+
+
 def test_short_chains_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     g = gg.Graph()
