@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from graphgrad.render.diagram import CELL, GAP, MARGIN, Box, Diagram, Edge, Placed, Strip, rectangle
-from graphgrad.render.scene import Curve, Group, Item, Paint, Polygon, Rect, Scene, arrow_head, polyline
+from graphgrad.render.scene import Curve, Group, Item, Paint, Polygon, Rect, Scene, arrow_head, polyline, spots
 from graphgrad.render.theme import SHAPES
 from graphgrad.render.typeset import SMALL, label
 from graphgrad.render.words import words
@@ -16,6 +16,7 @@ BORDER = 12.0  # around the picture
 HEAD = 7.0  # length of an arrow's head
 FAINT = 0.16
 CAPTION = 11.0
+CLEAR = 6.0  # between an edge and a frame or its title
 
 #: Colour, width, dashes of edges.
 EDGES: dict[str, tuple[str, float, tuple[float, ...]]] = {
@@ -40,16 +41,19 @@ class Look:
 def compose(diagram: Diagram, placed: Placed, *, legend: bool = True, look: Look | None = None) -> Scene:
     """The scene of a picture. Every frame of one picture has the same coordinates and the same size."""
     look = look or Look()
-    width = max(placed.width, 220.0)
+    width = max(placed.width, 220.0)  # that the legend and the caption have
     items: list[Item] = []
     lanes = {lane.name: lane for lane in diagram.lanes}
     titles: list[Item] = []
-    for name, (x, y, w, h) in _aligned(placed.lanes).items():
+    traces = [list(spots(curve)) for curve in placed.curves.values()]
+    frames = _aligned(placed.lanes, [x for trace in traces for x, _ in trace])
+    for name, (x, y, w, h) in frames.items():
         frame = Rect(x, y, w, h, Paint(stroke="frame", width=1.0), 8.0)
         items.append(Group(f"lane-{name}", "lane", (frame,), lanes[name].title))
         title = label(lanes[name].title)
-        back = Rect(x + 8.0, y + 4.0, title.width + 4.0, 12.0, Paint(fill="paper"))  # edges pass behind it
-        titles.append(Group(f"title-{name}", "title", (back, title.at(x + 10.0, y + 13.0, "grey"))))
+        left = _free(x + 8.0, x + w - title.width - 8.0, title.width + 4.0, y + 4.0, traces)
+        back = Rect(left, y + 4.0, title.width + 4.0, 12.0, Paint(fill="paper"))  # edges pass behind it
+        titles.append(Group(f"title-{name}", "title", (back, title.at(left + 2.0, y + 13.0, "grey"))))
     items += [_edge(edge, diagram, placed, look) for edge in diagram.edges if edge.id in placed.curves]
     items += titles
     items += [_box(box, placed, look) for box in diagram.boxes]
@@ -61,18 +65,40 @@ def compose(diagram: Diagram, placed: Placed, *, legend: bool = True, look: Look
     if look.caption_lines:
         items.append(_caption(look, width, bottom + 16.0))
         bottom += 16.0 + look.caption_lines * CAPTION * 1.45
-    shifted = tuple(moved(item, BORDER, BORDER) for item in items)
-    return Scene(round(width + 2 * BORDER, 2), round(bottom + 2 * BORDER, 2), shifted, diagram.title, diagram.lang)
+    left = min(0.0, *(x for x, _, _, _ in frames.values())) if frames else 0.0
+    right = max(width, *(x + w for x, _, w, _ in frames.values())) if frames else width
+    shifted = tuple(moved(item, BORDER - left, BORDER) for item in items)
+    return Scene(
+        round(right - left + 2 * BORDER, 2), round(bottom + 2 * BORDER, 2), shifted, diagram.title, diagram.lang
+    )
 
 
-def _aligned(lanes: Mapping[str, tuple[float, float, float, float]]) -> dict[str, tuple[float, float, float, float]]:
-    """Lanes that lie one above the other, all from the same left edge to the same right one."""
+def _aligned(
+    lanes: Mapping[str, tuple[float, float, float, float]], reached: Sequence[float]
+) -> dict[str, tuple[float, float, float, float]]:
+    """Lanes that lie one above the other, all from the same left edge to the same right one, with all edges inside."""
     rows = sorted(lanes.values(), key=lambda lane: lane[1])
     if any(a[1] + a[3] > b[1] for a, b in pairwise(rows)):
         return dict(lanes)
-    left = min((x for x, _, _, _ in rows), default=0.0)
-    right = max((x + w for x, _, w, _ in rows), default=0.0)
+    left = min([*(x for x, _, _, _ in rows), *(x - CLEAR for x in reached)], default=0.0)
+    right = max([*(x + w for x, _, w, _ in rows), *(x + CLEAR for x in reached)], default=0.0)
     return {name: (left, y, right - left, h) for name, (_, y, _, h) in lanes.items()}
+
+
+def _free(
+    first: float, last: float, width: float, top: float, traces: Sequence[Sequence[tuple[float, float]]]
+) -> float:
+    """Where a title of a lane begins: as far left as no edge passes behind it."""
+    passing = []
+    for trace in traces:
+        for (ax, ay), (bx, by) in pairwise(trace):
+            if max(ay, by) > top - CLEAR / 2 and min(ay, by) < top + 12.0 + CLEAR / 2:
+                passing.append((min(ax, bx) - CLEAR, max(ax, bx) + CLEAR))
+    left = first
+    for begin, end in sorted(passing):
+        if begin < left + width and end > left:
+            left = end
+    return left if left <= last else first
 
 
 def _box(box: Box, placed: Placed, look: Look) -> Group:

@@ -294,7 +294,7 @@ def _step_box(drawn: Drawn, derivation: Derivation, share: Share, kind: str, lan
     lines = [line, small_line(f"{step_numbers(share.numbers)}  {rule}")]
     if kind == "gradient":
         scalar, target = naming.node(derivation.scalar.id), naming.node(step.target)
-        lines.append(small_line(f"∂{scalar}/∂{target}  {show(drawn.graph.nodes[step.target].shape)}", "orange"))
+        lines.append(small_line(f"∂{scalar}/∂{target}  {show(drawn.graph.nodes[step.target].shape)}", "gradient.text"))
     lines, strip = _with_values(drawn, step.contribution.id, lines)
     title = f"{step_numbers(share.numbers)}. {line.run.text}: {rule}"
     column = drawn.key(step.target)

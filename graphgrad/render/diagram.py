@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from graphgrad.render.typeset import SMALL, Run, formula, label
 
-GAP = 3.0  # between the lines of a label
+GAP = 4.0  # between the lines of a label
 MARGIN = 8.0  # around a label
 CELL = 9.0  # the side of a cell of a heat strip
 

@@ -7,12 +7,13 @@ needs nothing but this file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
 from graphgrad.render.diagram import Box, Diagram, Edge, Placed, Point
+from graphgrad.render.scene import spots
 
 RANK_GAP = 34.0  # points between columns
 NODE_GAP = 16.0  # between boxes of a column
@@ -285,11 +286,11 @@ class _Sheet:
         """The boxes that a curve leads through, beside the two that it joins."""
         xs, ys = [x for x, _ in curve], [y for _, y in curve]  # a Bézier stays within its points
         low, high, above, below = min(xs), max(xs), min(ys), max(ys)
-        spots, found = list(_spots(curve)), []
+        traced, found = list(spots(curve)), []
         for box, left, top, right, bottom in self._rectangles:
             near = left < high and low < right and top < below and above < bottom
             if near and box.id not in (edge.source, edge.target):
-                if any(left < x < right and top < y < bottom for x, y in spots):
+                if any(left < x < right and top < y < bottom for x, y in traced):
                     found.append(box)
         return found
 
@@ -306,17 +307,6 @@ class _Sheet:
         """The left (-1) or right (1) edge of a box's column: beyond it no box stands up to the next one."""
         rank = self.ranks[box.id]
         return self.middles[rank] + way * self.widths[rank] / 2
-
-
-def _spots(curve: Sequence[Point]) -> Iterator[Point]:
-    """Points along Béziers, near enough to each other to find every box."""
-    for k in range(0, len(curve) - 3, 3):
-        (ax, ay), (bx, by), (cx, cy), (dx, dy) = curve[k : k + 4]
-        steps = max(4, int((abs(dx - ax) + abs(dy - ay)) / 6))
-        for n in range(steps + 1):
-            t = n / steps
-            p, q, r, s = (1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3
-            yield p * ax + q * bx + r * cx + s * dx, p * ay + q * by + r * cy + s * dy
 
 
 def _route(edge: Edge, sheet: _Sheet, passes: Sequence[_Item]) -> tuple[Point, ...]:

@@ -20,9 +20,9 @@ from graphgrad.render.typeset import SMALL, Run, formula, label
 from graphgrad.render.values import number_text
 from graphgrad.types import Array
 
-RADIUS = 26.0
-COLUMN = 215.0  # points between columns
-ROW = 74.0
+RADIUS = 33.0  # the longest number, "−0.000123", fits on the third line
+COLUMN = 230.0  # points between columns
+ROW = 84.0
 MOST = 12  # neurons of a column that are all drawn; of more, the first three and the last
 LEADING = 2.0  # between the lines in a circle
 LABELLED = 30  # edges that all carry their numbers

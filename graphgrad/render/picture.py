@@ -78,7 +78,8 @@ class Picture:
             import resvg_py
         except ImportError:
             raise GraphgradError('png needs resvg-py: pip install "graphgrad[viz]" brings it') from None
-        return bytes(resvg_py.svg_to_bytes(svg_string=self.svg(), dpi=96, zoom=float(scale)))
+        paper = _theme(self.theme)("paper")  # for pixels of the last row and column, which the sheet covers in part
+        return bytes(resvg_py.svg_to_bytes(svg_string=self.svg(), dpi=96, zoom=float(scale), background=paper))
 
     def pdf(self) -> bytes:
         """The picture as a PDF of one page, of vector outlines."""

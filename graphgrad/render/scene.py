@@ -156,6 +156,17 @@ def polyline(points: Sequence[tuple[float, float]]) -> Points:
     return tuple(curve)
 
 
+def spots(curve: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Points along Béziers, near enough to each other to find every box."""
+    for k in range(0, len(curve) - 3, 3):
+        (ax, ay), (bx, by), (cx, cy), (dx, dy) = curve[k : k + 4]
+        steps = max(4, int((abs(dx - ax) + abs(dy - ay)) / 6))
+        for n in range(steps + 1):
+            t = n / steps
+            p, q, r, s = (1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3
+            yield p * ax + q * bx + r * cx + s * dx, p * ay + q * by + r * cy + s * dy
+
+
 def arrow_head(tip: tuple[float, float], back: tuple[float, float], size: float, paint: Paint) -> Polygon:
     """A head whose tip is `tip`, pointing away from `back`."""
     dx, dy = tip[0] - back[0], tip[1] - back[1]

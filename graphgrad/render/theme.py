@@ -36,6 +36,7 @@ LIGHT: dict[str, str] = {
     "saved": "#7A7A7A",
     "frame": "#8C8C8C",
     "orange": "#A84300",
+    "gradient.text": "#9E3D00",  # "orange" has 4.34:1 on a gradient's fill
     "backward": "#D55E00",
     "ring": "#000000",
     "mark": "#FFE680",
@@ -78,6 +79,7 @@ DARK: dict[str, str] = {
     "saved": "#9AA0A6",
     "frame": "#70767D",
     "orange": "#FFA066",
+    "gradient.text": "#FFA066",
     "backward": "#FF8A3D",
     "ring": "#FFFFFF",
     "mark": "#6B6100",

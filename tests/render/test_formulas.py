@@ -82,7 +82,7 @@ def test_a_gradient_says_what_it_is_the_derivative_of() -> None:
     assert [(line.run.text, line.role) for line in last.lines] == [
         ("W̄1 = z̄1ᵀ @ x", "ink"),
         ("9, 11, 12  add · matmul", "grey"),
-        ("∂loss/∂W1  (3, 2)", "orange"),
+        ("∂loss/∂W1  (3, 2)", "gradient.text"),
     ]
     assert last.title == "9, 11, 12. W̄1 = z̄1ᵀ @ x: add · matmul"
 

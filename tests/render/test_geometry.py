@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 
+import numpy as np
 import pytest
 
 import graphgrad as gg
 from graphgrad.render.compose import BORDER
 from graphgrad.render.diagram import overlaps, rectangle
-from graphgrad.render.layered import _crossings, _Item, _spots
+from graphgrad.render.layered import _crossings, _Item
 from graphgrad.render.picture import Picture
-from graphgrad.render.scene import Circle, Curve, Glyphs, Group, Item, Polygon, Rect, polyline
+from graphgrad.render.scene import Circle, Curve, Glyphs, Group, Item, Polygon, Rect, polyline, spots
 from graphgrad.render.typeset import FORMULA, SMALL
 from tests.render.gallery import ENGINES, PICTURES, neuron, picture, small, small_values
 
@@ -60,7 +61,7 @@ def bounds(item: Item) -> Box:
     if isinstance(item, Circle):
         return item.x - item.r, item.y - item.r, item.x + item.r, item.y + item.r
     if isinstance(item, (Curve, Polygon)):
-        points = list(_spots(item.points)) if isinstance(item, Curve) else item.points
+        points = list(spots(item.points)) if isinstance(item, Curve) else item.points
         xs, ys = [x for x, _ in points], [y for _, y in points]
         return min(xs), min(ys), max(xs), max(ys)
     assert isinstance(item, Glyphs)
@@ -165,11 +166,11 @@ def test_our_own_edges_pass_through_no_box(name: str) -> None:
     assert shown.placed is not None
     assert shown.diagram is not None
     for edge in shown.diagram.edges:
-        spots = list(_spots(shown.placed.curves[edge.id]))
+        traced = list(spots(shown.placed.curves[edge.id]))
         for box in shown.diagram.boxes:
             if box.id not in (edge.source, edge.target):
                 left, top, right, bottom = rectangle(shown.placed, box)
-                assert not [p for p in spots if left < p[0] < right and top < p[1] < bottom], (edge.id, box.id)
+                assert not [p for p in traced if left < p[0] < right and top < p[1] < bottom], (edge.id, box.id)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -224,6 +225,19 @@ def test_the_title_of_a_lane_is_not_covered_and_covers_no_box(name: str, engine:
         left, top, right, bottom = frame(title)
         assert inside((left, top, right, bottom), frame(groups[title.id.replace("title", "lane")]))
         assert not [b for b in boxes if b[0] < right and left < b[2] and b[1] < bottom and top < b[3]]
+
+
+@each_engine
+@every
+def test_edges_stay_within_the_frames_and_clear_of_their_titles(name: str, engine: str) -> None:
+    groups = picture(name, engine).scene.groups()
+    lanes = [frame(g) for g in groups.values() if g.kind == "lane"]
+    titles = [frame(g) for g in groups.values() if g.kind == "title"]
+    for edge in groups.values():
+        for line in (i for i in edge.items if edge.ends and isinstance(i, Curve)):
+            for x, y in spots(line.points):
+                assert not lanes or lanes[0][0] < x < lanes[0][2], edge.id
+                assert not [t for t in titles if t[0] < x < t[2] and t[1] < y < t[3]], edge.id
 
 
 @each_engine
@@ -299,10 +313,10 @@ def test_crossings_are_counted() -> None:
 
 
 def test_a_straight_line_is_sampled_from_end_to_end() -> None:
-    spots = list(_spots(polyline(((0.0, 0.0), (60.0, 0.0)))))
-    assert spots[0] == (0.0, 0.0)
-    assert spots[-1] == (60.0, 0.0)
-    assert max(b[0] - a[0] for a, b in pairwise(spots)) <= 6.01
+    traced = list(spots(polyline(((0.0, 0.0), (60.0, 0.0)))))
+    assert traced[0] == (0.0, 0.0)
+    assert traced[-1] == (60.0, 0.0)
+    assert max(b[0] - a[0] for a, b in pairwise(traced)) <= 6.01
 
 
 def test_the_layout_has_the_names_of_what_it_was_made_with() -> None:
@@ -310,3 +324,18 @@ def test_the_layout_has_the_names_of_what_it_was_made_with() -> None:
         shown = gg.draw(neuron(), engine=engine)
         assert shown.placed is not None
         assert shown.placed.engine == engine
+
+
+def test_the_numbers_of_a_neuron_lie_in_its_circle() -> None:
+    """The longest of all numbers, too: six digits after the point."""
+    net = gg.feedforward([2, 2, 1], "tanh")
+    values = {name: np.full(a.shape, -0.000123456) for name, a in net.initialize(seed=0).items()}
+    values |= {"x": np.full((1, 2), -0.000123456), "y": np.full((1, 1), -1e6)}
+    neurons = [g for g in gg.draw(net, level="neuron", values=values).scene.groups().values() if "neuron " in g.kind]
+    assert len(neurons) == 5
+    for group in neurons:
+        circle = next(i for i in group.items if isinstance(i, Circle))
+        for text in glyphs(group):
+            left, top, right, bottom = ink(text)
+            far = max(abs(left - circle.x), abs(right - circle.x)), max(abs(top - circle.y), abs(bottom - circle.y))
+            assert (far[0] ** 2 + far[1] ** 2) ** 0.5 < circle.r - 1.0, (group.id, text.text)
