@@ -16,6 +16,7 @@ BORDER = 12.0  # around the picture
 HEAD = 7.0  # length of an arrow's head
 FAINT = 0.16
 CAPTION = 11.0
+SHADES = 8  # from nothing to the largest, in the legend of a scale
 CLEAR = 6.0  # between an edge and a frame or its title
 
 #: Colour, width, dashes of edges.
@@ -188,6 +189,11 @@ def _legend(diagram: Diagram, width: float, top: float) -> tuple[list[Item], flo
         items.append(text.at(x + 23.0, y + 9.0, "grey"))
         x += 24.0 + text.width + 14.0
     bottom = y + 13.0 if entries else top - 14.0
+    if any(b.tint is not None for b in diagram.boxes):
+        shades = range(SHADES + 1)
+        paints = [Paint(f"cost:{k / SHADES:.2f}", "cell", 0.6) for k in shades]
+        items += [Rect(k * CELL, bottom + 4.0, CELL, CELL, paint) for k, paint in zip(shades, paints, strict=True)]
+        bottom += 14.0
     for line in (diagram.scale, diagram.note):
         if line:
             for piece in wrapped(line, width, SMALL):

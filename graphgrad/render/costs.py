@@ -8,12 +8,14 @@ from typing import Any
 
 from graphgrad.derivation import Derivation
 from graphgrad.errors import GraphgradError
-from graphgrad.render.diagram import Box, Diagram
+from graphgrad.render.diagram import Box, Diagram, Line
+from graphgrad.render.typeset import SMALL, label
+from graphgrad.render.values import number_text
 from graphgrad.tensor import Tensor
 
 
 def coloured(diagram: Diagram, derivation: Derivation | None, color: Any) -> Diagram:
-    """The diagram with a tint on each box that costs something: the sum over all nodes that stand in it.
+    """The diagram with a tint and a number on each box that costs something: the sum over all nodes that stand in it.
 
     `color` is a profile, which has `by_node`, `unit` and `title`, or a mapping from tensors or node ids to numbers.
     """
@@ -34,8 +36,14 @@ def coloured(diagram: Diagram, derivation: Derivation | None, color: Any) -> Dia
     largest = max(totals.values(), default=0.0)
     if largest <= 0:
         return diagram
-    scale = f"{getattr(color, 'title', 'color')}: 0 … {largest:.4g} {getattr(color, 'unit', '')}".rstrip()
-    boxes = tuple(replace(b, tint=totals[b.id] / largest) if b.id in totals else b for b in diagram.boxes)
+    unit = getattr(color, "unit", "")
+    scale = f"{getattr(color, 'title', 'color')}: 0 … {largest:.4g} {unit}".rstrip()
+
+    def tinted(box: Box) -> Box:
+        line = Line(label(f"{number_text(totals[box.id])} {unit}".rstrip(), SMALL), "ink", "number")
+        return replace(box, tint=totals[box.id] / largest, lines=(*box.lines, line))
+
+    boxes = tuple(tinted(b) if b.id in totals else b for b in diagram.boxes)
     return replace(diagram, boxes=boxes, scale="; ".join(t for t in (diagram.scale, scale) if t))
 
 

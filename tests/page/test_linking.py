@@ -124,9 +124,9 @@ def test_with_the_keyboard_alone(net_page: Page, open_page: Open) -> None:
         reached.append(id)
     boxes = [f"g-{b}" for b in data_of(net_page)["boxes"]]
     assert [id for id in reached if id.startswith("g-")] == boxes
-    for id in ("theme", "graph", "formulas", "code", "values", "back", "steps", "forth", "predict", "scrub"):
+    for id in ("larger", "theme", "graph", "formulas", "code", "values", "back", "steps", "forth", "predict", "scrub"):
         assert id in reached
-    assert len(reached) == len(boxes) + 12  # rows and lines are one stop each
+    assert len(reached) == len(boxes) + 13  # rows and lines are one stop each
 
     box = box_by_title(net_page)["z1:"]
     browsed.focus(f"#g-{box}")

@@ -123,3 +123,31 @@ def test_the_digits_fit_a_screen(open_page: Open) -> None:
     assert outside(browsed, SEEN.replace("#scrub, #when, #curve, ", "")) == []
     assert outside(browsed, ".box") == []
     assert browsed.inner_text("#count") == "formula 12 of 12"
+
+
+def test_the_graph_can_be_made_larger_and_the_address_keeps_it(net_page: Page, open_page: Open) -> None:
+    """At every size the box of the current step is in sight."""
+    browsed = open_page(net_page, "s=1")
+
+    def sizes() -> tuple[float, bool]:
+        width = browsed.locator("#graph svg").evaluate("e => e.getBoundingClientRect().width")
+        seen = browsed.locator("#graph .box.now").evaluate(
+            "e => { const a = e.getBoundingClientRect(), b = e.closest('.pane').getBoundingClientRect();"
+            " return a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom; }"
+        )
+        return width, seen
+
+    fits, _ = sizes()
+    assert browsed.locator("#smaller").is_disabled()
+    browsed.locator("#larger").click()
+    assert sizes() == (pytest.approx(1.25 * fits, rel=0.01), True)
+    for _ in range(3):
+        browsed.keyboard.press("+")
+    assert sizes() == (pytest.approx(1.25**4 * fits, rel=0.01), True)
+    for _ in range(4):
+        browsed.keyboard.press("ArrowRight")
+        assert sizes()[1]
+    browsed.keyboard.press("-")
+    assert browsed.url.endswith("z=3")
+    browsed.reload()
+    assert sizes()[0] == pytest.approx(1.25**3 * fits, rel=0.01)

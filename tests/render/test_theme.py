@@ -191,6 +191,10 @@ def test_a_tinted_picture_tells_its_scale() -> None:
     tints = {b.lines[0].run.text[:2]: b.tint for b in shown.diagram.boxes if b.tint is not None}
     assert tints == {"z1": 1.0, "z2": 0.5}
     assert {"cost:1.00", "cost:0.50"} <= {i.paint.fill for i in shown.scene.walk() if isinstance(i, Rect)}
+    told = {b.lines[0].run.text[:2]: b.lines[-1].run.text for b in shown.diagram.boxes if b.tint is not None}
+    assert told == {"z1": "4", "z2": "2"}
+    bar = [i.paint.fill for i in shown.scene.groups()["legend"].items if isinstance(i, Rect) and "cost" in i.paint.fill]
+    assert bar == [f"cost:{k / 8:.2f}" for k in range(9)]
 
 
 def test_a_profile_colours_boxes_by_time_and_by_memory() -> None:

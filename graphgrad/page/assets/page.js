@@ -14,7 +14,8 @@
   const lines = [...document.querySelectorAll(".line")].map((e) => /** @type {HTMLElement} */ (e));
   const edges = [...document.querySelectorAll("#graph .edge")].map((e) => /** @type {SVGElement} */ (/** @type {unknown} */ (e)));
   const last = data.steps.length - 1;
-  const state = { s: last, t: 0, pin: "", hover: "", predict: false, revealed: true };
+  const MOST = 8; // steps of the zoom
+  const state = { s: last, t: 0, pin: "", hover: "", predict: false, revealed: true, z: 0 };
 
   // Numbers of the picture are outlines; here they change, so each becomes text in its place, with a dash for unknown.
   for (const place of document.querySelectorAll("#graph .number")) {
@@ -221,6 +222,7 @@
     const parts = [`s=${state.s}`];
     if (data.run && data.run.k.length > 1) parts.push(`t=${state.t}`);
     if (state.pin) parts.push(`p=${state.pin}`);
+    if (state.z) parts.push(`z=${state.z}`);
     try {
       history.replaceState(null, "", "#" + parts.join("&"));
     } catch {
@@ -237,6 +239,7 @@
     };
     state.s = whole("s", last, state.s);
     state.t = whole("t", data.run ? data.run.k.length - 1 : 0, state.t);
+    state.z = whole("z", MOST, 0);
     const pin = asked.get("p") || "";
     state.pin = boxes.has(pin) ? pin : "";
   };
@@ -255,6 +258,15 @@
     if (!data.run) return;
     state.t = Math.max(0, Math.min(data.run.k.length - 1, t));
     scrub();
+  };
+  /** Each step of the zoom makes the picture a quarter larger; at 0 it fits its pane. @param {number} z */
+  const zoom = (z) => {
+    state.z = Math.max(0, Math.min(MOST, z));
+    by("graph").style.setProperty("--zoom", String(1.25 ** state.z));
+    by("smaller").disabled = state.z === 0;
+    by("larger").disabled = state.z === MOST;
+    show(state.pin || data.steps[state.s].box);
+    remember();
   };
   /** @param {string} id @param {Element} from the pane that it was asked in */
   const pin = (id, from) => {
@@ -325,6 +337,8 @@
     step();
     by("forth").focus(); // the button that was pressed is gone
   });
+  by("smaller").addEventListener("click", () => zoom(state.z - 1));
+  by("larger").addEventListener("click", () => zoom(state.z + 1));
   by("theme").addEventListener("click", () => {
     const root = document.documentElement;
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -340,6 +354,8 @@
       End: () => goTo(last),
       PageUp: () => goToRecord(state.t - 1),
       PageDown: () => goToRecord(state.t + 1),
+      "+": () => zoom(state.z + 1),
+      "-": () => zoom(state.z - 1),
       Escape: () => ((state.pin = ""), light(), remember()),
     });
     if (moves[e.key]) {
@@ -347,13 +363,14 @@
       moves[e.key]();
     }
   });
-  addEventListener("hashchange", () => (recall(), step(), scrub(), light()));
+  addEventListener("hashchange", () => (recall(), zoom(state.z), step(), scrub(), light()));
 
   recall();
   if (data.run && data.run.k.length > 1) {
     by("training").hidden = false;
     by("scrub").max = String(data.run.k.length - 1);
   }
+  zoom(state.z);
   scrub();
   step();
   light();
