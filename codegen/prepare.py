@@ -100,8 +100,13 @@ def _old_value(output: Tensor, held: set[int]) -> Tensor:
 
 
 def _own_value(leaf: Tensor, value: Tensor) -> Tensor:
-    """A new value that is computed by a statement of its own: a leaf or a view of one is copied first."""
+    """A new value that is computed by a statement of its own: a leaf or a view of one is copied first.
+
+    What becomes itself is held, and no statement touches it.
+    """
     node = value.node
+    if value.id == leaf.id:
+        return value
     if value.node.weak and leaf.node.weak:
         return value if node.operator.kind != "leaf" or node.operator.name == "constant" else value + 0
     if node.operator.kind in ("leaf", "view") or node.weak or node.dtype != leaf.dtype:

@@ -133,7 +133,7 @@ def build(
             roles[id] = "call"
     prologue = tuple(i for i in needed if stages[i] == 0 and roles[i] in ("scalar", "view", "call"))
     step = tuple(i for i in needed if stages[i] == 1 and roles[i] in ("scalar", "view", "call"))
-    pairs = tuple((leaf.id, value.id) for leaf, value in updates.items())
+    pairs = tuple((leaf.id, value.id) for leaf, value in updates.items() if leaf.id != value.id)
     return Program(graph, roles, prologue, step, tuple(t.id for t in outputs), pairs, bases, stages)
 
 

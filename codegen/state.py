@@ -34,14 +34,45 @@ class State(Mapping[str, Array]):
             return kept * np.asarray(scale, kept.dtype) if (scale := function._scale(name)) != 1.0 else kept.copy()
 
     def __setitem__(self, name: str, value: Any) -> None:
+        self._put(name, value, 1.0)
+
+    def kept(self, name: str) -> tuple[Array, float]:
+        """A value in the units in which the function keeps it, and what it is multiplied by to be the state."""
+        scale = self._function._scale(name)
+        array = self[name]
+        with self._function._lock:
+            return (self._function._values[name].copy() if scale != 1.0 else array), scale
+
+    def keep(self, name: str, value: Array, scale: float) -> None:
+        """Take what `kept` gave: bit for bit, if this function keeps it in the same units."""
+        self._put(name, value, scale)
+
+    def snapshot(self) -> dict[str, Array]:
+        """Copies of all values, in the function's own units."""
+        with self._function._lock:
+            return {name: value.copy() for name, value in self._function._values.items()}
+
+    def restore(self, snapshot: Mapping[str, Array]) -> None:
+        """Back to a snapshot, bit for bit."""
+        with self._function._lock:
+            for name, value in self._function._values.items():
+                value[...] = snapshot[name]
+
+    def finite(self) -> bool:
+        """Whether all numbers are."""
+        with self._function._lock:
+            return all(bool(np.isfinite(v).all()) for v in self._function._values.values())
+
+    def _put(self, name: str, value: Any, scale: float) -> None:
+        """Set a value that is given in units of `scale`."""
         function = self._function
         if name not in function._held:
             raise CallError(f"the function holds no {name}; it holds {', '.join(function._held) or 'nothing'}")
         node = function._held[name]
         array = convert(name, value, node.dtype)
         solve_sizes([(name, node.shape, array.shape)])
-        if (scale := function._scale(name)) != 1.0:
-            array = array / np.asarray(scale, array.dtype)
+        if (own := function._scale(name)) != scale:
+            array = array / np.asarray(own / scale, array.dtype)
         with function._lock:
             held = function._values.get(name)
             if held is not None and held.shape == array.shape:

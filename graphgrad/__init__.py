@@ -22,6 +22,7 @@ from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
 from graphgrad.graph import Graph, Node
+from graphgrad.metrics import EarlyStopping
 from graphgrad.networks import Network, feedforward
 from graphgrad.operators.activations import *  # noqa: F403
 from graphgrad.operators.einsum import *  # noqa: F403
@@ -35,11 +36,12 @@ from graphgrad.operators.running import *  # noqa: F403
 from graphgrad.operators.shape import *  # noqa: F403
 from graphgrad.operators.slices import *  # noqa: F403
 from graphgrad.operators.softmax import *  # noqa: F403
-from graphgrad.optimizers import SGD, Adam, Momentum, Optimizer
+from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
+from graphgrad.run import Run, load
 from graphgrad.scalarize import scalarize
 from graphgrad.tensor import Tensor
 from graphgrad.trainer import Trainer
-from graphgrad.training import Run, train
+from graphgrad.training import train
 
 if TYPE_CHECKING:
     from graphgrad.export import write_module
@@ -89,9 +91,11 @@ __all__ = [
     "SGD",
     "Adam",
     "Derivation",
+    "EarlyStopping",
     "Function",
     "Graph",
     "GraphgradError",
+    "Groups",
     "Momentum",
     "Network",
     "Node",
@@ -116,6 +120,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "load",
     "load_graph",
     "per_sample_gradients",
     "save_graph",

@@ -109,7 +109,7 @@ def check(
     rows = (
         {t: _row(t.name, result, derivation[moved[t.id]], arrays, seed) for t in used} if derivation is not None else {}
     )
-    return Report(tuple(rows.get(t) or _unused(t) for t in targets), tuple(_not_finite(result, derivation, arrays)))
+    return Report(tuple(rows.get(t) or _unused(t) for t in targets), tuple(not_finite(result, derivation, arrays)))
 
 
 def _unused(t: Tensor) -> Row:
@@ -221,7 +221,7 @@ def _known(graph: Graph, arrays: dict[str, Array]) -> dict[str, Array]:
     return {name: array for name, array in arrays.items() if name in names}
 
 
-def _not_finite(scalar: Tensor, derivation: Derivation | None, arrays: dict[str, Array]) -> Iterator[str]:
+def not_finite(scalar: Tensor, derivation: Derivation | None, arrays: dict[str, Array]) -> Iterator[str]:
     """The nodes at which NaN or inf begins: forward first, then in the order of the derivation."""
     graph = scalar.graph
     ids = [scalar.id, *([a.id for a in derivation.adjoints.values()] if derivation else [])]

@@ -17,9 +17,10 @@ from graphgrad.networks import Network, feedforward
 from graphgrad.optimizers import SGD, Adam, Momentum, Optimizer
 from graphgrad.page import explain
 from graphgrad.render.draw import draw
+from graphgrad.run import Run
 from graphgrad.schedules import cosine
 from graphgrad.trainer import Trainer
-from graphgrad.training import Run, train
+from graphgrad.training import train
 from graphgrad.types import Array
 
 WIDTHS = (64, 128, 64, 10)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from contextlib import suppress
 from pathlib import Path
+
+PART = ".part"  # the end of the names of temporary files
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -26,7 +29,7 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         mode = 0o666 & ~umask
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=PART)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -39,3 +42,11 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
         if isinstance(error, OSError) and error.errno is not None:  # the temporary file's name tells a reader nothing
             raise OSError(error.errno, error.strerror, os.fspath(path)) from None
         raise
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what processes that were killed while they wrote `path` left beside it."""
+    target = Path(os.path.realpath(path))
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*{PART}"):
+        with suppress(OSError):
+            leftover.unlink()

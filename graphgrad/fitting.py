@@ -13,10 +13,11 @@ from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.networks import Network
 from graphgrad.optimizers import Optimizer
+from graphgrad.run import Run
 from graphgrad.samples import check_target
 from graphgrad.table import Table, TableError, classes, listed, read_table
 from graphgrad.tensor import Tensor
-from graphgrad.training import Run, train
+from graphgrad.training import train
 from graphgrad.types import Array, show
 
 

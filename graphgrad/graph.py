@@ -137,7 +137,7 @@ class Graph:
                 if not is_it or (found.operator.name, found.shape, found.dtype, found.weak) != asked:
                     raise NameClashError(
                         f"{kind} {name} {show(dims)} {dtype} was asked for, but {name} names a node already: "
-                        f"{found.operator.name} {show(found.shape)} {found.dtype}{self._made(found.id)}"
+                        f"{found.operator.name} {show(found.shape)} {found.dtype}{self.made(found.id)}"
                     )
             attributes = {"name": name, "shape": dims, "dtype": dtype, "weak": weak}
             leaf = self.insert(OPERATORS[kind], (), attributes)
@@ -265,7 +265,7 @@ class Graph:
             raise NameClashError(f"the name of a node is text, but {name!r} was given").at(self._line())
         taken = self._named.setdefault(name, id)
         if taken != id:
-            raise NameClashError(f"{name} names another node already{self._made(taken)}").at(self._line())
+            raise NameClashError(f"{name} names another node already{self.made(taken)}").at(self._line())
         if name not in self.names.get(id, ()):
             self.names[id] = (*self.names.get(id, ()), name)
 
@@ -307,13 +307,14 @@ class Graph:
     def _line(self) -> Line | None:
         return self._asking[0] if self._asking else user_line()
 
-    def _made(self, id: int) -> str:
+    def made(self, id: int) -> str:
+        """The user's line that first asked for a node, as an error tells of it; "" where it is not known."""
         lines = self.lines.get(id)
         return f" (made at {show_line(lines[0])})" if lines else ""
 
     def where(self, id: int) -> str:
         """A node as an error tells of it: its name, operator and the user's line."""
-        return f"{self.label(id)} = {self.nodes[id].operator.name}{self._made(id)}"
+        return f"{self.label(id)} = {self.nodes[id].operator.name}{self.made(id)}"
 
     # -- what is in it ------------------------------------------------------------------------------------------------
 

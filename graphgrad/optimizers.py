@@ -15,8 +15,9 @@ each layer, says `elementwise = False`: then θ is one parameter after the other
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Protocol
 
 from graphgrad.errors import GraphgradError
@@ -43,15 +44,25 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True)
 class SGD:
-    """Stochastic gradient descent: θ ← θ - α_k g. With the whole data as one batch, gradient descent."""
+    """Stochastic gradient descent: θ ← θ - α_k g. With the whole data as one batch, gradient descent.
+
+    With `weight_decay` λ, in every optimizer here, θ is first multiplied by 1 - α_k λ: decoupled from g, as in AdamW.
+    """
 
     alpha: Scheduled = 0.01
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         checked("SGD", alpha=self.alpha)
+        checked("SGD", scheduled=False, weight_decay=self.weight_decay)
 
     def update(self, theta: Tensor, g: Tensor, k: Tensor, state: State) -> dict[Tensor, Tensor]:
-        return {theta: theta - at(self.alpha, k) * g}
+        alpha = at(self.alpha, k)
+        return {theta: _decayed(theta, alpha, self.weight_decay) - alpha * g}
+
+
+def _decayed(theta: Tensor, alpha: Tensor, weight_decay: float) -> Tensor:
+    return theta if weight_decay == 0 else (1 - alpha * weight_decay) * theta
 
 
 FORMS = ("average", "lecture", "polyak", "nesterov")
@@ -70,10 +81,12 @@ class Momentum:
     alpha: Scheduled = 0.01
     beta: Scheduled = 0.9
     form: str = "average"
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         checked("Momentum", alpha=self.alpha)
         checked("Momentum", beta=self.beta, below=1.0)
+        checked("Momentum", scheduled=False, weight_decay=self.weight_decay)
         if self.form not in FORMS:
             raise GraphgradError(f"Momentum: form {self.form!r} is not one of {', '.join(FORMS)}")
 
@@ -83,7 +96,7 @@ class Momentum:
         direction = {"average": new_m, "lecture": m, "polyak": new_m}.get(self.form)
         if direction is None:
             direction = g + beta * new_m
-        return {theta: theta - alpha * direction, m: new_m}
+        return {theta: _decayed(theta, alpha, self.weight_decay) - alpha * direction, m: new_m}
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,7 @@ class Adam:
         correction1, kept1 = _correction("correction1", self.beta1, k, state)
         correction2, kept2 = _correction("correction2", self.beta2, k, state)
         m_hat, v_hat = new_m / correction1, new_v / correction2
-        decayed = theta if self.weight_decay == 0 else (1 - alpha * self.weight_decay) * theta
+        decayed = _decayed(theta, alpha, self.weight_decay)
         return {theta: decayed - alpha * m_hat / (sqrt(v_hat) + self.eps), m: new_m, v: new_v, **kept1, **kept2}
 
 
@@ -128,3 +141,55 @@ def _correction(name: str, beta: Scheduled, k: Tensor, state: State) -> tuple[Te
     c, beta_k = state(name, weak=True), at(beta, k)
     new_c = beta_k * c + (1 - beta_k)
     return new_c, {c: new_c}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """An optimizer for each group of parameters: the first pattern that fits a parameter's name decides.
+
+    Patterns are those of file names: "b*", "W[12]", "*". None freezes a group: no gradient is computed for it. The
+    formula is computed for each parameter on its own, so `Groups` costs small networks some time.
+
+    >>> Groups({"W1": None, "b*": SGD(0.1), "*": Adam(1e-3)}).of("b2")
+    SGD(alpha=0.1, weight_decay=0.0)
+    """
+
+    rules: Mapping[str, Optimizer | None]
+    elementwise = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rules, Mapping) or not self.rules:
+            raise GraphgradError(
+                f'Groups takes a mapping such as {{"b*": SGD(0.1), "*": Adam()}}, but {self.rules!r} was given'
+            )
+        for pattern, optimizer in self.rules.items():
+            known = optimizer is None or callable(getattr(optimizer, "update", None))
+            if not isinstance(pattern, str) or not known or isinstance(optimizer, (type, Groups)):
+                raise GraphgradError(
+                    f"Groups maps patterns of names to optimizers or None, but {pattern!r}: {optimizer!r} was given"
+                )
+
+    def pattern(self, name: str) -> str:
+        """The pattern that decides for a parameter. Raises GraphgradError where none fits."""
+        for pattern in self.rules:
+            if fnmatchcase(name, pattern):
+                return pattern
+        raise GraphgradError(
+            f'no pattern of Groups fits the parameter {name}: {", ".join(self.rules)} were given; "*" fits all'
+        )
+
+    def of(self, name: str) -> Optimizer | None:
+        """The optimizer of a parameter; None where it is frozen."""
+        return self.rules[self.pattern(name)]
+
+    def check(self, names: Collection[str]) -> None:
+        """Raises GraphgradError where a parameter has no pattern, a pattern no parameter, and where all are frozen."""
+        met = {self.pattern(name) for name in names}
+        if unused := [p for p in self.rules if p not in met]:
+            there = ", ".join(names)
+            raise GraphgradError(f"no parameter is left for {', '.join(unused)} of Groups; there are: {there}")
+        if all(self.rules[p] is None for p in met):
+            raise GraphgradError("Groups freezes all parameters: nothing is left to train")
+
+    def update(self, theta: Tensor, g: Tensor, k: Tensor, state: State) -> dict[Tensor, Tensor]:
+        raise GraphgradError("Groups has no formula of its own: a step asks it for the optimizer of each parameter")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from graphgrad.data import batches
 from graphgrad.errors import CallError
 from graphgrad.networks import Network
-from graphgrad.step import TrainingGraph
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, show, solve_sizes
 
@@ -24,10 +22,10 @@ TARGETS: dict[str, tuple[Callable[[Array], Array], str]] = {
 }
 
 
-def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[str, str]) -> list[Array]:
-    """X and Y as contiguous arrays of the network's dtypes, in the order of `graph.inputs`, checked."""
+def as_data(leaves: Sequence[Tensor], net: Network, X: Data, Y: Data, names: tuple[str, str]) -> list[Array]:
+    """X and Y as contiguous arrays of the dtypes of a network's inputs and target, in that order, checked."""
     n = len(net.inputs)
-    pairs = several(names[0], X, graph.inputs[:n])
+    pairs = several(names[0], X, leaves[:n])
     if net.target is None:
         if Y is not None:
             raise CallError(f"{names[1]} was given, but the network has no target")
@@ -35,7 +33,7 @@ def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[s
         raise CallError(f"the network has a target, {net.target.name}, but {names[1]} was not given")
     else:
         pairs.append((names[1], Y))
-    arrays = [as_array(name, value, t) for (name, value), t in zip(pairs, graph.inputs, strict=True)]
+    arrays = [as_array(name, value, t) for (name, value), t in zip(pairs, leaves, strict=True)]
     given = [name for name, _ in pairs]
     if net.batch:
         first = len(arrays[0])
@@ -44,7 +42,7 @@ def as_data(graph: TrainingGraph, net: Network, X: Data, Y: Data, names: tuple[s
                 raise CallError(f"{given[0]} has {first} samples, but {name} has {len(a)}")
         if not first:
             raise CallError(f"{given[0]} has no samples")
-    check_batch_sizes(graph.inputs, arrays, given)
+    check_batch_sizes(leaves, arrays, given)
     if net.classes is not None and net.target is not None:
         labels = arrays[-1]
         if labels.min() < 0 or labels.max() >= net.classes:
@@ -117,24 +115,3 @@ def check_batch_sizes(leaves: Sequence[Tensor], arrays: Sequence[Array], names: 
     solve_sizes(
         (name, t.shape, a.shape) for name, t, a in zip(names or [t.name for t in leaves], leaves, arrays, strict=True)
     )
-
-
-def gathered(
-    arrays: Sequence[Array], dtypes: Sequence[str], size: int | None, generator: np.random.Generator
-) -> Iterator[list[Array]]:
-    """The samples of each batch, in buffers that all batches share; one batch of all is the data itself.
-
-    Rows go straight from where they lie, a file that is mapped into memory included, into the step's input.
-    """
-    if size is None:
-        yield [a if a.dtype == d else a.astype(d) for a, d in zip(arrays, dtypes, strict=True)]
-        return
-    buffers = [np.empty((min(size, len(a)), *a.shape[1:]), d) for a, d in zip(arrays, dtypes, strict=True)]
-    for indices in batches(len(arrays[0]), size, generator):
-        batch = [b[: len(indices)] for b in buffers]
-        for a, b in zip(arrays, batch, strict=True):
-            if a.dtype == b.dtype:
-                a.take(indices, 0, b, "clip")  # the mode "raise" would go through a buffer of NumPy's own
-            else:
-                np.copyto(b, a[indices], casting="same_kind")
-        yield batch

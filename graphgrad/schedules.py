@@ -13,10 +13,12 @@ Wherever an optimizer takes a number it also takes a schedule, or any function o
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -37,6 +39,7 @@ class Schedule:
 
     text: str
     formula: Callable[[Any], Any] = field(compare=False)
+    made: tuple[str, Mapping[str, Any]] = field(compare=False, default=("", {}))  # the constructor and its arguments
 
     def __call__(self, k: Any) -> Any:
         """The value at step k: a Tensor from a Tensor, a float from a number."""
@@ -49,12 +52,34 @@ class Schedule:
         return self.text
 
 
+Constructor = TypeVar("Constructor", bound=Callable[..., Schedule])
+
+#: The constructors below by name: what a file may name.
+CONSTRUCTORS: dict[str, Callable[..., Schedule]] = {}
+
+
+def _constructor(make: Constructor) -> Constructor:
+    """A schedule remembers how it was made, so that a file can hold it."""
+    signature = inspect.signature(make)
+
+    @wraps(make)
+    def made(*args: Any, **kwargs: Any) -> Schedule:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return replace(make(*args, **kwargs), made=(make.__name__, dict(bound.arguments)))
+
+    CONSTRUCTORS[make.__name__] = made
+    return made  # type: ignore[return-value]
+
+
+@_constructor
 def constant(alpha: float) -> Schedule:
     """α_k = α."""
     checked("constant", scheduled=False, alpha=alpha)
     return Schedule(f"constant({alpha})", lambda k: float(alpha))
 
 
+@_constructor
 def inverse(alpha: float, decay: float = 1.0, power: float = 1.0) -> Schedule:
     """α_k = α / (1 + decay·k)^power: for 1/2 < power ≤ 1, Σ α_k = ∞ and Σ α_k² < ∞, as Robbins and Monro ask (1951)."""
     checked("inverse", scheduled=False, alpha=alpha, decay=decay, power=power)
@@ -64,6 +89,7 @@ def inverse(alpha: float, decay: float = 1.0, power: float = 1.0) -> Schedule:
     return Schedule(text, lambda k: float(alpha) / (1 + float(decay) * k) ** float(power))
 
 
+@_constructor
 def exponential(alpha: float, factor: float, every: int = 1, stairs: bool = False) -> Schedule:
     """α_k = α · factor^(k / every); with `stairs` the exponent is rounded down: α_k falls every `every` steps."""
     checked("exponential", scheduled=False, alpha=alpha, factor=factor)
@@ -74,6 +100,7 @@ def exponential(alpha: float, factor: float, every: int = 1, stairs: bool = Fals
     return Schedule(text, lambda k: float(alpha) * float(factor) ** (k if every == 1 else k / every))
 
 
+@_constructor
 def cosine(alpha: float, steps: int, final: float = 0.0) -> Schedule:
     """α_k = final + (α - final) · (1 + cos(π·k / steps)) / 2, then `final` (Loshchilov and Hutter, 2017)."""
     checked("cosine", scheduled=False, alpha=alpha, final=final)
@@ -84,6 +111,7 @@ def cosine(alpha: float, steps: int, final: float = 0.0) -> Schedule:
     )
 
 
+@_constructor
 def warm_up(then: Scheduled, steps: int, start: float = 0.0) -> Schedule:
     """A straight line from `start` to then(0) within `steps` steps; from there `then`, counted from its own k = 0."""
     checked("warm_up", then=then)
@@ -98,6 +126,7 @@ def warm_up(then: Scheduled, steps: int, start: float = 0.0) -> Schedule:
     return Schedule(f"warm_up({then!r}, {steps}, start={start})", formula)
 
 
+@_constructor
 def piecewise(values: Sequence[Scheduled], boundaries: Sequence[int]) -> Schedule:
     """values[0] for k < boundaries[0], values[1] for k < boundaries[1], ..., the last one from the last boundary on.
 

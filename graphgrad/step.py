@@ -15,9 +15,10 @@ from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network
+from graphgrad.objective import Gradients, weight_shape, weighted_loss
 from graphgrad.operators.shape import reshape
 from graphgrad.operators.slices import pack
-from graphgrad.optimizers import Optimizer
+from graphgrad.optimizers import Groups, Optimizer
 from graphgrad.rewrite import compose, rebuild, with_dtype
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, show
@@ -39,25 +40,36 @@ class TrainingGraph:
 
     graph: Graph
     derivation: Derivation
-    loss: Tensor
-    prediction: Tensor | None
-    inputs: tuple[Tensor, ...]  # the target is the last, if there is one
+    loss: Tensor  # with weights, if samples have any
+    inputs: tuple[Tensor, ...]  # then the target, if there is one, then the weights of samples
     parameters: dict[str, Tensor]  # leaves, or views of theta
     starts: dict[str, int]  # each parameter's first element in theta; empty without theta
     theta: Tensor | None
     k: Tensor
     slots: tuple[Slot, ...]
     updates: dict[Tensor, Tensor]
+    sent: tuple[Tensor, ...] = ()  # gradients that leave the step, and
+    received: tuple[Tensor, ...] = ()  # the leaves by which their sums over all processes come back
 
 
 MEMORY = ("fast", "low")
 
 
-def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32", memory: str = "fast") -> TrainingGraph:
+def training_graph(
+    net: Network,
+    optimizer: Optimizer,
+    dtype: str = "float32",
+    memory: str = "fast",
+    *,
+    gradients: Gradients | None = None,
+    weighted: bool = False,
+    parted: bool = False,
+) -> TrainingGraph:
     """Forward pass, loss, backward pass and update of a network, in a graph of their own and in one float dtype.
 
     With `memory="low"` each parameter is updated on its own as soon as its gradient is there, which then needs no place
-    beside the others.
+    beside the others. `weighted` makes the loss a weighted mean, by a further input with a weight for each sample.
+    `parted` is for several processes: the gradients leave the step, and their sums come back by leaves.
     """
     if memory not in MEMORY:
         raise GraphgradError(f"memory {memory!r} does not exist; there are: {', '.join(MEMORY)}")
@@ -67,10 +79,13 @@ def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32", m
         raise GraphgradError(f"an optimizer has a method update(theta, g, k, state), but {optimizer!r} has none")
     if dtype not in FLOATS:
         raise GraphgradError(f"a network is trained in {' or '.join(FLOATS)}, but {dtype!r} was given")
-    packed = bool(getattr(optimizer, "elementwise", True)) and memory == "fast"
+    if isinstance(optimizer, Groups):
+        optimizer.check(net.shapes)
+    gradients = gradients or Gradients()
+    by_name = isinstance(gradients.l2, Mapping)
+    packed = bool(getattr(optimizer, "elementwise", True)) and memory == "fast" and not by_name
     leaves = [*net.inputs, *([net.target] if net.target is not None else [])]
-    heads = [net.loss, *([net.prediction] if net.prediction is not None else [])]
-    outputs = [*heads, *leaves, *net.parameters]
+    outputs = [net.loss, *leaves, *net.parameters]
     graph, where = with_dtype(outputs, dtype)
     theta: Tensor | None = None
     starts: dict[str, int] = {}
@@ -80,30 +95,47 @@ def training_graph(net: Network, optimizer: Optimizer, dtype: str = "float32", m
         )
         where = compose(where, now)
     parameters = {p.name: where[p.id] for p in net.parameters}
-    d = derive(where[net.loss.id], wrt=list(parameters.values()))
+    inputs = [where[t.id] for t in leaves]
+    loss = where[net.loss.id]
+    if weighted:
+        inputs.append(graph.input(_free(graph, "sample_weight"), weight_shape(net), dtype))
+        loss = weighted_loss(loss, inputs[-1]).named(_free(graph, "weighted_loss"))
+    by = {name: optimizer.of(name) if isinstance(optimizer, Groups) else optimizer for name in parameters}
+    trained = {name: p for name, p in parameters.items() if by[name] is not None}
+    d = derive(loss, wrt=list(trained.values()))
     k = graph.state(_free(graph, "k"), (), "int64", weak=True)
     states = _States(graph)
-    updates: dict[Tensor, Tensor] = {}
+    updates: dict[Tensor, Tensor] = {p: p for name, p in parameters.items() if name not in trained}
+    g = [d[p] for p in trained.values()]
+    values = list(trained.values())
     if theta is not None:
-        g = pack([d[p] for p in parameters.values()]).named(_free(graph, "g"))
-        updates |= _checked_updates(optimizer, theta, g, k, states)
-    else:
-        for name, p in parameters.items():
-            states.of = name
-            updates |= _checked_updates(optimizer, p, d[p], k, states)
+        g, values = [pack(g).named(_free(graph, "g"))], [theta]
+    sent, received = (tuple(g), tuple(_arriving(graph, g))) if parted else ((), ())
+    names = list(trained) if theta is None else ["theta"]
+    for name, value, dx in zip(names, values, gradients.adjusted(received or g, values, names), strict=True):
+        own = optimizer
+        if theta is None:
+            own, states.of = by[name] or optimizer, name
+            states.group = optimizer.pattern(name) if isinstance(optimizer, Groups) else ""
+        updates |= _checked_updates(own, value, dx, k, states)
     return TrainingGraph(
         graph=graph,
         derivation=d,
-        loss=where[net.loss.id],
-        prediction=where[net.prediction.id] if net.prediction is not None else None,
-        inputs=tuple(where[t.id] for t in leaves),
+        loss=loss,
+        inputs=tuple(inputs),
         parameters=parameters,
         starts=starts,
         theta=theta,
         k=k,
         slots=tuple(states.slots.values()),
         updates={**updates, k: k + 1},
+        sent=sent,
+        received=received,
     )
+
+
+def _arriving(graph: Graph, gradients: Sequence[Tensor]) -> list[Tensor]:
+    return [graph.input(_free(graph, "g_sum"), g.shape, g.dtype) for g in gradients]
 
 
 def _on_one_vector(
@@ -149,12 +181,14 @@ class _States:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.of = ""  # the parameter whose formula is being built; "" for all in one vector
+        self.group = ""  # the pattern of its group: a number is shared by a group
         self.theta: Tensor | None = None
         self.slots: dict[tuple[str, str], Slot] = {}
 
     def __call__(self, name: str, *, weak: bool = False) -> Tensor:
         assert self.theta is not None
         of = "" if weak else self.of
+        name = f"{name}[{self.group}]" if weak and self.group else name
         slot = self.slots.get((name, of))
         if slot is None:
             wish = _free(self.graph, f"{name}_{of}" if of else name)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphgrad.codegen.loader import Function, compile
+from graphgrad.codegen.loader import compile
 from graphgrad.errors import CallError, GraphgradError
+from graphgrad.evaluation import Evaluation
 from graphgrad.networks import Network
+from graphgrad.objective import Gradients
 from graphgrad.optimizers import Adam, Optimizer
-from graphgrad.samples import Data, as_array, as_data, check_batch_sizes, several
+from graphgrad.parallel import Processes, SummedStep
+from graphgrad.samples import Data, as_array
 from graphgrad.step import numbers, training_graph
 from graphgrad.types import Array, show
 
 if TYPE_CHECKING:
     from graphgrad.codegen.profile import Profile
-
-EVALUATION_BATCH = 1024  # samples that are evaluated in one call
 
 
 class Trainer:
@@ -28,7 +29,9 @@ class Trainer:
 
     With `exact=True` the step computes in the formulas' own order, without rewrites that move rounding; then what
     `state` gives and takes is the kept state bit for bit. `memory="low"` updates each parameter right after its
-    gradient, whose memory the next one then uses, instead of all in one pass.
+    gradient, whose memory the next one then uses, instead of all in one pass. `l2`, `clip_value` and `clip_norm` adjust
+    gradients as `graphgrad.objective.Gradients` tells; `weighted` makes the loss a weighted mean: then a batch is
+    (xb, yb, wb), with a weight for each sample. With `processes` it is one of several, and `summed` is its step.
 
     >>> import graphgrad as gg
     >>> trainer = gg.Trainer(gg.feedforward([2, 8, 1], "tanh"), optimizer=gg.SGD(alpha=0.1), seed=0)
@@ -49,6 +52,11 @@ class Trainer:
         parameters: Mapping[str, Any] | None = None,
         exact: bool = False,
         memory: str = "fast",
+        l2: float | Mapping[str, float] = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        weighted: bool = False,
+        processes: Processes | None = None,
     ) -> None:
         if not isinstance(net, Network):
             raise GraphgradError(
@@ -58,15 +66,26 @@ class Trainer:
         self.optimizer = optimizer if optimizer is not None else Adam()
         self.dtype = dtype
         self._target = target
-        self.graph = training_graph(net, self.optimizer, dtype, memory)
-        self.function = compile([self.graph.loss], updates=self.graph.updates, target=target, copy=False, exact=exact)
+        self.graph = training_graph(
+            net,
+            self.optimizer,
+            dtype,
+            memory,
+            gradients=Gradients(l2, clip_value, clip_norm),
+            weighted=weighted,
+            parted=processes is not None,
+        )
+        outputs = [] if processes is not None else [self.graph.loss]
+        self.function = compile(outputs, updates=self.graph.updates, target=target, copy=False, exact=exact)
         for leaf in (self.graph.k, *[slot.leaf for slot in self.graph.slots]):
             self.function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
-        named = {t.name: position for position, t in enumerate(self.graph.inputs)}
+        given = self.graph.received or self.graph.inputs
+        named = {t.name: position for position, t in enumerate(given)}
         order = [named[node["name"]] for node in self.function.program.inputs]
         self._order = None if order == sorted(order) else order  # None: that of a batch
-        self._leaves = [self.graph.inputs[i] for i in order]
+        self._leaves = [given[i] for i in order]
         self.parameters = net.initialize(seed) if parameters is None else parameters
+        self.summed = None if processes is None else SummedStep(self, processes)
 
     @property
     def source(self) -> str:
@@ -124,32 +143,42 @@ class Trainer:
 
         The names are the same whether parameters lie in one vector or apart.
         """
-        held = self.function.state
-        state = {"k": held[self.graph.k.name]}
-        for slot in self.graph.slots:
-            value = held[slot.leaf.name]
-            if slot.weak:
-                state[slot.name] = value
-            elif slot.of:
-                state[f"{slot.name}.{slot.of}"] = value
-            else:
-                state |= {f"{slot.name}.{name}": part for name, part in self._parts(value).items()}
-        return state
+        return {
+            name: np.asarray(value * np.asarray(scale, value.dtype)) for name, (value, scale) in self.kept().items()
+        }
 
     @state.setter
     def state(self, values: Mapping[str, Any]) -> None:
+        self.keep(values, {})
+
+    def kept(self) -> dict[str, tuple[Array, float]]:
+        """The same in the units in which the step keeps it, and what these are multiplied by to be the state."""
+        state = {"k": self.function.state.kept(self.graph.k.name)}
+        for slot in self.graph.slots:
+            value, scale = self.function.state.kept(slot.leaf.name)
+            if slot.weak:
+                state[slot.name] = value, scale
+            elif slot.of:
+                state[f"{slot.name}.{slot.of}"] = value, scale
+            else:
+                state |= {f"{slot.name}.{name}": (part, scale) for name, part in self._parts(value).items()}
+        return state
+
+    def keep(self, values: Mapping[str, Any], scales: Mapping[str, float]) -> None:
+        """Take what `kept` gave: arrays, and scales other than 1. Bit for bit where the step has the same units."""
         arrays = self._named("state", values, {name: (a.shape, a.dtype.name) for name, a in self.state.items()})
         held = self.function.state
         held[self.graph.k.name] = arrays["k"]
         for slot in self.graph.slots:
             if slot.weak:
-                held[slot.leaf.name] = arrays[slot.name]
+                name, array = slot.name, arrays[slot.name]
             elif slot.of:
-                held[slot.leaf.name] = arrays[f"{slot.name}.{slot.of}"]
+                name = f"{slot.name}.{slot.of}"
+                array = arrays[name]
             else:
-                held[slot.leaf.name] = self._vector(
-                    {name: arrays[f"{slot.name}.{name}"] for name in self.graph.parameters}
-                )
+                name = f"{slot.name}.{next(iter(self.graph.parameters))}"
+                array = self._vector({p: arrays[f"{slot.name}.{p}"] for p in self.graph.parameters})
+            held.keep(slot.leaf.name, array, scales.get(name, 1.0))
 
     def _parts(self, vector: Array) -> dict[str, Array]:
         parts = {}
@@ -181,19 +210,14 @@ class Trainer:
 
     # -- evaluation ---------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The network's forward pass in the trainer's dtype."""
+        return Evaluation(self.net, self.dtype, self._target)
+
     def predict(self, X: Data) -> Array:
         """The prediction for samples X, in the trainer's dtype."""
-        if self.graph.prediction is None:
-            raise GraphgradError("the network has no prediction; gg.Network(..., prediction=p) names it")
-        n = len(self.net.inputs)
-        arrays = [
-            as_array(name, a, t)
-            for (name, a), t in zip(several("X", X, self.graph.inputs[:n]), self.graph.inputs[:n], strict=True)
-        ]
-        if self.net.batch and not len(arrays[0]):
-            raise CallError("X has no samples")
-        check_batch_sizes(self.graph.inputs[:n], arrays)
-        return np.concatenate([parts[0] for parts, _ in self._evaluated(self._predictor, arrays)])
+        return self.evaluation.predict(self.parameters, X)
 
     def loss(self, X: Data, Y: Data = None) -> float:
         """The mean loss over samples, with the parameters as they are. Batches count by their number of samples."""
@@ -201,53 +225,7 @@ class Trainer:
 
     def evaluate(self, X: Data, Y: Data = None) -> dict[str, float]:
         """The loss over samples, and the accuracy where the network classifies."""
-        return self.measured(as_data(self.graph, self.net, X, Y, ("X", "Y")))
-
-    def measured(self, arrays: Sequence[Array]) -> dict[str, float]:
-        """The same of data that `as_data` has converted."""
-        total = right = count = 0.0
-        for (loss, *prediction), part in self._evaluated(self._evaluator, arrays):
-            samples = len(part[0]) if self.net.batch else 1
-            total, count = total + float(loss) * samples, count + samples
-            if self.classifies:
-                right += float(np.mean(self._correct(prediction[0], part[-1]))) * samples
-        return {"loss": total / count, **({"accuracy": right / count} if self.classifies else {})}
-
-    @property
-    def classifies(self) -> bool:
-        """Whether predictions are right or wrong: labels of classes, or a threshold between two."""
-        return self.net.prediction is not None and (self.net.classes is not None or self.net.threshold is not None)
-
-    def _correct(self, prediction: Array, target: Array) -> Array:
-        if self.net.threshold is None:
-            return np.asarray(np.equal(np.argmax(prediction, axis=-1), target))
-        return np.asarray(np.equal(prediction > self.net.threshold, target > self.net.threshold))
-
-    @cached_property
-    def _evaluator(self) -> Function:
-        outputs = [
-            self.graph.loss,
-            *([self.graph.prediction] if self.classifies and self.graph.prediction is not None else []),
-        ]
-        return compile(outputs, target=self._target)
-
-    @cached_property
-    def _predictor(self) -> Function:
-        assert self.graph.prediction is not None
-        return compile([self.graph.prediction], target=self._target)
-
-    def _evaluated(self, function: Function, arrays: Sequence[Array]) -> Iterator[tuple[list[Array], list[Array]]]:
-        """The results of a function over parts of the samples, with these parts."""
-        held = {} if self.graph.theta is None else {self.graph.theta.name: self.function.state[self.graph.theta.name]}
-        held = held or self.parameters
-        order = [node["name"] for node in function.program.inputs]
-        samples = len(arrays[0]) if self.net.batch else 1
-        size = EVALUATION_BATCH if self.net.batch else 1
-        for start in range(0, samples, size):
-            part = [a[start : start + size] if self.net.batch else a for a in arrays]
-            part = [np.asarray(a, t.dtype) for a, t in zip(part, self.graph.inputs, strict=False)]
-            values = {**held, **{t.name: a for t, a in zip(self.graph.inputs, part, strict=False)}}
-            yield function.call([values[name] for name in order]), part
+        return self.evaluation.evaluate(self.parameters, X, Y)
 
     def __repr__(self) -> str:
         return f"<trainer of {self.net!r} by {self.optimizer!r} in {self.dtype}>"

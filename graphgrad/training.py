@@ -1,62 +1,27 @@
-"""Training: the loop over batches and epochs around a trainer's step."""
+"""Training a network: `train`, its arguments checked, around the loop."""
 
 from __future__ import annotations
 
-import math
-import signal
+import os
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from graphgrad.dataset import SAMPLINGS, Dataset, dataset
 from graphgrad.errors import GraphgradError
-from graphgrad.files import write_atomically
+from graphgrad.files import remove_leftovers
+from graphgrad.loop import Callback, Loop
+from graphgrad.metrics import EarlyStopping, Measure, classifies, named
+from graphgrad.model_file import ModelError, network_to_dict, optimizer_to_dict, read_model
 from graphgrad.networks import Network, whole
 from graphgrad.optimizers import Optimizer
-from graphgrad.samples import Data, as_data, gathered
-from graphgrad.schedules import number_at
+from graphgrad.parallel import Processes
+from graphgrad.run import Run
+from graphgrad.samples import Data
 from graphgrad.trainer import Trainer
-from graphgrad.types import Array
-
-if TYPE_CHECKING:
-    from graphgrad.codegen.profile import Profile
-
-History: TypeAlias = "dict[str, list[float]]"
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What training left: the parameters, and the history with a number for each epoch under each of its names.
-
-    "epoch", "loss" (the mean over the epoch's batches, each before its update), "rate" (α_k at the epoch's last step),
-    and with validation data "validation_loss" and "validation_accuracy".
-    """
-
-    network: Network
-    parameters: dict[str, Array]
-    history: History
-    trainer: Trainer = field(repr=False)
-    interrupted: bool = False
-    sample: list[Array] = field(default_factory=list, repr=False)  # a batch, as the step takes it
-
-    def predict(self, X: Data) -> Array:
-        """The network's prediction for samples X."""
-        return self.trainer.predict(X)
-
-    def profile(self) -> Profile:
-        """Time each statement of a training step, on a batch of the samples that it was trained on."""
-        return self.trainer.profile(*self.sample)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the parameters to a file in the safetensors format."""
-        from safetensors.numpy import save
-
-        write_atomically(path, save({name: np.ascontiguousarray(a) for name, a in self.parameters.items()}))
 
 
 def train(
@@ -68,72 +33,223 @@ def train(
     batch_size: int | None = 64,
     epochs: int = 20,
     seed: int = 0,
-    validation: tuple[Data, Data] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    validation: tuple[Data, Data] | float | None = None,
+    stratify: bool = False,
+    metrics: str | Measure | Iterable[str | Measure] = (),
+    early_stopping: EarlyStopping | str | None = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[Any, float] | str | None = None,
+    sampling: str = "shuffle",
+    l2: float | Mapping[str, float] = 0.0,
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    callbacks: Callback | Iterable[Callback] = (),
     progress: bool | None = None,
+    log: str | os.PathLike[str] | None = None,
+    record: bool | int = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
     dtype: str = "float32",
     exact: bool = False,
     memory: str = "fast",
     threads: int | None = None,
-    callback: Callable[[Trainer, Mapping[str, float]], object] | None = None,
+    comm: Any = None,
 ) -> Run:
     """Train a network on samples X with targets Y, by Adam unless told otherwise. The same seed gives the same bytes.
 
-    Each epoch goes through a random partition of the samples into batches, the last one smaller; `batch_size=None` is
-    one batch of all. `callback(trainer, record)` is called after each epoch and ends training by returning True.
-    Ctrl-C ends it after the step at hand: what was learned is returned, with `interrupted` set. `progress` shows a bar
-    (by default on a terminal). `threads` limits the BLAS: on small networks one thread is the fastest, whatever the
-    machine. `exact` and `memory` are those of `Trainer`. Raises GraphgradError for data that does not fit, and where
-    the loss is not finite.
+    **Batches.** Each epoch goes through a random partition of the samples, the last batch smaller;
+    `sampling="lecture"` parts them once, and takes a batch of the partition at random in each iteration.
+    `batch_size=None` is one batch of all. X and Y may be files mapped into memory (`numpy.memmap`).
+
+    **Validation.** A pair (Xv, Yv), or the fraction of samples to set aside, of each class alike with `stratify`.
+    `metrics` are names (accuracy, balanced_accuracy, f1, mse, rmse, mae, max_error, r2) or functions of predictions and
+    targets; without validation data they are of the samples that are trained on. `early_stopping` is a column of the
+    history, or an `EarlyStopping`; the run then has the parameters of the best epoch.
+
+    **Loss and gradients.** `sample_weight` has a number for each sample, `class_weight` one for each label, or is
+    "balanced". `l2`, `clip_value` and `clip_norm` are those of `graphgrad.objective.Gradients`.
+
+    **While it runs.** `progress` shows a bar (by default on a terminal). `callbacks` are called with (trainer, record)
+    after each epoch; one that returns True ends training. `log` is a file of JSON lines, one for each epoch.
+    `record=True` keeps the parameters before each step, or a number n before each n-th, for `gg.explain`. Ctrl-C ends
+    training after the step at hand: what was learned is returned. Where a number is no longer finite, training stops
+    with the parameters before that, and a warning that says which value was the first and where it comes from.
+
+    **Nothing lost.** `checkpoint` is a file that is written after each epoch, or every `checkpoint_every` updates, and
+    on Ctrl-C. `resume` goes on from such a file, or from one that `run.save` wrote, to the same bytes as a run that was
+    never stopped; if it is the checkpoint itself, it may be missing at first.
+
+    **Machine.** `threads` limits the BLAS: on small networks one thread is the fastest. `comm` is mpi4py's
+    MPI.COMM_WORLD: processes share each batch. `dtype`, `exact` and `memory` are those of `Trainer`.
+
+    Raises GraphgradError for data and settings that do not fit.
+
+    >>> import graphgrad as gg, numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> run = gg.train(gg.feedforward([2, 16, 1]), X, X[:, :1] * X[:, 1:], epochs=100, validation=0.2, metrics="r2")
+    >>> list(run.history)
+    ['epoch', 'loss', 'rate', 'validation_loss', 'validation_r2']
     """
+    processes = Processes(comm)
     if batch_size is not None:
         whole("batch_size", batch_size, 1)
     whole("epochs", epochs, 0)
     whole("seed", seed, 0)
-    if callback is not None and not callable(callback):
-        raise GraphgradError(
-            f"callback is a function of the trainer and the epoch's record, but {callback!r} was given"
-        )
-    trainer = Trainer(net, optimizer, dtype=dtype, seed=seed, exact=exact, memory=memory)
-    if net.batch is None and batch_size is not None:
+    if sampling not in SAMPLINGS:
+        raise GraphgradError(f"sampling {sampling!r} does not exist; there are: {', '.join(SAMPLINGS)}")
+    if checkpoint_every is not None:
+        whole("checkpoint_every", checkpoint_every, 1)
+        if checkpoint is None:
+            raise GraphgradError("checkpoint_every says how often, but not where: checkpoint=path does")
+    every = None if record is False else whole("record", int(record), 1)
+    called = _callbacks(callbacks)
+    trainer = Trainer(
+        net,
+        optimizer,
+        dtype=dtype,
+        seed=seed,
+        parameters=parameters,
+        exact=exact,
+        memory=memory,
+        l2=l2,
+        clip_value=clip_value,
+        clip_norm=clip_norm,
+        weighted=sample_weight is not None or class_weight is not None,
+        processes=processes if processes.size > 1 else None,
+    )
+    if net.batch is None and (batch_size is not None or processes.size > 1):
         raise GraphgradError(
             "the inputs and the target share no named size as first dimension, so batches cannot be cut: "
             "batch_size=None would fit"
         )
-    arrays = as_data(trainer.graph, net, X, Y, ("X", "Y"))
-    dtypes = [leaf.dtype for leaf in trainer.graph.inputs]
-    checks = _validation(trainer, validation)
-    history: History = {}
-    samples = len(arrays[0]) if net.batch else 1
-    steps = 1 if batch_size is None else -(-samples // batch_size)
-    stop = False
-    quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # a loss that is not finite is told below
-    sample = [a[: batch_size or samples] if net.batch else a for a in arrays]
-    with limited(threads), _bar(progress, epochs * steps) as bar, _held_back_interrupt() as interrupted, quiet:
+    chosen = named(net, metrics)
+    n = len(net.inputs) + (net.target is not None)
+    data = dataset(
+        trainer.graph.inputs[:n],
+        net,
+        X,
+        Y,
+        validation=validation,
+        stratify=stratify,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        seed=seed,
+    )
+    stopping = _stopping(early_stopping, trainer, data, [m.name for m in chosen])
+    settings = {
+        "optimizer": optimizer_to_dict(trainer.optimizer),
+        "dtype": dtype,
+        "exact": exact,
+        "memory": memory,
+        "l2": dict(l2) if isinstance(l2, Mapping) else l2,
+        "clip_value": clip_value,
+        "clip_norm": clip_norm,
+        "weighted": data.weights is not None,
+        "batch_size": batch_size,
+        "sampling": sampling,
+        "seed": seed,
+        "metrics": [m.name for m in chosen],
+        "early_stopping": None if stopping is None else asdict(stopping),
+        "data": data.fingerprint() if checkpoint is not None or resume is not None else None,
+    }
+    loop = Loop(
+        trainer=trainer,
+        data=data,
+        processes=processes,
+        settings=settings,
+        epochs=epochs,
+        batch_size=batch_size,
+        sampling=sampling,
+        seed=seed,
+        metrics=chosen,
+        stopping=stopping,
+        callbacks=called,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        log=log,
+        record=every,
+    )
+    _writable(checkpoint)
+    if resume is not None:
+        _resume(loop, resume, checkpoint)
+    done = loop.progress.epoch * loop.steps + loop.progress.batch
+    with limited(threads), _bar(progress, epochs * loop.steps, done, processes) as loop.bar:
+        if processes.size == 1:
+            return loop.run()
         try:
-            for epoch in range(1, epochs + 1):
-                total = 0.0
-                # A generator for each epoch: what an epoch draws depends on the seed and its number alone.
-                for batch in gathered(arrays, dtypes, batch_size, np.random.default_rng((seed, 1, epoch))):
-                    loss = trainer.step(*batch)
-                    if not math.isfinite(loss):
-                        raise GraphgradError(_diverged(trainer, loss, epoch))
-                    total += loss * (len(batch[0]) if net.batch else 1)
-                    bar.update(1)
-                    if interrupted:
-                        raise KeyboardInterrupt
-                record = {"epoch": epoch, "loss": total / samples, **_rate(trainer), **_validated(trainer, checks)}
-                for name, value in record.items():
-                    history.setdefault(name, []).append(value)
-                bar.set_postfix(
-                    {name: f"{value:.4g}" for name, value in record.items() if name not in ("epoch", "rate")}
-                )
-                if callback is not None and callback(trainer, record) is True:
-                    break
-                if interrupted:
-                    raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            stop = True
-    return Run(net, trainer.parameters, history, trainer, interrupted=stop, sample=sample)
+            return loop.run()
+        except BaseException as error:
+            processes.abort(error)
+            raise
+
+
+def _callbacks(given: Callback | Iterable[Callback]) -> tuple[Callback, ...]:
+    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+    for callback in several:
+        if not callable(callback):
+            raise GraphgradError(
+                f"callbacks are functions of the trainer and the epoch's record, but {callback!r} was given"
+            )
+    return several
+
+
+def _stopping(
+    given: EarlyStopping | str | None, trainer: Trainer, data: Dataset, metrics: list[str]
+) -> EarlyStopping | None:
+    """The rule to stop by. Raises GraphgradError where the history will have no such column."""
+    if given is None:
+        return None
+    rule = EarlyStopping(given) if isinstance(given, str) else given
+    if not isinstance(rule, EarlyStopping):
+        raise GraphgradError(f"early_stopping is a column of the history or an EarlyStopping, but {given!r} was given")
+    there = ["loss"]
+    if data.checks is None:
+        there += metrics
+    else:
+        known = ["loss", *(["accuracy"] if classifies(trainer.net) else []), *metrics]
+        there += [f"validation_{name}" for name in dict.fromkeys(known)]
+    if rule.column not in there:
+        hint = "; validation=0.2 gives it" if data.checks is None and rule.column.startswith("validation_") else ""
+        raise GraphgradError(
+            f"early_stopping watches {rule.column!r}, but the history will have {', '.join(there)}{hint}"
+        )
+    return rule
+
+
+def _writable(checkpoint: str | os.PathLike[str] | None) -> None:
+    """Told before any work is done, not after the first epoch."""
+    if checkpoint is None:
+        return
+    path = Path(checkpoint)
+    if path.is_dir():
+        raise GraphgradError(f"checkpoint: {os.fspath(checkpoint)} is a directory; the name of a file is wanted")
+    if not path.parent.is_dir():
+        raise GraphgradError(f"checkpoint: the directory {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise GraphgradError(f"checkpoint: the directory {path.parent} cannot be written to")
+
+
+def _resume(loop: Loop, resume: str | os.PathLike[str], checkpoint: str | os.PathLike[str] | None) -> None:
+    """Take up the run of a file, if it began with these settings and data."""
+    name = os.fspath(resume)
+    remove_leftovers(resume)
+    if checkpoint is not None and Path(checkpoint) == Path(resume) and not Path(resume).exists():
+        return
+    model = read_model(resume)
+    if network_to_dict(model.network) != network_to_dict(loop.trainer.net):
+        raise ModelError(f"{name}: it is a run of {model.network!r}, but {loop.trainer.net!r} is to be trained")
+    for key, wanted in loop.settings.items():
+        before = model.settings.get(key)
+        if before == wanted or (key == "data" and before is None):
+            continue
+        what = "other data than now" if key == "data" else f"{key}={before!r}, but {wanted!r} is asked for"
+        raise ModelError(f"{name}: the run began with {what}; it goes on with what it began with")
+    try:
+        loop.go_on(model)
+    except GraphgradError as error:
+        raise ModelError(f"{name}: {error}") from None
 
 
 def limited(threads: int | None) -> AbstractContextManager[object]:
@@ -151,52 +267,8 @@ def limited(threads: int | None) -> AbstractContextManager[object]:
     return threadpool_limits(limits=threads, user_api="blas")  # type: ignore[no-any-return]
 
 
-def _rate(trainer: Trainer) -> dict[str, float]:
-    alpha = getattr(trainer.optimizer, "alpha", None)
-    return {} if alpha is None else {"rate": number_at(alpha, trainer.k - 1)}
-
-
-def _validation(trainer: Trainer, validation: tuple[Data, Data] | None) -> list[Array] | None:
-    if validation is None:
-        return None
-    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-        raise GraphgradError("validation is a pair (Xv, Yv) of samples and targets")
-    return as_data(trainer.graph, trainer.net, *validation, ("Xv", "Yv"))
-
-
-def _validated(trainer: Trainer, arrays: list[Array] | None) -> dict[str, float]:
-    return {} if arrays is None else {f"validation_{name}": value for name, value in trainer.measured(arrays).items()}
-
-
-def _diverged(trainer: Trainer, loss: float, epoch: int) -> str:
-    rate = "; a smaller step size may help" if hasattr(trainer.optimizer, "alpha") else ""
-    return f"the loss is {loss} in epoch {epoch}, after {trainer.k} updates in all: training stopped{rate}"
-
-
-@contextmanager
-def _held_back_interrupt() -> Iterator[list[int]]:
-    """Ctrl-C is noted in the list instead of raised, so that no update is cut in half; a second one is raised."""
-    noted: list[int] = []
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield noted
-        return
-
-    def note(number: int, frame: object) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _bar(progress: bool | None, total: int) -> Any:
+def _bar(progress: bool | None, total: int, done: int, processes: Processes) -> Any:
     from tqdm import tqdm
 
-    return tqdm(total=total, unit="step", disable=not (sys.stderr.isatty() if progress is None else progress))
+    shown = (sys.stderr.isatty() if progress is None else progress) and processes.first
+    return tqdm(total=total, initial=done, unit="step", disable=not shown)

@@ -42,11 +42,15 @@ codegen.loader codegen.module_writer
 codegen
 schedules data table
 networks optimizers
+objective
 step loading
-samples
+samples metrics
+evaluation dataset model_file finite parallel
 render.*
 render
 trainer
+run
+loop
 training
 search export
 page.*
@@ -60,7 +64,7 @@ HEIGHT = {pattern: height for height, line in enumerate(FLOORS.split("\n")) for 
 # Never, though it stands below: (who, what).
 APART = [
     ("codegen*", "derivation derive lowering custom symbolic storage transforms scalarize check"),
-    ("trainer training", "render*"),
+    ("trainer run loop training", "render*"),
 ]
 
 

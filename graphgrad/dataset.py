@@ -1,0 +1,197 @@
+"""The data of a run: which samples are trained on, with which weights, in which batches, and which are set aside."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphgrad.data import batches
+from graphgrad.errors import CallError, GraphgradError
+from graphgrad.networks import Network
+from graphgrad.samples import Data, as_data
+from graphgrad.tensor import Tensor
+from graphgrad.types import Array, show
+
+SAMPLINGS = ("shuffle", "lecture")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Arrays as the step takes them, the rows of them that are trained on, and what the run is validated with."""
+
+    arrays: list[Array]
+    rows: Array | None  # None: all
+    weights: Array | None  # of all samples; then also the last of `arrays`
+    checks: list[Array] | None  # the samples to validate with
+    check_rows: Array | None  # None: all of these
+
+    @property
+    def samples(self) -> int:
+        """The number of samples that are trained on."""
+        return len(self.arrays[0]) if self.rows is None else len(self.rows)
+
+    def weight(self, indices: Array | None) -> float:
+        """What a batch counts: its number of samples, or the sum of their weights."""
+        if self.weights is None:
+            return self.samples if indices is None else len(indices)
+        return float(np.sum(self.weights if indices is None else self.weights[indices]))
+
+    def fingerprint(self) -> int:
+        """A number that other data hardly have. Of a file that is mapped into memory, by its first and last rows."""
+        found = 0
+        for a in (*self.arrays, *(self.checks or ()), *(r for r in (self.rows, self.check_rows) if r is not None)):
+            found = zlib.crc32(repr((a.shape, a.dtype.str)).encode(), found)
+            parts = (a[:1000], a[-1000:]) if isinstance(a, np.memmap) else (a,)
+            for part in parts:
+                found = zlib.crc32(np.ascontiguousarray(part).data.cast("B") if part.size else b"", found)
+        return found
+
+
+def dataset(
+    leaves: Sequence[Tensor],
+    net: Network,
+    X: Data,
+    Y: Data,
+    *,
+    validation: Any = None,
+    stratify: bool = False,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    seed: int = 0,
+) -> Dataset:
+    """The data of a run, checked. `leaves` are the network's inputs and target in the dtypes of the step."""
+    arrays = as_data(leaves, net, X, Y, ("X", "Y"))
+    checks: list[Array] | None = None
+    rows = check_rows = None
+    if isinstance(validation, float):
+        rows, check_rows = _parted(net, arrays, validation, stratify, seed)
+        checks = arrays[: len(leaves)]
+    elif validation is not None:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            given = repr(validation) if isinstance(validation, (int, str)) else type(validation).__name__
+            raise GraphgradError(
+                "validation is a pair (Xv, Yv) of samples and targets, or the fraction of samples to set aside, "
+                f"but {given} was given"
+            )
+        checks = as_data(leaves, net, validation[0], validation[1], ("Xv", "Yv"))
+    if stratify and not isinstance(validation, float):
+        raise GraphgradError("stratify=True parts the samples of each class alike: validation=0.2 says how")
+    weights = _weights(net, arrays, sample_weight, class_weight)
+    if weights is not None:
+        if net.batch is None:
+            raise GraphgradError("weights are one for each sample, but no named size counts the network's samples")
+        kept = np.arange(len(weights)) if rows is None else rows
+        if not weights[kept].all():  # what weighs nothing teaches nothing, and a batch of such alone has no mean
+            rows = kept[weights[kept] > 0]
+            if not len(rows):
+                raise CallError("sample_weight is 0 for all samples")
+        arrays = [*arrays, weights.astype(leaves[0].dtype if leaves[0].dtype.startswith("float") else "float64")]
+    return Dataset(arrays, rows, weights, checks, check_rows)
+
+
+def _parted(net: Network, arrays: Sequence[Array], part: float, stratify: bool, seed: int) -> tuple[Array, Array]:
+    """The rows to train on and those to validate with."""
+    if net.batch is None:
+        raise GraphgradError("validation as a fraction sets samples aside, but no named size counts the samples")
+    n = len(arrays[0])
+    if not 0 < part < 1:
+        raise GraphgradError(f"validation as a fraction is between 0 and 1, but {part} was given")
+    generator = np.random.default_rng((seed, 4))
+    groups = [np.arange(n)]
+    if stratify:
+        if net.target is None or len(arrays[-1].shape) > 2:
+            raise GraphgradError("stratify=True wants a target with a label for each sample")
+        labels = arrays[-1].reshape(n, -1)
+        if labels.shape[1] != 1:
+            raise GraphgradError(f"stratify=True wants one label a sample, but Y has shape {show(arrays[-1].shape)}")
+        groups = [np.flatnonzero(labels[:, 0] == c) for c in np.unique(labels)]
+    mixed = [generator.permutation(group) for group in groups]
+    aside = [round(part * len(group)) for group in mixed]
+    checks = np.sort(np.concatenate([g[:k] for g, k in zip(mixed, aside, strict=True)]))
+    rows = np.sort(np.concatenate([g[k:] for g, k in zip(mixed, aside, strict=True)]))
+    if not len(rows) or not len(checks):
+        raise GraphgradError(f"{n} samples cannot be parted with validation={part}: one side would be empty")
+    return rows, checks
+
+
+def _weights(net: Network, arrays: Sequence[Array], of_samples: Any, of_classes: Any) -> Array | None:
+    """A weight for each sample, or None where all count alike."""
+    weights = None
+    if of_samples is not None:
+        weights = np.asarray(of_samples)
+        n = len(arrays[0]) if arrays[0].ndim else 0
+        if weights.dtype.kind not in "biuf" or weights.shape != (n,):
+            raise CallError(
+                f"sample_weight is a number for each sample, of shape {show((n,))}, "
+                f"but {weights.dtype.name} of shape {show(weights.shape)} was given"
+            )
+        weights = weights.astype(np.float64)
+        if not (np.isfinite(weights) & (weights >= 0)).all():
+            at = int(np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[0])
+            raise CallError(f"sample_weight[{at}] is {weights[at]}; weights are finite numbers from 0 on")
+    if of_classes is None:
+        return weights
+    if net.target is None or (net.classes is None and net.threshold is None) or arrays[-1].size != len(arrays[-1]):
+        raise GraphgradError("class_weight wants a target with a class for each sample")
+    labels = arrays[-1].reshape(-1)
+    there = np.unique(labels).tolist()
+    if isinstance(of_classes, str):
+        if of_classes != "balanced":
+            raise GraphgradError(f'class_weight is a mapping from labels, or "balanced", but {of_classes!r} was given')
+        base = np.ones(len(labels)) if weights is None else weights
+        total = float(np.sum(base))
+        table = {c: total / (len(there) * max(float(np.sum(base[labels == c])), 1e-300)) for c in there}
+    elif isinstance(of_classes, Mapping):
+        table = {c: of_classes.get(c, of_classes.get(int(c), 1.0)) for c in there}
+        known = range(net.classes) if net.classes is not None else there
+        if strange := [c for c in of_classes if c not in known]:
+            raise GraphgradError(f"class_weight names {strange[0]!r}, which is no label; there are: {list(known)}")
+        if bad := [c for c, w in table.items() if not isinstance(w, (int, float)) or not 0 <= w < float("inf")]:
+            raise GraphgradError(f"class_weight of {bad[0]} is {table[bad[0]]!r}; weights are finite numbers from 0 on")
+    else:
+        raise GraphgradError(f'class_weight is a mapping from labels, or "balanced", but {of_classes!r} was given')
+    factors = np.array([float(table[c]) for c in there])[np.searchsorted(there, labels)]
+    return factors if weights is None else weights * factors
+
+
+def epoch_batches(data: Dataset, size: int, sampling: str, seed: int, epoch: int) -> Iterator[Array]:
+    """The indices of each batch of an epoch. They depend on the seed and the epoch's number alone.
+
+    "shuffle": a random partition of the samples, a new one each epoch. "lecture": one partition for the whole run, and
+    in each iteration a batch of it at random; an epoch has as many iterations as the partition has batches.
+    """
+    n = data.samples
+    if sampling == "lecture":
+        parts = list(batches(n, size, np.random.default_rng((seed, 2))))
+        order: Iterator[Array] = (
+            parts[k] for k in np.random.default_rng((seed, 3, epoch)).integers(len(parts), size=len(parts))
+        )
+    else:
+        order = batches(n, size, np.random.default_rng((seed, 1, epoch)))
+    for indices in order:
+        yield indices if data.rows is None else data.rows[indices]
+
+
+class Gatherer:
+    """Puts the samples of a batch into buffers that all batches share.
+
+    Rows go straight from where they lie, a file that is mapped into memory included, into the step's input.
+    """
+
+    def __init__(self, arrays: Sequence[Array], dtypes: Sequence[str], size: int) -> None:
+        self._arrays = list(arrays)
+        self._buffers = [np.empty((size, *a.shape[1:]), d) for a, d in zip(arrays, dtypes, strict=True)]
+
+    def __call__(self, indices: Array) -> list[Array]:
+        """The samples with these indices."""
+        batch = [b[: len(indices)] for b in self._buffers]
+        for a, b in zip(self._arrays, batch, strict=True):
+            if a.dtype == b.dtype:
+                a.take(indices, 0, b, "clip")  # the mode "raise" would go through a buffer of NumPy's own
+            else:
+                np.copyto(b, a[indices], casting="same_kind")
+        return batch

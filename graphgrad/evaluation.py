@@ -1,0 +1,103 @@
+"""A network without its derivative: predictions, loss and metrics of samples, for parameters that are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from graphgrad.codegen.loader import Function, compile
+from graphgrad.errors import CallError, GraphgradError
+from graphgrad.metrics import Metric, classifies, decided, measured
+from graphgrad.networks import Network
+from graphgrad.rewrite import with_dtype
+from graphgrad.samples import Data, as_array, as_data, check_batch_sizes, several
+from graphgrad.types import Array
+
+PART = 1024  # samples that are evaluated in one call
+
+
+class Evaluation:
+    """A network's forward pass in one float dtype, compiled when it is first asked for.
+
+    >>> import graphgrad as gg
+    >>> net = gg.feedforward([2, 3, 1])
+    >>> Evaluation(net, "float64").predict(net.initialize(0), np.ones((5, 2))).shape
+    (5, 1)
+    """
+
+    def __init__(self, net: Network, dtype: str, target: str = "numpy") -> None:
+        self.net, self._target = net, target
+        leaves = [*net.inputs, *([net.target] if net.target is not None else [])]
+        heads = [net.loss, *([net.prediction] if net.prediction is not None else [])]
+        _, where = with_dtype([*heads, *leaves, *net.parameters], dtype)
+        self.leaves = tuple(where[t.id] for t in leaves)
+        self._loss = where[net.loss.id]
+        self._prediction = None if net.prediction is None else where[net.prediction.id]
+
+    def predict(self, parameters: Mapping[str, Array], X: Data) -> Array:
+        """The prediction for samples X."""
+        if self._prediction is None:
+            raise GraphgradError("the network has no prediction; gg.Network(..., prediction=p) names it")
+        leaves = self.leaves[: len(self.net.inputs)]
+        arrays = [as_array(name, a, t) for (name, a), t in zip(several("X", X, leaves), leaves, strict=True)]
+        if self.net.batch and not len(arrays[0]):
+            raise CallError("X has no samples")
+        check_batch_sizes(leaves, arrays)
+        parts = self._parts(self._predictor, parameters, arrays, None)
+        return np.concatenate([results[0] for results, _ in parts])
+
+    def evaluate(self, parameters: Mapping[str, Array], X: Data, Y: Data) -> dict[str, float]:
+        """The mean loss over samples, and the accuracy where the network classifies."""
+        return self.measure(parameters, as_data(self.leaves, self.net, X, Y, ("X", "Y")))
+
+    def measure(
+        self,
+        parameters: Mapping[str, Array],
+        arrays: Sequence[Array],
+        metrics: Sequence[Metric] = (),
+        rows: Array | None = None,
+    ) -> dict[str, float]:
+        """The same and metrics, of data that `as_data` has converted: all samples, or those with these indices."""
+        total = right = count = 0.0
+        known = classifies(self.net)
+        predicted: list[Array] = []
+        targets: list[Array] = []
+        for (loss, *prediction), part in self._parts(self._evaluator, parameters, arrays, rows):
+            samples = len(part[0]) if self.net.batch else 1
+            total, count = total + float(loss) * samples, count + samples
+            if known:
+                right += float(np.mean(np.equal(*decided(self.net, prediction[0], part[-1])))) * samples
+            if metrics:
+                predicted.append(prediction[0])
+                targets.append(part[-1])
+        found = {"loss": total / count, **({"accuracy": right / count} if known else {})}
+        if metrics:
+            p, t = np.concatenate(predicted), np.concatenate(targets)
+            found |= {m.name: measured(self.net, m, p, t) for m in metrics}
+        return found
+
+    @cached_property
+    def _evaluator(self) -> Function:
+        return compile([self._loss, *([self._prediction] if self._prediction is not None else [])], target=self._target)
+
+    @cached_property
+    def _predictor(self) -> Function:
+        assert self._prediction is not None
+        return compile([self._prediction], target=self._target)
+
+    def _parts(
+        self, function: Function, parameters: Mapping[str, Array], arrays: Sequence[Array], rows: Array | None
+    ) -> Iterator[tuple[list[Array], list[Array]]]:
+        """The results of a function over parts of the samples, with these parts."""
+        order = [node["name"] for node in function.program.inputs]
+        samples = 1 if not self.net.batch else len(arrays[0]) if rows is None else len(rows)
+        size = PART if self.net.batch else 1
+        for start in range(0, samples, size):
+            chosen: Any = slice(start, start + size) if rows is None else rows[start : start + size]
+            part = [a[chosen] if self.net.batch else a for a in arrays]
+            part = [np.asarray(a, t.dtype) for a, t in zip(part, self.leaves, strict=False)]
+            values = {**parameters, **{t.name: a for t, a in zip(self.leaves, part, strict=False)}}
+            yield function.call([values[name] for name in order]), part

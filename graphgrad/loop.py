@@ -1,0 +1,359 @@
+"""The loop over epochs and batches, and all that must outlive it."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from graphgrad.dataset import Dataset, Gatherer, epoch_batches
+from graphgrad.errors import GraphgradError
+from graphgrad.finite import first_not_finite
+from graphgrad.metrics import EarlyStopping, Metric
+from graphgrad.model_file import Model, ModelError, write_model
+from graphgrad.parallel import Processes
+from graphgrad.run import Run, as_json, columns, line
+from graphgrad.schedules import number_at
+from graphgrad.trainer import Trainer
+from graphgrad.types import Array
+
+#: Called after each epoch with the trainer and the epoch's record; True ends training.
+Callback: TypeAlias = "Callable[[Trainer, Mapping[str, float]], object]"
+
+
+class TrainingWarning(UserWarning):
+    """Training ended otherwise than was asked for."""
+
+
+@dataclass
+class Progress:
+    """How far a run came: plain numbers, so that a file holds them."""
+
+    epoch: int = 0  # epochs that are over
+    batch: int = 0  # batches of the next one that are done
+    total: float = 0.0  # the sum over these of their losses times their weights
+    weight: float = 0.0
+    best: float | None = None
+    best_epoch: int = 0
+    stopped: str = ""
+    history: dict[str, list[float | None]] = field(default_factory=dict)
+
+
+@dataclass
+class Loop:
+    """A run while it runs."""
+
+    trainer: Trainer
+    data: Dataset
+    processes: Processes
+    settings: dict[str, Any]
+    epochs: int
+    batch_size: int | None
+    sampling: str
+    seed: int
+    metrics: tuple[Metric, ...] = ()
+    stopping: EarlyStopping | None = None
+    callbacks: tuple[Callback, ...] = ()
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: int | None = None
+    log: str | os.PathLike[str] | None = None
+    record: int | None = None
+    progress: Progress = field(default_factory=Progress)
+    best: dict[str, Array] | None = None  # parameters of the best epoch
+    bar: Any = None
+    _interrupts: list[int] = field(default_factory=list)
+    _records: list[tuple[int, float, dict[str, Array]]] = field(default_factory=list)
+    _kept: dict[str, Array] | None = None
+    _saved: tuple[int, int, str] | None = None  # where the run was when the file was last written
+
+    def __post_init__(self) -> None:
+        graph = self.trainer.graph
+        self._dtypes = [leaf.dtype for leaf in graph.inputs]
+        size = min(self.batch_size or 1, self.data.samples)
+        self._gather = Gatherer(self.data.arrays, self._dtypes, size) if self.batch_size is not None else None
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch."""
+        return 1 if self.batch_size is None else -(-self.data.samples // self.batch_size)
+
+    def run(self) -> Run:
+        """Train until all epochs are over, or something ends it."""
+        progress = self.progress
+        if progress.stopped == "interrupted":
+            progress.stopped = ""
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told below
+        self._begin_log()
+        with held_back_interrupt() as self._interrupts, quiet:
+            try:
+                while progress.epoch < self.epochs and not progress.stopped:
+                    self._epoch()
+                whole = True
+            except KeyboardInterrupt:  # a second one, in the middle of a step
+                progress.stopped, whole = "interrupted", False
+        if whole:
+            self._save()
+        return self._finished()
+
+    # -- an epoch -----------------------------------------------------------------------------------------------------
+
+    def _epoch(self) -> None:
+        progress, held = self.progress, self.trainer.function.state
+        start, begun = held.snapshot(), replace(progress, history=dict(progress.history))
+        for indices in self._batches():
+            self._keep_record()
+            loss = self._step(indices)
+            if not math.isfinite(loss):
+                return self._lost(start, begun)
+            if self._kept is not None:
+                self._records.append((self.trainer.k - 1, loss, self._kept))
+            self._count(loss, indices)
+            if self.checkpoint_every and self.trainer.k % self.checkpoint_every == 0:
+                self._save()
+            if self._interrupted():
+                progress.stopped = "interrupted"
+                if progress.batch < self.steps:
+                    return None
+        if not held.finite():
+            return self._lost(start, begun)
+        record = {"epoch": progress.epoch + 1, "loss": progress.total / progress.weight, **self._rate()}
+        record |= self.processes.of_first(self._validated)
+        progress.epoch, progress.batch, progress.total, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
+        for name, value in record.items():
+            progress.history.setdefault(name, []).append(as_json(value))
+        self._tell(record)
+        self._watch(record)
+        ended = [callback(self.trainer, record) is True for callback in self.callbacks]
+        if any(self.processes.of_first(lambda: ended)):
+            progress.stopped = progress.stopped or "callback"
+        if self._interrupted():
+            progress.stopped = "interrupted"
+        if self.checkpoint_every is None:
+            self._save()
+        return None
+
+    def _batches(self) -> Iterator[Array | None]:
+        """The indices of the batches of this epoch that are not done; None is one batch of all."""
+        if self._gather is None:
+            yield None
+            return
+        order = epoch_batches(self.data, self.batch_size or 1, self.sampling, self.seed, self.progress.epoch + 1)
+        for number, indices in enumerate(order):
+            if number >= self.progress.batch:
+                yield indices
+
+    def _batch(self, indices: Array | None) -> Sequence[Array]:
+        """This process's samples of a batch."""
+        if self._gather is not None and indices is not None:
+            return self._gather(self.processes.share(indices))
+        rows = self.data.rows
+        if self.processes.size > 1:
+            rows = self.processes.share(np.arange(len(self.data.arrays[0])) if rows is None else rows)
+        arrays = self.data.arrays if rows is None else [a[rows] for a in self.data.arrays]
+        return [a if a.dtype == d else a.astype(d) for a, d in zip(arrays, self._dtypes, strict=True)]
+
+    def _step(self, indices: Array | None) -> float:
+        batch = self._batch(indices)
+        if self.trainer.summed is None:
+            return self.trainer.step(*batch)
+        own = float(np.sum(batch[-1])) if self.data.weights is not None else float(len(batch[0]))
+        return self.trainer.summed(batch, own / self._weight(indices), bool(self._interrupts))
+
+    def _weight(self, indices: Array | None) -> float:
+        return self.data.weight(self.data.rows if indices is None else indices) if self.trainer.net.batch else 1.0
+
+    def _count(self, loss: float, indices: Array | None) -> None:
+        progress, weight = self.progress, self._weight(indices)
+        progress.batch, progress.total, progress.weight = (
+            progress.batch + 1,
+            progress.total + loss * weight,
+            progress.weight + weight,
+        )
+        if self.bar is not None:
+            self.bar.update(1)
+
+    def _keep_record(self) -> None:
+        """The parameters before a step, where they are asked for."""
+        wanted = self.record is not None and self.trainer.k % self.record == 0
+        self._kept = self.trainer.parameters if wanted else None
+
+    def _interrupted(self) -> bool:
+        return self.trainer.summed.interrupted if self.trainer.summed is not None else bool(self._interrupts)
+
+    def _rate(self) -> dict[str, float]:
+        alpha = getattr(self.trainer.optimizer, "alpha", None)
+        return {} if alpha is None else {"rate": number_at(alpha, self.trainer.k - 1)}
+
+    def _validated(self) -> dict[str, float]:
+        parameters, evaluation, data = self.trainer.parameters, self.trainer.evaluation, self.data
+        if data.checks is not None:
+            found = evaluation.measure(parameters, data.checks, self.metrics, data.check_rows)
+            return {f"validation_{name}": value for name, value in found.items()}
+        if not self.metrics:
+            return {}
+        leaves = data.arrays[: len(evaluation.leaves)]
+        found = evaluation.measure(parameters, leaves, self.metrics, data.rows)
+        return {m.name: found[m.name] for m in self.metrics}
+
+    def _watch(self, record: Mapping[str, float]) -> None:
+        """Keep the best parameters, and stop where nothing got better for long."""
+        if self.stopping is None:
+            return
+        progress = self.progress
+        if self.stopping.better(record[self.stopping.column], progress.best):
+            progress.best, progress.best_epoch = record[self.stopping.column], progress.epoch
+            self.best = self.trainer.parameters
+        elif progress.epoch - progress.best_epoch >= self.stopping.patience:
+            progress.stopped = "early stopping"
+
+    # -- what is not finite -------------------------------------------------------------------------------------------
+
+    def _lost(self, start: Mapping[str, Array], begun: Progress) -> None:
+        """Go through the epoch once more, up to the step that left the finite numbers, and stop before it."""
+        held = self.trainer.function.state
+        held.restore(start)
+        self.progress, self.bar, told = begun, None, ""
+        for indices in self._batches():
+            before = held.snapshot()
+            loss = self._step(indices)
+            if not (math.isfinite(loss) and held.finite()):
+                held.restore(before)
+                told = self._diagnosed(indices)
+                break
+            self._count(loss, indices)
+        where = f"epoch {self.progress.epoch + 1}, update {self.trainer.k + 1}"
+        rate = "; a smaller step size may help" if hasattr(self.trainer.optimizer, "alpha") else ""
+        self.progress.stopped = f"{where}: {told or 'the loss is not finite'}{rate}"
+        if self.processes.first:
+            warnings.warn(
+                f"training stopped in {self.progress.stopped}. The parameters before it are kept.",
+                TrainingWarning,
+                stacklevel=5,
+            )
+
+    def _diagnosed(self, indices: Array | None) -> str:
+        """What is the first number that is not finite in this step, in the first process that finds one."""
+        graph, trainer = self.trainer.graph, self.trainer
+        values = {t.name: a for t, a in zip(graph.inputs, self._batch(indices), strict=True)}
+        held = trainer.function.state
+        values |= {name: held[name] for name in held}
+        told = first_not_finite(graph, values) if len(values[graph.inputs[0].name]) else ""
+        if self.processes.size == 1:
+            return told
+        return next((t for t in self.processes.comm.allgather(told) if t), "")
+
+    # -- what stays ---------------------------------------------------------------------------------------------------
+
+    def model(self) -> Model:
+        """The run as it stands, as a file holds it."""
+        kept = self.trainer.kept()
+        current = self.trainer.parameters
+        better = self.best is not None and any(not np.array_equal(a, self.best[n]) for n, a in current.items())
+        return Model(
+            network=self.trainer.net,
+            parameters=self.best if self.best is not None and better else current,
+            current=current if better else None,
+            state={name: array for name, (array, _) in kept.items()},
+            scales={name: scale for name, (_, scale) in kept.items() if scale != 1.0},
+            settings=self.settings,
+            progress=asdict(self.progress),
+        )
+
+    def go_on(self, model: Model) -> None:
+        """Take up a run where a file left it."""
+        self.progress = read_progress(model.progress)
+        self.trainer.parameters = model.current if model.current is not None else model.parameters
+        self.trainer.keep(model.state, model.scales)
+        self.best = model.parameters if self.stopping is not None and self.progress.best is not None else None
+
+    def _save(self) -> None:
+        here = (self.progress.epoch, self.progress.batch, self.progress.stopped)
+        if self.checkpoint is not None and self.processes.first and here != self._saved:
+            write_model(self.checkpoint, self.model())
+            self._saved = here
+
+    def _begin_log(self) -> None:
+        if self.log is None or not self.processes.first:
+            return
+        names, history = list(self.progress.history), self.progress.history
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*history.values(), strict=True)]
+        self._write_log("w", [line({n: math.nan if v is None else v for n, v in row.items()}) for row in rows])
+
+    def _write_log(self, mode: str, lines: Sequence[str]) -> None:
+        assert self.log is not None
+        try:
+            with open(self.log, mode, encoding="utf-8") as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise GraphgradError(f"log: {os.fspath(self.log)} cannot be written: {error.strerror}") from None
+
+    def _tell(self, record: Mapping[str, float]) -> None:
+        if self.bar is not None:
+            shown = {name: f"{value:.4g}" for name, value in record.items() if name != "epoch"}
+            self.bar.set_postfix(shown)
+        if self.log is not None and self.processes.first:
+            self._write_log("a", [line(record)])
+
+    def _finished(self) -> Run:
+        model = self.model()
+        if model.current is not None:
+            self.trainer.parameters = model.parameters
+        some = np.arange(len(self.data.arrays[0])) if self.data.rows is None else self.data.rows
+        sample = [a.copy() for a in self._batch(some[: self.batch_size])] if self.batch_size else self._batch(None)
+        trainer = self.trainer if self.trainer.summed is None else None
+        return Run(model, trainer, sample, self._recorded())
+
+    def _recorded(self) -> dict[str, Any] | None:
+        if self.record is None or not self._records:
+            return None
+        k, losses, kept = zip(*self._records, strict=True)
+        return {
+            "k": np.array(k),
+            "loss": np.array(losses),
+            "parameters": {name: np.stack([p[name] for p in kept]) for name in kept[0]},
+        }
+
+
+def read_progress(told: Mapping[str, Any]) -> Progress:
+    """The progress that a file tells of. Raises ModelError for what is none."""
+    try:
+        found = Progress(**told)
+        columns(found.history)
+        counts = (found.epoch, found.batch, found.best_epoch)
+        if all(type(n) is int and n >= 0 for n in counts) and isinstance(found.stopped, str):
+            found.total, found.weight = float(found.total), float(found.weight)
+            return found
+    except (TypeError, ValueError):
+        pass
+    raise ModelError("what it tells of its progress is broken")
+
+
+@contextmanager
+def held_back_interrupt() -> Iterator[list[int]]:
+    """Ctrl-C is noted in the list instead of raised, so that no update is cut in half; a second one is raised."""
+    noted: list[int] = []
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield noted
+        return
+
+    def note(number: int, frame: object) -> None:
+        if noted:
+            raise KeyboardInterrupt
+        noted.append(number)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
