@@ -53,17 +53,6 @@ def digits():
     return {"x": X[:8], "y": Y[:8]}
 
 
-def recorded(net, X, Y, steps=150):
-    """A training run as arrays: the parameters and the loss before each step."""
-    trainer = gg.Trainer(net, optimizer=gg.Adam(alpha=0.05), dtype="float64", seed=0)
-    kept, losses = {name: [] for name in trainer.parameters}, []
-    for _ in range(steps):
-        for name, value in trainer.parameters.items():
-            kept[name].append(np.copy(value))
-        losses.append(trainer.step(X, Y))
-    return {"parameters": {name: np.stack(values) for name, values in kept.items()}, "loss": np.array(losses)}
-
-
 one = neuron()
 numbers = {"x": [1.0, -2.0], "y": 1.0, "w": [0.5, 0.25], "b": 0.1}
 
@@ -72,7 +61,9 @@ backward = gg.derive(small.loss)
 X = rng.choice([-1.0, 1.0], (8, 2)) + 0.1 * rng.normal(size=(8, 2))
 batch = {"x": X, "y": X[:, :1] * X[:, 1:]}
 known = small.initialize(seed=0) | batch
-run = recorded(small, batch["x"], batch["y"])
+run = gg.train(
+    small, X, batch["y"], optimizer=gg.Adam(alpha=0.05), batch_size=None, epochs=150, dtype="float64", record=True
+)
 
 large = gg.feedforward([64, 128, 64, 10], "relu", "cross_entropy")
 deep = gg.feedforward([16] * 13, "tanh")

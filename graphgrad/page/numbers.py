@@ -32,6 +32,10 @@ class Recorded:
 
 
 def recorded_run(derivation: Derivation, run: Any) -> Recorded:
+    if not isinstance(run, Mapping) and hasattr(run, "records"):  # what training returns
+        if run.records is None:
+            raise GraphgradError("this run kept no records; gg.train(..., record=True) keeps those of each step")
+        run = run.records
     if not isinstance(run, Mapping) or not isinstance(run.get("parameters"), Mapping) or not run["parameters"]:
         raise GraphgradError(
             'run is a mapping {"parameters": {name: array of shape (steps, *shape)}, "loss": ..., "k": ...}, '
