@@ -87,18 +87,17 @@ class Loop:
 
     def run(self) -> Run:
         """Train until all epochs are over, or something ends it."""
-        progress = self.progress
-        if progress.stopped == "interrupted":
-            progress.stopped = ""
+        if self.progress.stopped == "interrupted":
+            self.progress.stopped = ""
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told below
         self._begin_log()
         with held_back_interrupt() as self._interrupts, quiet:
             try:
-                while progress.epoch < self.epochs and not progress.stopped:
+                while self.progress.epoch < self.epochs and not self.progress.stopped:
                     self._epoch()
                 whole = True
             except KeyboardInterrupt:  # a second one, in the middle of a step
-                progress.stopped, whole = "interrupted", False
+                self.progress.stopped, whole = "interrupted", False
         if whole:
             self._save()
         return self._finished()

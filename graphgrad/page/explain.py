@@ -75,9 +75,9 @@ def explain(
 
     `values` are arrays by name for all leaves: boxes then show numbers and each parameter a gradient check. `run` is a
     training run to scrub, from `gg.train(..., record=True)`, or as arrays:
-    {"parameters": {"W": array of shape (steps, *W.shape), ...}, "loss": array, "k": array}; "loss" and "k" hold a number
-    a step and may be left out. Its parameters take the place of those in `values`, which then give a batch to look at.
-    The other arguments are those of `gg.draw`. Raises GraphgradError for arrays that do not fit.
+    {"parameters": {"W": array of shape (steps, *W.shape), ...}, "loss": array, "k": array}, where "loss" and "k" have a
+    number a step and may be left out. Its parameters take the place of those in `values`, which then give a batch to
+    look at. The other arguments are those of `gg.draw`. Raises GraphgradError for arrays that do not fit.
 
     >>> import graphgrad as gg
     >>> net = gg.feedforward([2, 3, 1], "tanh")
