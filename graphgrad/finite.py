@@ -12,6 +12,8 @@ from graphgrad.notation import formula
 from graphgrad.step import TrainingGraph
 from graphgrad.types import Array
 
+SMALLER = "; a smaller step size may help"
+
 
 def first_not_finite(step: TrainingGraph, values: Mapping[str, Array]) -> str:
     """The first node, in the order of the derivation, whose value is not finite: its formula and the user's line.
@@ -25,11 +27,14 @@ def first_not_finite(step: TrainingGraph, values: Mapping[str, Array]) -> str:
         array = np.asarray(found[id])
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             word = "NaN" if np.isnan(array).any() else "inf"
+            if graph.nodes[id].operator.name == "input":
+                return f"{word} in {graph.label(id)}, which was given"
             names = {i: graph.label(i) for i in graph.names}
             written = formula(graph, id, names) if graph.nodes[id].inputs else graph.nodes[id].operator.name
-            return f"the first value that is not finite is {word} in {graph.label(id)} = {written}{graph.made(id)}"
+            told = f"{word} in {graph.label(id)} = {written}{graph.made(id)}"
+            return f"the first value that is not finite is {told}{SMALLER}"
     first = next(not_finite(step.loss, step.derivation, arrays), "")
-    return f"the loss is finite, and the first number that is not is {first}" if first else ""
+    return f"the loss is finite, and the first number that is not is {first}{SMALLER}" if first else ""
 
 
 def _needed(step: TrainingGraph, arrays: Mapping[str, Array]) -> dict[str, Array]:

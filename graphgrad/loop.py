@@ -229,8 +229,7 @@ class Loop:
                 break
             self._count(loss, indices)
         where = f"epoch {self.progress.epoch + 1}, update {self.trainer.k + 1}"
-        rate = "; a smaller step size may help" if hasattr(self.trainer.optimizer, "alpha") else ""
-        self.progress.stopped = f"{where}: {told or 'the loss is not finite'}{rate}"
+        self.progress.stopped = f"{where}: {told or 'the loss is not finite'}"
         if self.processes.first:
             warnings.warn(
                 f"training stopped in {self.progress.stopped}. The parameters before it are kept.",

@@ -80,7 +80,8 @@ def decided(net: Network, prediction: Array, target: Array) -> tuple[Array, Arra
 
 def named(net: Network, metrics: str | Measure | Iterable[str | Measure]) -> tuple[Metric, ...]:
     """Metrics by name and as functions. Raises GraphgradError for a name that is none, or does not fit the network."""
-    given = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
+    several = isinstance(metrics, Iterable) and not isinstance(metrics, str)
+    given = list(metrics) if several else [metrics]  # type: ignore[arg-type]
     found: list[Metric] = []
     for one in given:
         if isinstance(one, str):
