@@ -140,6 +140,27 @@ def test_momentum_with_schedules_on_a_quadratic_is_a_product_of_blocks(form: str
     np.testing.assert_allclose(EIGENVECTORS.T @ trainer.state["m.theta"], states[:, 1], rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize(
+    ("form", "limit"),
+    [
+        ("average", lambda b: 2 * (1 + b) / (1 - b)),
+        ("lecture", lambda b: 1.0),
+        ("polyak", lambda b: 2 * (1 + b)),
+        ("nesterov", lambda b: 2 * (1 + b) / (1 + 2 * b)),
+    ],
+)
+def test_the_largest_step_size_on_a_quadratic(form: str, limit: Callable[[float], float], beta: float) -> None:
+    """Below it all eigenvalues of a step are less than 1 in size, above it one of the steepest direction is not."""
+
+    def radius(share: float, eigenvalue: float) -> float:
+        block = BLOCKS[form](share * limit(beta), beta, eigenvalue)
+        return float(np.abs(np.linalg.eigvals(block)).max())
+
+    assert max(radius(0.999, e) for e in EIGENVALUES / L) < 1
+    assert radius(1.001, 1.0) > 1
+
+
 @pytest.mark.parametrize("alpha", [0.5, WARM, lambda k: 1 / (1 + 0.1 * k)], ids=["constant", "warm", "function"])
 def test_sgd_on_a_quadratic_is_a_product(alpha: Scheduled) -> None:
     trainer = trained(quadratic(), gg.SGD(alpha), 100, START)
