@@ -204,7 +204,12 @@ def _steps(owner: str, name: str, value: Any) -> None:
 
 
 def _as_function(value: Scheduled) -> Callable[[Any], Any]:
-    return value if callable(value) else lambda k: float(value)
+    """A part of a schedule as a function of k. What is written with operators knows Tensors alone."""
+    if isinstance(value, Schedule):
+        return value
+    if callable(value):
+        return lambda k: value(k) if isinstance(k, Tensor) else number_at(value, k)
+    return lambda k: float(value)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,11 +16,17 @@ def code_of(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+def shown_by(page: Path) -> list[str]:
+    """What stands as text right below a block of code: its output."""
+    return re.findall(r"^```\n\n```text\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
 WITH_CODE = [page for page in PAGES if code_of(page)]
 
 
 def test_there_is_code_to_run() -> None:
     assert {"README.md", "tutorial.md", "gallery.md", "pictures.md"} <= {page.name for page in WITH_CODE}
+    assert "optimizers.md" in {page.name for page in WITH_CODE if shown_by(page)}
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
@@ -30,6 +36,8 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "page.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment())
     assert (done.returncode, done.stderr) == (0, "")
+    for output in shown_by(page):
+        assert output in done.stdout
 
 
 def environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 
 import graphgrad as gg
 from graphgrad import schedules
@@ -52,6 +53,87 @@ def test_a_schedule_in_a_graph_is_the_same_number_in_evaluation_and_in_generated
         assert gg.evaluate(alpha + 0 * k, k=number) == pytest.approx(schedule(number), rel=1e-14, abs=1e-16)
 
 
+#: Each constructor with its formula, and the steps at which another piece of it begins.
+FORMULAS: list[tuple[Schedule, str, list[int]]] = [
+    (schedules.constant(0.3), "0.3", []),
+    (schedules.inverse(0.5, decay=0.1), "0.5 / (1 + 0.1*k)", []),
+    (schedules.inverse(0.5, decay=0.3, power=0.75), "0.5 / (1 + 0.3*k)**0.75", []),
+    (schedules.inverse(0.5, decay=0.0), "0.5", []),
+    (schedules.exponential(0.1, 0.99), "0.1 * 0.99**k", []),
+    (schedules.exponential(8.0, 0.5, every=100), "8 * 0.5**(k/100)", []),
+    (schedules.exponential(8.0, 0.5, every=100, stairs=True), "8 * 0.5**floor(k/100)", [100, 200, 500, 1000]),
+    (schedules.exponential(8.0, 0.9, stairs=True), "8 * 0.9**k", [1, 2]),
+    (schedules.cosine(0.2, 300), "Piecewise((0.1 * (1 + cos(pi*k/300)), k < 300), (0, True))", [300]),
+    (
+        schedules.cosine(0.2, 1000, final=0.05),
+        "Piecewise((0.05 + 0.075 * (1 + cos(pi*k/1000)), k < 1000), (0.05, True))",
+        [1000],
+    ),
+    (schedules.cosine(0.2, 1, final=0.3), "Piecewise((0.2, k < 1), (0.3, True))", [1]),
+    (schedules.warm_up(0.4, 10), "Piecewise((0.4*k/10, k < 10), (0.4, True))", [10]),
+    (schedules.warm_up(0.4, 1000, start=0.5), "Piecewise((0.5 - 0.1*k/1000, k < 1000), (0.4, True))", [1000]),
+    (schedules.warm_up(0.4, 1, start=0.1), "Piecewise((0.1, k < 1), (0.4, True))", [1]),
+    (
+        schedules.warm_up(schedules.cosine(0.4, 90), 10),
+        "Piecewise((0.04*k, k < 10), (0.2 * (1 + cos(pi*(k - 10)/90)), k < 100), (0, True))",
+        [10, 100],
+    ),
+    (
+        schedules.warm_up(lambda k: 0.4 * gg.exp(-0.01 * k), 10, start=0.1),
+        "Piecewise((0.1 + 0.03*k, k < 10), (0.4 * exp(-0.01*(k - 10)), True))",
+        [10],
+    ),
+    (schedules.piecewise([0.3], []), "0.3", []),
+    (
+        schedules.piecewise([0.3, 0.1, 0.02], [10, 1000]),
+        "Piecewise((0.3, k < 10), (0.1, k < 1000), (0.02, True))",
+        [10, 1000],
+    ),
+    (
+        schedules.piecewise([schedules.exponential(1.0, 0.9), schedules.inverse(3.0), lambda k: 0.25], [1, 60]),
+        "Piecewise((0.9**k, k < 1), (3 / (1 + (k - 1)), k < 60), (0.25, True))",
+        [1, 60],
+    ),
+    (
+        schedules.piecewise([schedules.warm_up(0.3, 20), schedules.cosine(0.2, 30, final=0.1)], [50]),
+        "Piecewise((0.3*k/20, k < 20), (0.3, k < 50), (0.15 + 0.05*cos(pi*(k - 50)/30), k < 80), (0.1, True))",
+        [20, 50, 80],
+    ),
+]
+
+
+def by_name(schedule: Schedule) -> str:
+    return re.sub(r"<function .*?>", "function", repr(schedule))
+
+
+def wanted(text: str, joints: list[int]) -> dict[int, float]:
+    """A formula in exact arithmetic at steps 0, 1, 10 and 1000, and before, at and after each joint."""
+    formula = sympy.sympify(text, rational=True)
+    steps = {0, 1, 10, 1000} | {joint + side for joint in joints for side in (-1, 0, 1)}
+    return {k: float(formula.subs("k", k).evalf(40)) for k in sorted(steps)}
+
+
+@pytest.mark.parametrize(("schedule", "text", "joints"), FORMULAS, ids=[by_name(s) for s, *_ in FORMULAS])
+def test_a_schedule_is_its_formula_at_its_joints_too(schedule: Schedule, text: str, joints: list[int]) -> None:
+    """As a number, evaluated, compiled, and inside a training step as α_k and β_k."""
+    g, h = gg.Graph(), gg.Graph()
+    k = g.input("k", (), dtype="int64", weak=True)
+    alpha = schedule(k) + 0 * k  # a constant alone does not take k
+    compiled = gg.compile([alpha])
+    net = gg.Network(loss=gg.sum(h.parameter("theta", (1,))), inputs=[])  # its gradient is 1
+    trainer = gg.Trainer(net, gg.Momentum(schedule, schedule, form="polyak"), dtype="float64")
+    for step, value in wanted(text, joints).items():
+        value = pytest.approx(value, rel=1e-13, abs=1e-16)
+        assert schedule(step) == value
+        assert gg.evaluate(alpha, k=step) == value
+        assert compiled(k=step)[0] == value
+        trainer.parameters, trainer.state = {"theta": [0.0]}, {"k": step, "m.theta": [1e4]}
+        trainer.step()
+        (m,), (theta,) = trainer.state["m.theta"], trainer.parameters["theta"]
+        assert (m - 1) / 1e4 == value  # m ← β_k m + 1
+        assert -theta / m == value  # θ ← θ - α_k m
+
+
 def test_schedules_are_compared_and_shown_by_their_text() -> None:
     assert schedules.cosine(0.1, 50) == schedules.cosine(0.1, 50)
     assert schedules.cosine(0.1, 50) != schedules.cosine(0.1, 51)
@@ -63,6 +145,17 @@ def test_a_function_written_with_operators_is_a_schedule() -> None:
     assert number_at(lambda k: 0.25, 4) == 0.25
     assert number_at(0.5, 7) == 0.5
     assert number_at(schedules.inverse(1.0), 1) == 0.5
+
+
+def test_a_function_written_with_operators_is_a_part_of_a_schedule() -> None:
+    def cooling(k: Any) -> Any:
+        return 0.1 * gg.exp(-0.5 * k)
+
+    for schedule in (schedules.warm_up(cooling, 3), schedules.piecewise([0.2, cooling], [3])):
+        assert schedule(7) == pytest.approx(0.1 * math.exp(-2), rel=1e-14)
+        net, X = gg.feedforward([2, 1], loss="mean_squared_error"), np.ones((8, 2))
+        run = gg.train(net, X, X[:, :1], optimizer=gg.SGD(schedule), batch_size=2, epochs=2, progress=False)
+        assert run.history["rate"][-1] == schedule(7)
 
 
 @pytest.mark.parametrize(

@@ -433,9 +433,30 @@ OPTIMIZERS: dict[str, tuple[str, str]] = {
         "torch.optim.SGD(parameters, lr=0.2)",
         f"{_SCHEDULE}ExponentialLR(optimizer, 0.97)",
     ),
+    "SGD(schedules.exponential(0.2, 0.5, every=30, stairs=True))": (
+        "torch.optim.SGD(parameters, lr=0.2)",
+        f"{_SCHEDULE}StepLR(optimizer, 30, gamma=0.5)",
+    ),
+    "SGD(schedules.piecewise([0.2, 0.1, 0.05], [20, 60]))": (
+        "torch.optim.SGD(parameters, lr=0.2)",
+        f"{_SCHEDULE}MultiStepLR(optimizer, [20, 60], gamma=0.5)",
+    ),
+    "SGD(schedules.inverse(0.2, decay=0.1, power=0.75))": (
+        "torch.optim.SGD(parameters, lr=0.2)",
+        f"{_SCHEDULE}LambdaLR(optimizer, lambda k: (1 + 0.1 * k) ** -0.75)",
+    ),
     "Momentum(0.1, 0.9)": ("torch.optim.SGD(parameters, lr=0.1 * (1 - 0.9), momentum=0.9)", ""),
+    "Momentum(schedules.warm_up(0.1, 20, start=0.01), 0.9)": (
+        "torch.optim.SGD(parameters, lr=0.1 * (1 - 0.9), momentum=0.9)",
+        f"{_SCHEDULE}LinearLR(optimizer, 0.1, total_iters=20)",
+    ),
     "Momentum(0.02, 0.8, form='polyak')": ("torch.optim.SGD(parameters, lr=0.02, momentum=0.8)", ""),
     "Momentum(0.02, 0.8, form='nesterov')": ("torch.optim.SGD(parameters, lr=0.02, momentum=0.8, nesterov=True)", ""),
+    "Momentum(schedules.warm_up(schedules.cosine(0.02, 80), 20, start=0.002), 0.8, form='nesterov')": (
+        "torch.optim.SGD(parameters, lr=0.02, momentum=0.8, nesterov=True)",
+        f"{_SCHEDULE}SequentialLR(optimizer, [{_SCHEDULE}LinearLR(optimizer, 0.1, total_iters=20), "
+        f"{_SCHEDULE}CosineAnnealingLR(optimizer, 80)], milestones=[20])",
+    ),
     "Adam(0.01)": ("torch.optim.Adam(parameters, lr=0.01)", ""),
     "Adam(0.02, beta1=0.8, beta2=0.95, eps=1e-6)": (
         "torch.optim.Adam(parameters, lr=0.02, betas=(0.8, 0.95), eps=1e-6)",
@@ -445,6 +466,10 @@ OPTIMIZERS: dict[str, tuple[str, str]] = {
     "Adam(schedules.cosine(0.02, 100), weight_decay=0.1)": (
         "torch.optim.AdamW(parameters, lr=0.02, weight_decay=0.1)",
         f"{_SCHEDULE}CosineAnnealingLR(optimizer, 100)",
+    ),
+    "Adam(schedules.cosine(0.02, 100, final=0.005))": (
+        "torch.optim.Adam(parameters, lr=0.02)",
+        f"{_SCHEDULE}CosineAnnealingLR(optimizer, 100, eta_min=0.005)",
     ),
 }
 LOSSES: dict[str, str] = {"mean_squared_error": "F.mse_loss(z, y)", "cross_entropy": "F.cross_entropy(z, labels)"}
