@@ -117,11 +117,14 @@ BLOCKS: dict[str, Callable[[float, float, float], list[list[float]]]] = {
 }
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.003])
 @pytest.mark.parametrize("form", BLOCKS)
-def test_momentum_on_a_quadratic_is_a_power_of_a_block(form: str) -> None:
+def test_momentum_on_a_quadratic_is_a_power_of_a_block(form: str, decay: float) -> None:
     alpha, beta = (0.5, 0.8) if form in ("polyak", "nesterov") else (1.0, 0.6)
-    trainer = trained(quadratic(), gg.Momentum(alpha, beta, form=form), 100, START)
-    powers = np.linalg.matrix_power([BLOCKS[form](alpha, beta, e) for e in EIGENVALUES], 100)
+    trainer = trained(quadratic(), gg.Momentum(alpha, beta, form, decay), 100, START)
+    blocks = np.array([BLOCKS[form](alpha, beta, e) for e in EIGENVALUES])
+    blocks[:, 0, 0] -= alpha * decay
+    powers = np.linalg.matrix_power(blocks, 100)
     along_theta, along_m = (powers @ [1.0, 0.0]).T
     assert np.abs(along_theta).max() > 0.05
     np.testing.assert_allclose(EIGENVECTORS.T @ trainer.parameters["theta"], along_theta, rtol=0, atol=1e-10)
@@ -161,10 +164,11 @@ def test_the_largest_step_size_on_a_quadratic(form: str, limit: Callable[[float]
     assert radius(1.001, 1.0) > 1
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.01])
 @pytest.mark.parametrize("alpha", [0.5, WARM, lambda k: 1 / (1 + 0.1 * k)], ids=["constant", "warm", "function"])
-def test_sgd_on_a_quadratic_is_a_product(alpha: Scheduled) -> None:
-    trainer = trained(quadratic(), gg.SGD(alpha), 100, START)
-    along = math.prod(1 - number_at(alpha, k) * EIGENVALUES for k in range(100))
+def test_sgd_on_a_quadratic_is_a_product(alpha: Scheduled, decay: float) -> None:
+    trainer = trained(quadratic(), gg.SGD(alpha, decay), 100, START)
+    along = math.prod(1 - number_at(alpha, k) * (EIGENVALUES + decay) for k in range(100))
     np.testing.assert_allclose(EIGENVECTORS.T @ trainer.parameters["theta"], along, rtol=0, atol=1e-10)
 
 

@@ -23,16 +23,18 @@ def gradients(p: Numbers, x: np.ndarray, y: np.ndarray) -> Numbers:
     return {"W1": u_bar.T @ x, "b1": u_bar.sum(0), "W2": z_bar.T @ a, "b2": z_bar.sum(0)}
 
 
-def sgd(alpha: Callable[[int], float]) -> Callable[..., Any]:
+def sgd(alpha: Callable[[int], float], decay: float = 0.0) -> Callable[..., Any]:
     def update(theta: Any, g: Any, k: int, s: Numbers) -> Any:
-        return theta - alpha(k) * g
+        return theta * (1 - alpha(k) * decay) - alpha(k) * g
 
     return update
 
 
-def momentum(alpha: Callable[[int], float], beta: Callable[[int], float], form: str) -> Callable[..., Any]:
+def momentum(
+    alpha: Callable[[int], float], beta: Callable[[int], float], form: str, decay: float = 0.0
+) -> Callable[..., Any]:
     def update(theta: Any, g: Any, k: int, s: Numbers) -> Any:
-        m = s.get("m", 0.0)
+        m, theta = s.get("m", 0.0), theta * (1 - alpha(k) * decay)
         if form in ("average", "lecture"):
             s["m"] = beta(k) * m + (1 - beta(k)) * g
             return theta - alpha(k) * (m if form == "lecture" else s["m"])
@@ -76,6 +78,11 @@ OPTIMIZERS: list[tuple[Any, Callable[..., Any]]] = [
     (gg.Momentum(WARM, RISING, form="lecture"), momentum(WARM, RISING, "lecture")),
     (gg.Momentum(0.02, 0.9, form="polyak"), momentum(still(0.02), still(0.9), "polyak")),
     (gg.Momentum(0.02, RISING, form="nesterov"), momentum(still(0.02), RISING, "nesterov")),
+    (gg.SGD(WARM, weight_decay=0.1), sgd(WARM, 0.1)),
+    (gg.Momentum(WARM, RISING, weight_decay=0.1), momentum(WARM, RISING, "average", 0.1)),
+    (gg.Momentum(0.1, 0.8, "lecture", weight_decay=0.1), momentum(still(0.1), still(0.8), "lecture", 0.1)),
+    (gg.Momentum(0.02, 0.9, "polyak", weight_decay=0.1), momentum(still(0.02), still(0.9), "polyak", 0.1)),
+    (gg.Momentum(0.02, RISING, "nesterov", weight_decay=0.1), momentum(still(0.02), RISING, "nesterov", 0.1)),
     (gg.Adam(alpha=0.01), adam(still(0.01), still(0.9), still(0.999))),
     (gg.Adam(0.01, 0.8, 0.95, eps=1e-3), adam(still(0.01), still(0.8), still(0.95), 1e-3)),
     (gg.Adam(0.01, weight_decay=0.1), adam(still(0.01), still(0.9), still(0.999), decay=0.1)),
@@ -170,6 +177,23 @@ def test_an_optimizer_of_one_s_own() -> None:
         np.testing.assert_allclose(array, p[name], atol=1e-13)
 
 
+def test_a_group_has_its_own_optimizer_and_a_frozen_one_none() -> None:
+    net = gg.feedforward([4, 8, 3], "tanh")
+    rules = {"W1": None, "b*": gg.Momentum(0.1, 0.8), "*": gg.Adam(WARM, RISING, weight_decay=0.1)}
+    trainer = gg.Trainer(net, gg.Groups(rules), dtype="float64", seed=3)
+    plain, decayed = momentum(still(0.1), still(0.8), "average"), adam(WARM, RISING, still(0.999), decay=0.1)
+    by = {"b1": plain, "b2": plain, "W2": decayed}
+    p = net.initialize(seed=3)
+    states: dict[str, Numbers] = {name: {} for name in p}
+    for k, (x, y) in enumerate(batches()):
+        g = gradients(p, x, y)
+        p = {name: by[name](p[name], g[name], k, states[name]) if name in by else p[name] for name in p}
+        trainer.step(x, y)
+    for name, array in trainer.parameters.items():
+        np.testing.assert_allclose(array, p[name], rtol=0, atol=1e-11)
+    assert np.array_equal(trainer.parameters["W1"], net.initialize(seed=3)["W1"])
+
+
 class UnitSteps:
     """Each tensor moves by a step of length alpha: it must see whole tensors."""
 
@@ -218,6 +242,7 @@ def test_what_is_no_optimizer_is_told(optimizer: Any, message: str) -> None:
     ("make", "message"),
     [
         (lambda: gg.SGD(-1.0), "SGD: alpha is a number that is not negative or a schedule, but -1.0 was given"),
+        (lambda: gg.SGD(weight_decay=-0.1), "SGD: weight_decay is a number that is not negative, but -0.1 was given"),
         (lambda: gg.SGD(math.inf), "SGD: alpha is a number that is not negative or a schedule, but inf was given"),
         (
             lambda: gg.Momentum(0.1, 1.0),

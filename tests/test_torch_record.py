@@ -128,9 +128,9 @@ def test_every_operator_that_torch_has_is_recorded() -> None:
 def test_training_steps(name: str) -> None:
     run, training = RUNS[name], RECORD["training"]
     net = gg.feedforward(training["widths"], activation="tanh", loss=run["loss"])
-    optimizer = eval(run["gg"], NAMES)
     initial = {p.name: np.asarray(training[p.name]) for p in net.parameters}
-    trainer = gg.Trainer(net, optimizer=optimizer, dtype="float64", parameters=initial)
+    given = {"net": net, "initial": initial}
+    trainer = eval(f"Trainer(net, {run['gg']}, dtype='float64', parameters=initial)", NAMES, given)
     x = np.asarray(training["x"])
     y = np.asarray(training["labels" if run["loss"] == "cross_entropy" else "y"])
     losses = []

@@ -426,7 +426,7 @@ for _name, _values in _VALUES.items():
 
 WIDTHS, BATCH, BATCHES, STEPS = (4, 8, 3), 8, 3, (1, 10, 100)
 _SCHEDULE = "torch.optim.lr_scheduler."
-#: graphgrad's, PyTorch's, and PyTorch's schedule if there is one.
+#: What graphgrad's trainer takes, PyTorch's optimizer, and PyTorch's schedule if there is one.
 OPTIMIZERS: dict[str, tuple[str, str]] = {
     "SGD(0.1)": ("torch.optim.SGD(parameters, lr=0.1)", ""),
     "SGD(schedules.exponential(0.2, 0.97))": (
@@ -445,6 +445,7 @@ OPTIMIZERS: dict[str, tuple[str, str]] = {
         "torch.optim.SGD(parameters, lr=0.2)",
         f"{_SCHEDULE}LambdaLR(optimizer, lambda k: (1 + 0.1 * k) ** -0.75)",
     ),
+    "SGD(0.1, weight_decay=0.05)": ("torch.optim.SGD(parameters, lr=0.1, weight_decay=0.05)", ""),
     "Momentum(0.1, 0.9)": ("torch.optim.SGD(parameters, lr=0.1 * (1 - 0.9), momentum=0.9)", ""),
     "Momentum(schedules.warm_up(0.1, 20, start=0.01), 0.9)": (
         "torch.optim.SGD(parameters, lr=0.1 * (1 - 0.9), momentum=0.9)",
@@ -463,6 +464,11 @@ OPTIMIZERS: dict[str, tuple[str, str]] = {
         "",
     ),
     "Adam(0.01, weight_decay=0.1)": ("torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1)", ""),
+    "Momentum(0.02, 0.8, form='nesterov'), l2=0.05": (
+        "torch.optim.SGD(parameters, lr=0.02, momentum=0.8, nesterov=True, weight_decay=0.05)",
+        "",
+    ),
+    "Adam(0.01), l2=0.05": ("torch.optim.Adam(parameters, lr=0.01, weight_decay=0.05)", ""),
     "Adam(schedules.cosine(0.02, 100), weight_decay=0.1)": (
         "torch.optim.AdamW(parameters, lr=0.02, weight_decay=0.1)",
         f"{_SCHEDULE}CosineAnnealingLR(optimizer, 100)",
