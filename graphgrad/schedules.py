@@ -35,11 +35,11 @@ Scheduled: TypeAlias = "float | Callable[[Any], Any]"
 
 @dataclass(frozen=True)
 class Schedule:
-    """A formula of k. Two of one text are equal."""
+    """A formula of k. Two that were made in the same way are equal."""
 
     text: str
     formula: Callable[[Any], Any] = field(compare=False)
-    made: tuple[str, Mapping[str, Any]] = field(compare=False, default=("", {}))  # the constructor and its arguments
+    made: tuple[str, Mapping[str, Any]] = field(hash=False, default=("", {}))  # the constructor and its arguments
 
     def __call__(self, k: Any) -> Any:
         """The value at step k: a Tensor from a Tensor, a float from a number."""
@@ -123,7 +123,7 @@ def warm_up(then: Scheduled, steps: int, start: float = 0.0) -> Schedule:
         rest = after(_maximum(k - steps, 0))  # is after(0) on the way up
         return _where(k < steps, float(start) + (rest - float(start)) * (k / steps), rest)
 
-    return Schedule(f"warm_up({then!r}, {steps}, start={start})", formula)
+    return Schedule(f"warm_up({_shown(then)}, {steps}, start={start})", formula)
 
 
 @_constructor
@@ -151,7 +151,7 @@ def piecewise(values: Sequence[Scheduled], boundaries: Sequence[int]) -> Schedul
             result = _where(k < start, result, piece(_maximum(k - start, 0)))
         return result
 
-    return Schedule(f"piecewise({list(values)!r}, {list(boundaries)})", formula)
+    return Schedule(f"piecewise([{', '.join(map(_shown, values))}], {list(boundaries)})", formula)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,6 +201,12 @@ def is_number(value: Any) -> bool:
 def _steps(owner: str, name: str, value: Any) -> None:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
         raise GraphgradError(f"{owner}: {name} counts steps, from 1 on, but {value!r} was given")
+
+
+def _shown(value: Scheduled) -> str:
+    """A part of a schedule as text that is the same in every process: of a plain function, its name."""
+    plain = callable(value) and not isinstance(value, Schedule)
+    return str(getattr(value, "__qualname__", type(value).__qualname__)) if plain else repr(value)
 
 
 def _as_function(value: Scheduled) -> Callable[[Any], Any]:

@@ -102,10 +102,6 @@ FORMULAS: list[tuple[Schedule, str, list[int]]] = [
 ]
 
 
-def by_name(schedule: Schedule) -> str:
-    return re.sub(r"<function .*?>", "function", repr(schedule))
-
-
 def wanted(text: str, joints: list[int]) -> dict[int, float]:
     """A formula in exact arithmetic at steps 0, 1, 10 and 1000, and before, at and after each joint."""
     formula = sympy.sympify(text, rational=True)
@@ -113,7 +109,7 @@ def wanted(text: str, joints: list[int]) -> dict[int, float]:
     return {k: float(formula.subs("k", k).evalf(40)) for k in sorted(steps)}
 
 
-@pytest.mark.parametrize(("schedule", "text", "joints"), FORMULAS, ids=[by_name(s) for s, *_ in FORMULAS])
+@pytest.mark.parametrize(("schedule", "text", "joints"), FORMULAS, ids=[repr(s) for s, *_ in FORMULAS])
 def test_a_schedule_is_its_formula_at_its_joints_too(schedule: Schedule, text: str, joints: list[int]) -> None:
     """As a number, evaluated, compiled, and inside a training step as α_k and β_k."""
     g, h = gg.Graph(), gg.Graph()
@@ -194,3 +190,12 @@ def test_a_formula_of_something_else_is_told() -> None:
         at(lambda _: x, k)
     with pytest.raises(gg.GraphgradError, match=r"^a schedule gives a number or a Tensor, but .* gave str$"):
         at(lambda _: "fast", k)
+
+
+def test_schedules_of_different_functions_are_different_and_read_the_same_in_every_process() -> None:
+    first, second = schedules.warm_up(lambda k: 0.1, 5), schedules.warm_up(lambda k: 0.2, 5)
+    assert first != second
+    assert repr(first) == repr(second)
+    assert " at 0x" not in repr(schedules.piecewise([np.sqrt, lambda k: k], [3]))
+    assert schedules.cosine(0.1, 50) == schedules.cosine(alpha=0.1, steps=50, final=0.0)
+    assert schedules.cosine(0.1, 50) in {schedules.cosine(0.1, 50)}
