@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from string import Formatter
 from typing import Any, TypeAlias
 
@@ -63,6 +64,10 @@ class CustomOperator(Operator):
 
     def __hash__(self) -> int:
         return hash((self.name, self.operands))
+
+    def __reduce__(self) -> Any:
+        notation: dict[str, Any] = dict(zip(("formula", "text", "latex", "binding"), self.notation(), strict=True))
+        return partial(custom, **notation), (self.name, self.operands, self.steps, self.operand_defaults)
 
     def symbolic(self, operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
         """The definition on sympy expressions: a formula's text, which a file may have brought, is never evaluated."""

@@ -149,6 +149,12 @@ class Operator:
             )
         return cache[names]
 
+    def __reduce__(self) -> Any:
+        """Pickled, and deeply copied, by name: what comes back is the operator of the table itself."""
+        if OPERATORS.get(self.name) is not self:
+            raise GraphgradError(f"the operator {self.name} stands in no table, so it cannot be pickled")
+        return registered, (self.name,)
+
     def __repr__(self) -> str:
         return f"<operator {self.signature}>"
 
@@ -166,6 +172,11 @@ OPERATORS: dict[str, Operator] = {}
 
 #: What Tensor's syntax needs and is no single operator: indexing, `.T`. Filled by the floor above.
 SYNTAX: dict[str, Callable[..., Any]] = {}
+
+
+def registered(name: str) -> Operator:
+    """The operator of a name."""
+    return OPERATORS[name]
 
 
 def register(operator: Operator) -> Operator:

@@ -78,7 +78,14 @@ class Run:
 
     @cached_property
     def _evaluation(self) -> Evaluation:
+        if self._trainer is not None:
+            return self._trainer.evaluation
         return Evaluation(self.network, next(iter(self.parameters.values())).dtype.name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle takes: all but what is compiled, and samples. What is compiled is made anew when it is used."""
+        left: dict[str, Any] = {"_trainer": None, "sample": []}
+        return {name: left.get(name, value) for name, value in vars(self).items() if name != "_evaluation"}
 
     def predict(self, X: Data) -> Array:
         """The network's prediction for samples X."""

@@ -48,6 +48,11 @@ class Schedule:
             return value if isinstance(value, Tensor) else k.graph.constant(value)
         return float(value)
 
+    def __reduce__(self) -> Any:
+        """Pickled, and deeply copied, by what it was made with."""
+        name, arguments = self.made
+        return (constructed, (name, dict(arguments))) if name else super().__reduce__()
+
     def __repr__(self) -> str:
         return self.text
 
@@ -56,6 +61,11 @@ Constructor = TypeVar("Constructor", bound=Callable[..., Schedule])
 
 #: The constructors below by name: what a file may name.
 CONSTRUCTORS: dict[str, Callable[..., Schedule]] = {}
+
+
+def constructed(name: str, arguments: Mapping[str, Any]) -> Schedule:
+    """The schedule that a constructor makes of arguments."""
+    return CONSTRUCTORS[name](**arguments)
 
 
 def _constructor(make: Constructor) -> Constructor:

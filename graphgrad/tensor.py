@@ -55,6 +55,10 @@ class Tensor:
             return None
         return node["value"].array.item()  # type: ignore[no-any-return]
 
+    def __reduce__(self) -> Any:
+        """Pickled, and deeply copied, with its graph: what comes back is the one handle of that graph's node."""
+        return handle, (self.graph, self.id)
+
     def named(self, name: str) -> Tensor:
         """The same tensor, which from now on carries this name too: z = (x @ W.T + b).named("z")."""
         self.graph.set_name(self.id, name)
@@ -171,3 +175,8 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.node.operator.name} {show(self.shape)} {self.dtype}>"
+
+
+def handle(graph: Graph, id: int) -> Tensor:
+    """The handle of a node."""
+    return graph.tensor(id)

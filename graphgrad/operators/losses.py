@@ -70,6 +70,9 @@ class Loss:
         row: Operator = getattr(self, "plain" if weights is None else "weighted")
         return row(*operands, reduction=reduction, **attributes)
 
+    def __reduce__(self) -> Any:
+        return registered_loss, (self.name,)
+
     def __repr__(self) -> str:
         own = "".join(f", {name}={value}" for name, value in self.defaults.items())
         return f"<loss {self.name}(prediction, target, weights=None, reduction='mean'{own})>"
@@ -180,6 +183,11 @@ def _weight(w: Tensor, shape: Shape) -> Tensor:
 
 #: Every loss by its name, and by its short one.
 LOSSES: dict[str, Loss] = {}
+
+
+def registered_loss(name: str) -> Loss:
+    """The loss of a name: by it a loss is pickled, and deeply copied."""
+    return LOSSES[name]
 
 
 def loss(short: str, **parts: Any) -> Callable[[Callable[..., Shape]], Loss]:
