@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,13 +78,23 @@ class Loop:
     def __post_init__(self) -> None:
         graph = self.trainer.graph
         self._dtypes = [leaf.dtype for leaf in graph.inputs]
-        size = min(self.batch_size or 1, self.data.samples)
-        self._gather = Gatherer(self.data.arrays, self._dtypes, size) if self.batch_size is not None else None
+        parted = self.batch_size is not None and self.batch_size < self.data.samples
+        self._gather = Gatherer(self.data.arrays, self._dtypes, self.batch_size or 1) if parted else None
 
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
-        return 1 if self.batch_size is None else -(-self.data.samples // self.batch_size)
+        return 1 if self._gather is None else -(-self.data.samples // (self.batch_size or 1))
+
+    @cached_property
+    def _whole(self) -> list[Array]:
+        """This process's samples of the one batch of all, which needs no order and no buffer."""
+        rows = self.data.rows
+        if self.processes.size > 1:
+            rows = self.processes.share(np.arange(len(self.data.arrays[0])) if rows is None else rows)
+        return [
+            np.asarray(a if rows is None else a[rows], d) for a, d in zip(self.data.arrays, self._dtypes, strict=True)
+        ]
 
     def run(self) -> Run:
         """Train until all epochs are over, or something ends it."""
@@ -153,11 +164,7 @@ class Loop:
         """This process's samples of a batch."""
         if self._gather is not None and indices is not None:
             return self._gather(self.processes.share(indices))
-        rows = self.data.rows
-        if self.processes.size > 1:
-            rows = self.processes.share(np.arange(len(self.data.arrays[0])) if rows is None else rows)
-        arrays = self.data.arrays if rows is None else [a[rows] for a in self.data.arrays]
-        return [a if a.dtype == d else a.astype(d) for a, d in zip(arrays, self._dtypes, strict=True)]
+        return self._whole
 
     def _step(self, indices: Array | None) -> float:
         batch = self._batch(indices)

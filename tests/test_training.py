@@ -80,6 +80,19 @@ def test_an_epoch_goes_through_a_random_partition_the_last_batch_smaller(monkeyp
     assert run.trainer.k == 10
 
 
+@pytest.mark.parametrize("batch_size", [None, 23, 100])
+def test_a_batch_of_all_samples_is_the_samples_in_their_order(batch_size: int | None, monkeypatch: Any) -> None:
+    seen: list[tuple[np.ndarray, ...]] = []
+    monkeypatch.setattr(gg.Trainer, "step", lambda trainer, *batch: seen.append(batch) or 0.0)
+    X, w = np.arange(23.0, dtype="f4").reshape(23, 1), np.arange(23.0)
+    gg.train(gg.feedforward([1, 1]), X, X, batch_size=batch_size, epochs=2, sample_weight=w)
+    assert [batch[0][:, 0].tolist() for batch in seen] == [list(range(1, 23))] * 2  # the first one weighs nothing
+    assert [batch[2].tolist() for batch in seen] == [list(range(1, 23))] * 2
+    seen.clear()
+    gg.train(gg.feedforward([1, 1]), X, X, batch_size=batch_size, epochs=1)
+    assert np.shares_memory(seen[0][0], X)
+
+
 def test_the_loss_of_an_epoch_is_the_mean_over_its_samples() -> None:
     X, Y = np.arange(5.0)[:, None], np.zeros((5, 1))
     run = gg.train(gg.feedforward([1, 1]), X, Y, optimizer=gg.SGD(0.0), batch_size=2, epochs=1, dtype="float64")
