@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +43,28 @@ def split(X: Array, Y: Array, test: float = 0.2, seed: int = 0, stratify: bool =
     if not len(tested) or not len(trained):
         raise GraphgradError(f"{len(X)} samples cannot be split with test={test}: one side would be empty")
     return Split(X[trained], Y[trained], X[tested], Y[tested])
+
+
+def set_aside(
+    X: Array, part: float, seed: int, labels: Array | None = None, weights: Array | None = None, least: int = 1
+) -> Array:
+    """Which rows of X to set aside, by about `part` of their weight: at random, but by what is in them.
+
+    So equal rows stay on one side, a row of weight 2 counts as two of them, and the order of rows does not matter. With
+    labels it is about that part of each label. `least` different rows are set aside in any case.
+
+    >>> X = np.array([[1.0], [2.0], [2.0], [3.0], [4.0], [5.0]])
+    >>> set_aside(X, 0.4, seed=0).tolist()
+    [True, False, False, False, True, False]
+    """
+    key, weights = int(seed).to_bytes(8, "little"), np.ones(len(X)) if weights is None else weights
+    drawn = np.array([blake2b(row, digest_size=8, key=key).hexdigest() for row in np.ascontiguousarray(X)])
+    _, which = np.unique(drawn, return_inverse=True)  # equal rows are one, and in an order that is drawn
+    aside = np.zeros(len(X), bool)
+    for group in [np.arange(len(X))] if labels is None else [np.flatnonzero(labels == c) for c in np.unique(labels)]:
+        own = np.bincount(which[group], weights[group])
+        aside[group] = (np.cumsum(own) - own / 2 <= part * own.sum())[which[group]]
+    return aside if len(np.unique(which[aside])) >= least else which < least
 
 
 def standardize(X: Array, *others: Array) -> tuple[Array, ...]:

@@ -45,11 +45,14 @@ class CallError(GraphgradError):
 
 
 def user_line() -> Line | None:
-    """The line of the innermost frame outside graphgrad and NumPy (np.mean(x) goes through it): the one that asked."""
+    """The line of the innermost frame outside graphgrad and what may stand between: the one that asked.
+
+    np.mean(x) goes through NumPy, and model.fit(X, y) through scikit-learn.
+    """
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in ("graphgrad", "numpy"):
+        if module.partition(".")[0] not in ("graphgrad", "numpy", "sklearn", "joblib"):
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -41,8 +41,10 @@ class Run:
         records: Mapping[str, Any] | None = None,
     ) -> None:
         self._model, self._trainer, self.sample = model, trainer, list(sample)
+        self._optimizer = None if trainer is None else trainer.optimizer  # code of a user's own, perhaps
         self.network: Network = model.network
         self.parameters: dict[str, Array] = model.parameters
+        self.settings: dict[str, Any] = model.settings
         self.preprocessing: dict[str, Any] | None = model.preprocessing
         self.records = records
         self.history: dict[str, Array] = columns(model.progress.get("history", {}))
@@ -61,7 +63,7 @@ class Run:
         """
         if self._trainer is None:
             told = self._model.settings
-            optimizer = optimizer_from_dict(told.get("optimizer"))
+            optimizer = self._optimizer or optimizer_from_dict(told.get("optimizer"))
             if optimizer is None:
                 raise GraphgradError(
                     "the optimizer of this run is code of your own, which a file does not hold: "

@@ -55,7 +55,8 @@ training
 search export
 page.*
 page
-demo fitting drawing
+demo fitting drawing estimator
+sklearn
 cli
 __main__
 """
