@@ -1,4 +1,4 @@
-"""Data: parting a table into training and test samples, batches, and the digits of the demonstration."""
+"""Data: tables from files, parting them into training and test samples, batches, and the demonstration's digits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from graphgrad.errors import GraphgradError
+from graphgrad.table import Table, read_table
 from graphgrad.types import Array
 
 
@@ -70,3 +71,6 @@ def load_digits_split(seed: int = 0, test: float = 0.2) -> Split:
         ) from None
     digits = load_digits()
     return split(digits.data / 16.0, digits.target.astype(np.int64), test, seed, stratify=True)
+
+
+__all__ = ["Split", "Table", "batches", "load_digits_split", "read_table", "split", "standardize"]

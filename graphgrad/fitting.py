@@ -13,8 +13,9 @@ from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.networks import Network
 from graphgrad.optimizers import Optimizer
+from graphgrad.preprocessing import complete_rows, feature_names
 from graphgrad.samples import check_target
-from graphgrad.table import Table, TableError, classes, listed, read_table
+from graphgrad.table import Table, TableError, listed, read_table
 from graphgrad.tensor import Tensor
 from graphgrad.training import Run, train
 from graphgrad.types import Array, show
@@ -82,7 +83,12 @@ def columns(net: Network, table: Table, targets: tuple[str, ...]) -> tuple[Array
     """The table's columns as the network takes them. Raises TableError where their numbers do not fit."""
     if len(net.inputs) != 1 or net.target is None:
         raise GraphgradError("training on a table wants a network with one input and a target")
-    X, Y, features = table.split(targets)
+    features = feature_names(table, targets)
+    for name in (*features, *targets):
+        if table.is_text(name):
+            raise TableError(f"{table.path}, column {name!r}: this is text, where numbers are wanted")
+    complete_rows(table, targets)
+    X, Y = (np.stack([table[name] for name in names], axis=1) for names in (features, targets))
     wanted = net.inputs[0].shape
     if len(wanted) != 2 or wanted[1] != len(features):
         raise TableError(
@@ -99,6 +105,17 @@ def columns(net: Network, table: Table, targets: tuple[str, ...]) -> tuple[Array
     if net.target.dtype == "int64" and net.classes is not None:
         return X, classes(table, targets[0], net.classes), features
     return X, Y[:, 0] if rank == 1 else Y, features
+
+
+def classes(table: Table, target: str, count: int) -> Array:
+    """A column of class labels as int64: whole numbers from 0 to count - 1."""
+    for row, value in enumerate(table[target]):
+        if value != int(value) or not 0 <= value < count:
+            raise TableError(
+                f"{table.where(row, target)}: {value:g} is no class; "
+                f"the network has {count} outputs, so classes are the whole numbers 0 to {count - 1}"
+            )
+    return table[target].astype(np.int64)
 
 
 def save(run: Run, scaling: dict[str, Array], out: Path) -> None:

@@ -40,8 +40,12 @@ codegen.numpy_target codegen.workspace
 codegen.source codegen.profile
 codegen.loader codegen.module_writer
 codegen
-schedules data table
+delimited
+table
+schedules data columns
+preprocessing reports
 networks optimizers
+shorthand
 step loading
 samples
 render.*
