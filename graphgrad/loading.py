@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from graphgrad.errors import GraphgradError
-from graphgrad.networks import Network, parse_network
+from graphgrad.networks import Network
+from graphgrad.shorthand import parse_network
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, show
 
