@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.data import batches
+from graphgrad.data import batches, split_rows
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
 from graphgrad.samples import Data, as_data
@@ -100,19 +100,13 @@ def _parted(net: Network, arrays: Sequence[Array], part: float, stratify: bool, 
     n = len(arrays[0])
     if not 0 < part < 1:
         raise GraphgradError(f"validation as a fraction is between 0 and 1, but {part} was given")
-    generator = np.random.default_rng((seed, 4))
-    groups = [np.arange(n)]
+    labels = None
     if stratify:
-        if net.target is None or len(arrays[-1].shape) > 2:
-            raise GraphgradError("stratify=True wants a target with a label for each sample")
         labels = arrays[-1].reshape(n, -1)
-        if labels.shape[1] != 1:
-            raise GraphgradError(f"stratify=True wants one label a sample, but Y has shape {show(arrays[-1].shape)}")
-        groups = [np.flatnonzero(labels[:, 0] == c) for c in np.unique(labels)]
-    mixed = [generator.permutation(group) for group in groups]
-    aside = [round(part * len(group)) for group in mixed]
-    checks = np.sort(np.concatenate([g[:k] for g, k in zip(mixed, aside, strict=True)]))
-    rows = np.sort(np.concatenate([g[k:] for g, k in zip(mixed, aside, strict=True)]))
+        if net.target is None or labels.shape[1] != 1:
+            raise GraphgradError("stratify=True wants a target with one label for each sample")
+        labels = labels[:, 0]
+    rows, checks = split_rows(n, part, np.random.default_rng((seed, 4)), labels)
     if not len(rows) or not len(checks):
         raise GraphgradError(f"{n} samples cannot be parted with validation={part}: one side would be empty")
     return rows, checks

@@ -44,6 +44,10 @@ class CallError(GraphgradError):
     """Arrays that a compiled function, or `evaluate`, cannot take."""
 
 
+class TableError(GraphgradError):
+    """A table that cannot be read, or that does not hold what was asked for."""
+
+
 def user_line() -> Line | None:
     """The line of the innermost frame outside graphgrad and NumPy (np.mean(x) goes through it): the one that asked."""
     frame = sys._getframe(1)

@@ -66,6 +66,7 @@ class Loop:
     checkpoint_every: int | None = None
     log: str | os.PathLike[str] | None = None
     record: int | None = None
+    preprocessing: dict[str, Any] | None = None
     progress: Progress = field(default_factory=Progress)
     best: dict[str, Array] | None = None  # parameters of the best epoch
     bar: Any = None
@@ -263,6 +264,7 @@ class Loop:
             scales={name: scale for name, (_, scale) in kept.items() if scale != 1.0},
             settings=self.settings,
             progress=asdict(self.progress),
+            preprocessing=self.preprocessing,
         )
 
     def go_on(self, model: Model) -> None:

@@ -55,6 +55,7 @@ def train(
     exact: bool = False,
     memory: str = "fast",
     threads: int | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
     comm: Any = None,
 ) -> Run:
     """Train a network on samples X with targets Y, by Adam unless told otherwise. The same seed gives the same bytes.
@@ -79,7 +80,8 @@ def train(
 
     **Nothing lost.** `checkpoint` is a file that is written after each epoch, or every `checkpoint_every` updates, and
     on Ctrl-C. `resume` goes on from such a file, or from one that `run.save` wrote, to the same bytes as a run that was
-    never stopped; if it is the checkpoint itself, it may be missing at first.
+    never stopped; if it is the checkpoint itself, it may be missing at first. `preprocessing`, of plain JSON types, is
+    stored with them: it tells how samples are made.
 
     **Machine.** `threads` limits the BLAS: on small networks one thread is the fastest. `comm` is mpi4py's
     MPI.COMM_WORLD: processes share each batch. `dtype`, `exact` and `memory` are those of `Trainer`.
@@ -170,6 +172,7 @@ def train(
         checkpoint_every=checkpoint_every,
         log=log,
         record=every,
+        preprocessing=None if preprocessing is None else dict(preprocessing),
     )
     _writable(checkpoint)
     if resume is not None:

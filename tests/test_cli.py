@@ -359,15 +359,18 @@ MISTAKES = [
     (f"{TRAIN} folder.py --target y", "folder.py is a directory; a CSV file is wanted"),
     (f"{TRAIN} empty.csv --target y", "empty.csv is empty"),
     (f"{TRAIN} header.csv --target y", "header.csv has a line of column names, but no rows"),
-    (f"{TRAIN} bytes.csv --target y", "bytes.csv is no text file: byte 0 is not UTF-8"),
+    (f"{TRAIN} bytes.csv --target y", "bytes.csv, line 1: this is not UTF-16"),
     (f"{TRAIN} nameless.csv --target y", "nameless.csv, line 1: the first line names the columns, but here"),
     (f"{TRAIN} twice.csv --target y", "twice.csv, line 1: two columns are named 'a'"),
     (f"{TRAIN} blank.csv --target y", "blank.csv, line 1: column 2 has no name"),
-    (f"{TRAIN} ragged.csv --target y", "ragged.csv, line 4: 2 cells; the first line names 3 columns"),
-    (f"{TRAIN} text.csv --target y", "text.csv, line 3, column 'b': 'many' is no number"),
-    (f"{TRAIN} nan.csv --target y", "nan.csv, line 3, column 'b': nan is not a finite number"),
+    (f"{TRAIN} ragged.csv --target y", "ragged.csv, line 4: 2 cells, but line 1 names 3 columns"),
+    (
+        f"{TRAIN} text.csv --target y",
+        "text.csv, line 3, column 'b': 'many' is no number, though 1 of the column's 2 cells are",
+    ),
+    (f"{TRAIN} nan.csv --target y", "nan.csv, line 3, column 'b': the cell is missing, as in 1 of 2 rows"),
     (f"{TRAIN} inf.csv --target y", "inf.csv, line 3, column 'b': -inf is not a finite number"),
-    (f"{TRAIN} hole.csv --target y", "hole.csv, line 3, column 'b': the cell is empty; a number is wanted"),
+    (f"{TRAIN} hole.csv --target y", "hole.csv, line 3, column 'b': the cell is missing, as in 1 of 2 rows"),
     (f"{TRAIN} quote.csv --target y", "quote.csv, line 3: "),
     (f"{TRAIN} good.csv", "Missing option '--target'."),
     (f"{TRAIN} good.csv --target z", "good.csv has no column 'z'; it has a, b, y"),
@@ -499,7 +502,7 @@ def test_a_file_that_cannot_be_read_is_told(run: Run, here: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(loading.runpy, "run_path", denied)
         assert run("check", "net.py:net") == (2, "", "graphgrad: net.py cannot be read: Permission denied\n")
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr(Path, "read_bytes", denied)
     assert run(*f"{TRAIN} good.csv --target y".split()) == (
         2,
         "",

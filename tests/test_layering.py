@@ -40,11 +40,15 @@ codegen.numpy_target codegen.workspace
 codegen.source codegen.profile
 codegen.loader codegen.module_writer
 codegen
-schedules data table
+delimited
+table
+schedules data columns
+preprocessing
 networks optimizers
-objective
+objective shorthand
 step loading
 samples metrics
+reports
 evaluation dataset model_file finite parallel
 render.*
 render
@@ -56,6 +60,7 @@ search export
 page.*
 page
 demo fitting drawing
+commands
 cli
 __main__
 """
