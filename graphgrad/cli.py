@@ -232,8 +232,7 @@ FILE.py:NAME, a Network in a Python file of yours.
 @click.option("--resume", is_flag=True, help="Go on with the run of --out, to the same result as if never stopped.")
 @options_reading
 @option_seed
-@click.pass_context
-def train(context: click.Context, network: str, data: str, targets: tuple[str, ...], out: str, **options: Any) -> None:
+def train(network: str, data: str, targets: tuple[str, ...], out: str, **options: Any) -> None:
     """Train a network on a table, and save all that is needed to predict with it.
 
     DATA is a CSV file, whose first line names the columns, or a .parquet file. Columns of numbers are standardized,
@@ -260,7 +259,9 @@ def train(context: click.Context, network: str, data: str, targets: tuple[str, .
     place = directory(out)
     if options["resume"] and not place.is_dir():
         raise CommandError(f"--resume: there is no run in {out}")
-    settings = Settings(data, targets, chosen, place, reading=reading, command=str(context.obj), **options)
+    settings = Settings(
+        data, targets, chosen, place, reading=reading, command=str(click.get_current_context().obj), **options
+    )
     result = fit(load_for_table(network, loss), settings, say=click.echo)
     if result.interrupted:
         raise click.Abort

@@ -52,8 +52,10 @@ def user_line() -> Line | None:
     """The line of the innermost frame outside graphgrad and NumPy (np.mean(x) goes through it): the one that asked."""
     frame = sys._getframe(1)
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in ("graphgrad", "numpy"):
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package == "click":  # the command line asked, which is nobody's code
+            return None
+        if package not in ("graphgrad", "numpy"):
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -66,8 +66,8 @@ class Prepared:
     aside: Array
 
     def arrays(self, rows: Array) -> tuple[Array, Array]:
-        """Inputs and targets of some rows."""
-        return self.known.encode(self.table, rows), target_of(self.net, self.known, self.table, rows)
+        """Inputs and targets of some rows. A category that only rows set aside have is none of those learned."""
+        return self.known.encode(self.table, rows, unknown="zero"), target_of(self.net, self.known, self.table, rows)
 
 
 def fit(net: Network | Tensor | Shorthand, settings: Settings, say: Callable[[str], object], comm: Any = None) -> Run:
@@ -141,10 +141,14 @@ def prepare(net: Network | Tensor | Shorthand, settings: Settings, say: Callable
     else:
         known = fit_own(net, known, table)
     told = [*table.notes, *notes, *known.notes(table, kept)]
-    say(f"{table.path}: {len(table)} rows, {listed(known.inputs)} -> {listed(targets)}")
+    say(f"{table.path}: {counted(len(table), 'row')}, {listed(known.inputs)} -> {listed(targets)}")
     for note in told:
         say(f"  {note}")
     return Prepared(net, known, table, rows, aside)
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def loss_name(net: Network) -> str | None:
@@ -160,7 +164,7 @@ def parted(table: Table, kept: Array, classes: bool, settings: Settings) -> tupl
     aside = round(settings.validation * len(kept))
     if not 0 < aside < len(kept):
         raise TableError(
-            f"{table.path} has {len(kept)} row{'s' * (len(kept) != 1)}: --validation {settings.validation:g} would "
+            f"{table.path} has {counted(len(kept), 'row')}: --validation {settings.validation:g} would "
             f"keep {aside} aside and leave {len(kept) - aside}; --validation 0 trains on all"
         )
     labels = table[settings.targets[0]][kept].astype(str) if classes else None
@@ -175,7 +179,7 @@ def fit_own(net: Network, known: Preprocessing, table: Table) -> Preprocessing:
     wanted, inputs = net.inputs[0].shape, known.inputs
     if len(wanted) != 2 or wanted[1] != len(inputs):
         raise TableError(
-            f"{table.path} gives {len(inputs)} input{'s' * (len(inputs) != 1)} ({listed(inputs)}), "
+            f"{table.path} gives {counted(len(inputs), 'input')} ({listed(inputs)}), "
             f"but the network's input {net.inputs[0].name} has shape {show(wanted)}"
         )
     if net.classes is not None:
@@ -190,7 +194,7 @@ def fit_own(net: Network, known: Preprocessing, table: Table) -> Preprocessing:
     outputs = net.target.shape[-1] if len(net.target.shape) > 1 else 1
     if known.outputs != outputs:
         raise TableError(
-            f"{known.outputs} target column{'s' * (known.outputs != 1)} ({listed(known.targets)}), "
+            f"{counted(known.outputs, 'target column')} ({listed(known.targets)}), "
             f"but the network's target {net.target.name} takes {outputs}"
         )
     return known
@@ -232,14 +236,16 @@ def finish(run: Run, prepared: Prepared, settings: Settings, say: Callable[[str]
         say(f"epoch {last['epoch']:g}: {told}")
     if run.interrupted:
         say("interrupted; what was learned until then is saved, and --resume goes on from it")
-    elif run.stopped:
-        say(f"stopped: {run.stopped}")
+    elif run.stopped == "early stopping":
+        best = int(np.argmin(run.history["validation_loss"])) + 1
+        say(f"stopped early; the model is that of epoch {best}, which has the lowest validation loss")
     say(f"saved in {out}: {', '.join(written)}")
 
 
 def report(run: Run, known: Preprocessing, table: Table, rows: Array) -> str:
     """How good the predictions of some rows are, as Markdown."""
-    prediction = run.predict(known.encode(table, rows))
+    with np.errstate(all="ignore"):  # of parameters that had grown too large, which was told
+        prediction = run.predict(known.encode(table, rows, unknown="zero"))
     if known.labels is None:
         told = known.decode(prediction, run.network.threshold)
         actual = np.stack([table[name][rows] for name in known.targets], axis=1)

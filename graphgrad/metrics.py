@@ -33,8 +33,9 @@ def _error(p: Array, t: Array) -> Array:
 
 def _r2(p: Array, t: Array) -> float:
     """1 - Σ(p - t)² / Σ(t - t̄)², the mean over columns; as ever, a constant target is 1 when hit and 0 when not."""
-    rest, whole_ = np.sum(_error(p, t) ** 2, axis=0), np.sum((t - np.mean(t, axis=0)) ** 2, axis=0)
-    return float(np.mean(np.where(whole_ > 0, 1 - rest / np.where(whole_ > 0, whole_, 1), rest == 0)))
+    varies = np.max(t, axis=0) > np.min(t, axis=0)  # of equal numbers, the mean may differ by rounding
+    rest, spread = np.sum(_error(p, t) ** 2, axis=0), np.sum((t - np.mean(t, axis=0)) ** 2, axis=0)
+    return float(np.mean(np.where(varies, 1 - rest / np.where(varies, spread, 1), rest == 0)))
 
 
 def _f1(decided: Array, true: Array) -> float:
