@@ -32,7 +32,7 @@ def confusion_matrix(actual: Any, predicted: Any, classes: int) -> Array:
     for name, given in (("actual", a), ("predicted", p)):
         if given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= classes:
             raise GraphgradError(f"{name} is of classes, whole numbers from 0 to {classes - 1}, but others were given")
-    return np.bincount(a * classes + p, minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(a.astype(np.int64) * classes + p, minlength=classes * classes).reshape(classes, classes)
 
 
 def accuracy(actual: Any, predicted: Any) -> float:

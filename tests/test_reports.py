@@ -21,6 +21,8 @@ def test_measures_of_classes_agree_with_scikit_learn() -> None:
     actual, predicted = rng.integers(0, 5, 200), rng.integers(0, 4, 200)  # nothing is taken for class 4
     confusion = reports.confusion_matrix(actual, predicted, 5)
     assert np.array_equal(confusion, metrics.confusion_matrix(actual, predicted, labels=range(5)))
+    small = np.array([200, 7], np.uint8)
+    assert reports.confusion_matrix(small, small, 201)[200, 200] == 1
     assert reports.accuracy(actual, predicted) == metrics.accuracy_score(actual, predicted)
     precision, recall = reports.precision_and_recall(confusion)
     expected = metrics.precision_recall_fscore_support(actual, predicted, zero_division=np.nan)
