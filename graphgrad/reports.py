@@ -1,4 +1,4 @@
-"""How good predictions are: measures of classes and of numbers, reports of them as Markdown, learning curves as SVG."""
+"""How good predictions are: reports of classes and of numbers as Markdown, and learning curves as SVG."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 
 from graphgrad.errors import GraphgradError
+from graphgrad.metrics import METRICS
 from graphgrad.types import Array
 
 #: A confusion matrix of more classes is told by its largest errors.
 MATRIX = 20
+
+MEASURES = {
+    "r2": "R²",
+    "mean_absolute_error": "mean absolute error",
+    "root_mean_squared_error": "root mean squared error",
+}
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -32,13 +39,7 @@ def confusion_matrix(actual: Any, predicted: Any, classes: int) -> Array:
     for name, given in (("actual", a), ("predicted", p)):
         if given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= classes:
             raise GraphgradError(f"{name} is of classes, whole numbers from 0 to {classes - 1}, but others were given")
-    return np.bincount(a * classes + p, minlength=classes * classes).reshape(classes, classes)
-
-
-def accuracy(actual: Any, predicted: Any) -> float:
-    """The part of samples whose class is right."""
-    a, p = _pair(actual, predicted, 1)
-    return float(np.mean(a == p))
+    return np.bincount(a.astype(np.int64) * classes + p, minlength=classes * classes).reshape(classes, classes)
 
 
 def precision_and_recall(confusion: Array) -> tuple[Array, Array]:
@@ -49,33 +50,6 @@ def precision_and_recall(confusion: Array) -> tuple[Array, Array]:
     right = np.diag(confusion).astype(np.float64)
     with np.errstate(invalid="ignore"):
         return right / confusion.sum(axis=0), right / confusion.sum(axis=1)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Numbers
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def r_squared(actual: Any, predicted: Any) -> float:
-    """1 - Σ (y - ŷ)² / Σ (y - ȳ)², with ȳ the mean of y: 1 is the best, 0 what the mean would get.
-
-    NaN where all y are equal.
-    """
-    a, p = (x.astype(np.float64) for x in _pair(actual, predicted, 1))
-    spread = float(np.sum((a - a.mean()) ** 2))
-    return 1 - float(np.sum((a - p) ** 2)) / spread if a.min() < a.max() else math.nan
-
-
-def mean_absolute_error(actual: Any, predicted: Any) -> float:
-    """Σ |y - ŷ| / n, in the units of y."""
-    a, p = _pair(actual, predicted, 1)
-    return float(np.mean(np.abs(a - p)))
-
-
-def root_mean_squared_error(actual: Any, predicted: Any) -> float:
-    """√(Σ (y - ŷ)² / n), in the units of y."""
-    a, p = _pair(actual, predicted, 1)
-    return float(np.sqrt(np.mean((a - p) ** 2)))
 
 
 def residual_quantiles(actual: Any, predicted: Any, at: Sequence[float] = QUANTILES) -> Array:
@@ -124,14 +98,14 @@ def classification_report(actual: Any, predicted: Any, labels: Sequence[Any]) ->
 def regression_report(actual: Any, predicted: Any, names: Sequence[str]) -> str:
     """R², mean absolute and root mean squared error and the residuals' quantiles of each target, as Markdown.
 
-    `actual` and `predicted` are (samples, targets), in the units of the targets.
+    `actual` and `predicted` are (samples, targets), in the units of the targets. R² of equal numbers is left out.
     """
     a, p = _pair(actual, predicted, 2)
     if a.shape[1] != len(names):
         raise GraphgradError(f"there are {a.shape[1]} targets, but {len(names)} names")
     columns = list(zip(names, a.T, p.T, strict=True))
     measures = [
-        [name, _number(r_squared(y, q)), _number(mean_absolute_error(y, q)), _number(root_mean_squared_error(y, q))]
+        [name, *[_number(math.nan if m == "r2" and np.ptp(y) == 0 else METRICS[m].measure(q, y)) for m in MEASURES]]
         for name, y, q in columns
     ]
     quantiles = [[name, *map(_number, residual_quantiles(y, q))] for name, y, q in columns]
@@ -140,7 +114,7 @@ def regression_report(actual: Any, predicted: Any, names: Sequence[str]) -> str:
         "\n\n".join(
             [
                 f"{len(a)} samples.",
-                _table(["target", "R²", "mean absolute error", "root mean squared error"], measures),
+                _table(["target", *MEASURES.values()], measures),
                 "Residuals are actual less predicted values:",
                 _table(header, quantiles),
             ]
@@ -227,14 +201,10 @@ def learning_curves(history: Mapping[str, Any]) -> str:
 
 
 __all__ = [
-    "accuracy",
     "classification_report",
     "confusion_matrix",
     "learning_curves",
-    "mean_absolute_error",
     "precision_and_recall",
-    "r_squared",
     "regression_report",
     "residual_quantiles",
-    "root_mean_squared_error",
 ]

@@ -142,8 +142,8 @@ def read_columns(
 
 
 def listed(names: Sequence[str], limit: int = 8) -> str:
-    """Names for a message: the first few of many."""
-    shown = ", ".join(names[:limit])
+    """Names for a message of one line: the first few of many."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:limit])
     return f"{shown}, and {len(names) - limit} more" if len(names) > limit else shown
 
 

@@ -183,7 +183,9 @@ def test_rows_with_missing_cells_are_dropped_on_request() -> None:
     )
     known = Preprocessing.fit(HOLES, ["y"], rows, missing="drop")
     assert told(known.encode, HOLES) == "t.csv, line 3, column 'a': the cell is missing"
-    assert told(known.encode, table(a=[1.0], c=[None])) == "t.csv, line 2, column 'c': the cell is missing"
+    for unknown in ("error", "zero"):
+        hole = table(a=[1.0], c=[None])
+        assert told(known.encode, hole, unknown=unknown) == "t.csv, line 2, column 'c': the cell is missing"
 
 
 def test_missing_features_are_imputed_on_request_and_never_targets() -> None:
@@ -199,6 +201,9 @@ def test_missing_features_are_imputed_on_request_and_never_targets() -> None:
     later = table(a=[None, None], c=[None, "u"])
     assert known.encode(later).tolist() == [[3, 0, 1], [3, 1, 0]]
     assert known.notes(later)[0] == "column 'a': 2 missing cells taken for the median, 3"
+    assert [t.fill for t in known.target if isinstance(t, Numbers)] == [None]
+    frequent = table(c=["w", "v", "v", "u", None, "u"], y=range(6))  # the first of two that are as frequent
+    assert Preprocessing.fit(frequent, ["y"], missing="impute").encode(frequent)[4].tolist() == [1, 0, 0]
     scaled = Preprocessing.fit(HOLES, ["y"], rows, missing="impute")
     assert scaled.encode(later)[0, 0] == scaled.encode(HOLES, np.array([2]))[0, 0]
 
@@ -246,6 +251,7 @@ def test_two_classes_may_have_one_output() -> None:
     expected = {"predicted_y": ["yes", "no"], "probability_no": [0.25, 0.5], "probability_yes": [0.75, 0.5]}
     assert known.decode([[0.75], [0.5]]) == expected
     assert known.decode([0.75, 0.5], threshold=0.5) == expected
+    assert known.decode([[0.75], [0.5]], threshold=0.6) == {"predicted_y": ["yes", "no"]}
     assert known.decode([[0.75], [-0.5]], threshold=0.0) == {"predicted_y": ["yes", "no"]}
     assert told(known.decode, [[1, 2, 3]]) == "predictions are (rows, 2), but (1, 3) was given"
 
@@ -344,13 +350,13 @@ def test_a_network_may_know_more_whole_numbers_than_the_table() -> None:
 
 def test_text_is_read_as_text_again_whatever_it_looks_like(tmp_path: Path) -> None:
     path, later = tmp_path / "first.csv", tmp_path / "later.csv"
-    path.write_text("code,x,y\n01,1,2\nx,2,b\n1,3,b\nz,4,2\nu,5,c\n")
+    path.write_text("code,x,y\n01,1,2\nx,2,b\n1,3,b\nz,4,2\nu,5,02\n")
     known = Preprocessing.fit(gg.data.read_table(path, text=["y"], missing=["-"]), ["y"])
     assert known.inputs == ("code=01", "code=1", "code=u", "code=x", "code=z", "x")
-    later.write_text("x;code;y\n3,5;1;2\n3;01;2\n")
+    later.write_text("x;code;y\n3,5;1;2\n3;01;02\n")
     other = known.read_table(later)
     assert known.encode(other)[:, :5].tolist() == [[0, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
-    assert known.encode_target(other).tolist() == [0, 0]
+    assert known.encode_target(other).tolist() == [1, 0]
     later.write_text("x,code\n3,1\n-,u\n")  # the words for missing cells are those of the first file
     assert known.read_table(later).missing("x").tolist() == [False, True]
     as_numbers = gg.data.read_table(later.with_name("first.csv"), text=["code", "y"])
@@ -448,12 +454,15 @@ def test_a_changed_preprocessing_is_refused_or_read_as_it_is(junk: Any) -> None:
         (("features", 0, "more"), 1, "features[0] has the fields column, fill, kind, mean, more, scale; "),
         (("features", 0, "mean"), math.nan, "features[0].mean is no finite number"),
         (("features", 0, "mean"), 10**400, "features[0].mean is no finite number"),
+        (("features", 0, "mean"), True, "features[0].mean is no finite number"),
         (("features", 0, "scale"), 0, "features[0].scale is not above 0"),
         (("features", 0, "column"), 1, "features[0].column is no text"),
         (("features", 1, "categories"), ["v", "u"], "features[1].categories is no list of 1 or more in ascending"),
         (("features", 1, "categories", 1), 3, "features[1].categories[1] is no text"),
         (("features", 1, "column"), "a", "the preprocessing has two columns of one name"),
         (("targets", 0, "labels"), ["a"], "targets[0].labels is no list of 2 or more in ascending order"),
+        (("features", 0, "column"), "a\ud800", "features[0].column is no text"),
+        (("targets", 0, "labels"), [1, 2**53], "targets[0].labels[0] is no text"),
         (("targets", 0, "labels"), [1, True], "targets[0].labels[0] is no text"),
         (("targets",), [KNOWN["targets"][0]] * 2, "targets[0] is no column of the kind numbers"),
         (("missing_cells",), "NA", "missing_cells is no list of texts"),

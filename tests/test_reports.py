@@ -21,7 +21,8 @@ def test_measures_of_classes_agree_with_scikit_learn() -> None:
     actual, predicted = rng.integers(0, 5, 200), rng.integers(0, 4, 200)  # nothing is taken for class 4
     confusion = reports.confusion_matrix(actual, predicted, 5)
     assert np.array_equal(confusion, metrics.confusion_matrix(actual, predicted, labels=range(5)))
-    assert reports.accuracy(actual, predicted) == metrics.accuracy_score(actual, predicted)
+    small = np.array([200, 7], np.uint8)
+    assert reports.confusion_matrix(small, small, 201)[200, 200] == 1
     precision, recall = reports.precision_and_recall(confusion)
     expected = metrics.precision_recall_fscore_support(actual, predicted, zero_division=np.nan)
     np.testing.assert_allclose(precision, expected[0])
@@ -29,14 +30,7 @@ def test_measures_of_classes_agree_with_scikit_learn() -> None:
     assert np.isnan(precision).tolist() == [False] * 4 + [True]
 
 
-def test_measures_of_numbers_agree_with_scikit_learn() -> None:
-    rng = np.random.default_rng(1)
-    y, p = rng.normal(1e3, 5, 100), rng.normal(1e3, 5, 100)
-    assert reports.r_squared(y, p) == pytest.approx(metrics.r2_score(y, p))
-    assert reports.mean_absolute_error(y, p) == pytest.approx(metrics.mean_absolute_error(y, p))
-    assert reports.root_mean_squared_error(y, p) == pytest.approx(metrics.root_mean_squared_error(y, p))
-    assert reports.r_squared(y, y) == 1
-    assert math.isnan(reports.r_squared([0.1] * 7, [0.2] * 7))  # whose mean is not 0.1
+def test_the_quantiles_of_residuals() -> None:
     assert reports.residual_quantiles([1.0, 2, 3], [0.0, 0, 0], [0, 0.25, 1]).tolist() == [1, 1.5, 3]
 
 
@@ -71,7 +65,8 @@ def test_of_many_classes_the_most_frequent_errors_are_told() -> None:
 
 
 def test_the_report_of_numbers() -> None:
-    actual, predicted = np.array([[1.0, 5], [2, 5], [3, 5]]), np.array([[1.5, 5], [2, 5], [2, 5]])
+    actual = np.array([[1.0, 0.1], [2, 0.1], [3, 0.1]])
+    predicted = np.array([[1.5, 0.1], [2, 0.1], [2, 0.1]])
     assert reports.regression_report(actual, predicted, ["a_1", "b"]) == (
         "3 samples.\n"
         "\n"
@@ -93,11 +88,11 @@ def test_the_report_of_numbers() -> None:
     ("call", "message"),
     [
         (
-            lambda: reports.accuracy([1, 2], [1]),
+            lambda: reports.confusion_matrix([1, 2], [1], 3),
             "actual and predicted values are two arrays of one shape, of rank 1, but (2,) and (1,) were given",
         ),
         (
-            lambda: reports.r_squared([], []),
+            lambda: reports.residual_quantiles([], []),
             "actual and predicted values are two arrays of one shape, of rank 1, but (0,) and (0,) were given",
         ),
         (

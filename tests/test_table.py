@@ -207,8 +207,8 @@ def test_a_column_that_is_not_there(path: Path) -> None:
     table = read(path, "height,y\n1,2\n")
     with pytest.raises(TableError, match=r"t\.csv has no column 'heigt'; did you mean 'height'\?$"):
         table["heigt"]
-    with pytest.raises(TableError, match=r"t\.csv has no column 'q'; it has height, y$"):
-        read(path, "height,y\n1,2\n", text=["q"])
+    with pytest.raises(TableError, match=r"t\.csv has no column 'q'; it has height, 'y\\n2'$"):
+        read(path, 'height,"y\n2"\n1,2\n', text=["q"])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -262,6 +262,26 @@ def test_a_mistake_names_its_place(path: Path, content: str | bytes, told: str) 
     with pytest.raises(TableError, match=message) as caught:
         read(path, content)
     assert "\n" not in str(caught.value)
+
+
+pieces = st.sampled_from(
+    [*map(str.encode, 'a 1 . , ; | \t \n \r " NaN inf 1,5 1,234 \n1,2\n'.split(" ")), b"\0", b"\xff\xfe"]
+)
+
+
+@given(content=st.lists(pieces | st.binary(max_size=3), max_size=20).map(b"".join))
+def test_any_bytes_are_a_table_or_an_error_of_one_line(path: Path, content: bytes) -> None:
+    path.write_bytes(b"a,b\n" + content)
+    try:
+        table = gg.data.read_table(path)
+    except TableError as error:
+        told = str(error)
+    else:
+        told = ""
+        for name in table.names:
+            assert len(table[name]) == len(table) > 0
+            assert table.is_text(name) or not np.isinf(table[name]).any()
+    assert told == "" or (told.startswith(str(path)) and told.isprintable())
 
 
 @pytest.mark.parametrize(
