@@ -40,9 +40,9 @@ codegen.numpy_target codegen.workspace
 codegen.source codegen.profile
 codegen.loader codegen.module_writer
 codegen
-schedules data table
+schedules data table arrays
 networks optimizers
-step loading
+step loading interchange
 samples
 render.*
 render
