@@ -96,7 +96,8 @@ class Trainer:
         """One update from a batch (xb, yb). The loss before it."""
         if self._order is not None:
             batch = tuple(batch[i] for i in self._order) if len(batch) == len(self._order) else batch
-        return float(self.function.call(batch, self._converted)[0])
+        results = self.function.repeated(batch) or self.function.call(batch, self._converted)
+        return results[0].item()  # type: ignore[no-any-return]
 
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         """The arrays of a batch in the order in which the function takes them; floats may be of either dtype."""
