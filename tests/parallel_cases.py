@@ -296,7 +296,7 @@ def long_run(comm: Any, place: Path, act: Callable[[int], object]) -> None:
         if record["epoch"] == 2:
             act(comm.rank)
 
-    run = trained(comm, epochs=10**6, checkpoint=place / "long.model", checkpoint_every=10**6, callbacks=callback)
+    run = trained(comm, epochs=10**6, checkpoint=place / "long.model", callbacks=callback)
     os.write(1, f"{comm.rank} {run.stopped} {len(run.history['epoch'])} {run.trainer.k}\n".encode())
 
 
