@@ -226,6 +226,10 @@ def files(comm: Any, place: Path) -> None:
     comm.Barrier()
     trained(comm, checkpoint=place / "pressed.model", resume=place / "pressed.model")
 
+    # A callback that ends training in one process alone.
+    run = trained(comm, callbacks=lambda trainer, record: comm.rank == 2 and record["epoch"] == 3)
+    assert (run.stopped, run.history["epoch"].tolist()) == ("callback", [1, 2, 3])
+
     # What a callback does in one process alone is what the first one did.
     def change(trainer: gg.Trainer, record: Any) -> None:
         if record["epoch"] == 6 and comm.rank != 1:
