@@ -85,7 +85,8 @@ def train(
     stored with them: it tells how samples are made.
 
     **Machine.** `threads` limits the BLAS: on small networks one thread is the fastest. `comm` is mpi4py's
-    MPI.COMM_WORLD: processes share each batch. `dtype`, `exact` and `memory` are those of `Trainer`.
+    MPI.COMM_WORLD: several processes, all given the same, share each batch; the first one writes. `dtype`, `exact` and
+    `memory` are those of `Trainer`.
 
     Raises GraphgradError for data and settings that do not fit.
 
