@@ -79,21 +79,30 @@ def write_model(path: str | os.PathLike[str], model: Model) -> None:
 
 def read_model(path: str | os.PathLike[str]) -> Model:
     """Read what `write_model` wrote. Raises ModelError, which names the file, for anything else."""
+    return model_from(path, content_of(path))
+
+
+def content_of(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file. Raises ModelError."""
     name = os.fspath(path)
     try:
-        content = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{name} does not exist") from None
     except IsADirectoryError:
         raise ModelError(f"{name} is a directory; a file that run.save wrote is wanted") from None
     except OSError as error:
         raise ModelError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def model_from(path: str | os.PathLike[str], content: bytes) -> Model:
+    """The model in the bytes of a file, whose name errors tell."""
     try:
         return _model(*_parsed(content))
     except ModelError as error:
-        raise ModelError(f"{name}: {error}") from None
+        raise ModelError(f"{os.fspath(path)}: {error}") from None
     except GraphgradError as error:
-        raise ModelError(f"{name}: its network is broken: {error}") from None
+        raise ModelError(f"{os.fspath(path)}: its network is broken: {error}") from None
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -101,6 +101,10 @@ class Trainer:
 
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         """The arrays of a batch in the order in which the function takes them; floats may be of either dtype."""
+        if self.summed is not None:
+            raise CallError(
+                "this trainer is one of several processes, whose steps gg.train takes; a run's own trainer is of one"
+            )
         if len(values) != len(self._leaves):
             names = ", ".join(t.name for t in self.graph.inputs)
             raise CallError(f"a batch is ({names}), but {len(values)} arrays were given")
