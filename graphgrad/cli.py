@@ -250,6 +250,7 @@ def train(network: str, data: str, targets: tuple[str, ...], out: str, **options
     """
     from graphgrad.fitting import Settings, fit
     from graphgrad.loading import load_for_table
+    from graphgrad.parallel import world
 
     loss, optimizer, alpha = (options.pop(name) for name in ("loss", "optimizer", "alpha"))
     reading = {name: value for name in ("separator", "encoding", "decimal") if (value := options.pop(name)) is not None}
@@ -262,7 +263,7 @@ def train(network: str, data: str, targets: tuple[str, ...], out: str, **options
     settings = Settings(
         data, targets, chosen, place, reading=reading, command=str(click.get_current_context().obj), **options
     )
-    result = fit(load_for_table(network, loss), settings, say=click.echo)
+    result = fit(load_for_table(network, loss), settings, say=click.echo, comm=world())
     if result.interrupted:
         raise click.Abort
     if result.stopped not in ("", "early stopping"):

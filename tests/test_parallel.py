@@ -281,6 +281,29 @@ def test_ctrl_c_ends_all_with_what_was_learned(tmp_path: Path) -> None:
     assert (model.interrupted, model.trainer.k, len(model.history["epoch"])) == (True, int(k), int(epochs))
 
 
+def test_the_command_line_trains_by_several_processes(tmp_path: Path) -> None:
+    """One model, one report, one voice; a mistake is told in all."""
+    X, Y = cases.small()
+    lines = ["a,b,c,d,e,f,kind", *(",".join(map(str, [*x, "pqr"[y]])) for x, y in zip(X.tolist(), Y, strict=True))]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    code = "import sys; from graphgrad.cli import main; sys.exit(main())"
+    models = []
+    for ranks in (1, 2):
+        command = [str(MPIEXEC), "-n", str(ranks), sys.executable, "-c", code]
+        options = ["--target", "kind", "--epochs", "3", "--out", f"out{ranks}"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        for table, status in (("table.csv", 0), ("none.csv", 2)):
+            done = subprocess.run(
+                [*command, "train", "auto-5-auto:tanh", table, *options],
+                cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=TIMEOUT,
+            )  # fmt: skip
+            assert done.returncode == status, done.stderr
+            assert done.stdout.count("saved in") == (not status)
+        models.append(gg.load(tmp_path / f"out{ranks}" / "model.safetensors"))
+    for name, a in models[0].parameters.items():
+        np.testing.assert_allclose(models[1].parameters[name], a, atol=1e-5)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Mistakes, and processes that end
 # ---------------------------------------------------------------------------------------------------------------------
