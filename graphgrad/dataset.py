@@ -45,7 +45,7 @@ class Dataset:
         found = 0
         for a in (*self.arrays, *(self.checks or ()), *(r for r in (self.rows, self.check_rows) if r is not None)):
             found = zlib.crc32(repr((a.shape, a.dtype.str)).encode(), found)
-            parts = (a[:1000], a[-1000:]) if isinstance(a, np.memmap) else (a,)
+            parts = (a[:1000], a[-1000:]) if isinstance(a.base, np.memmap) else (a,)  # `as_data` gives views of maps
             for part in parts:
                 found = zlib.crc32(np.ascontiguousarray(part).data.cast("B") if part.size else b"", found)
         return found

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 import graphgrad as gg
 from graphgrad import schedules
+from graphgrad.dataset import dataset
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluation import PART
 from graphgrad.loop import TrainingWarning
@@ -595,6 +596,22 @@ def test_a_file_that_is_mapped_into_memory_trains_as_an_array_does(dtype: str, t
     ]
     assert all(np.array_equal(column, runs[1].history[name]) for name, column in runs[0].history.items())
     assert runs[0].predict(mapped).tobytes() == runs[1].predict(np.array(mapped)).tobytes()
+
+
+def test_the_fingerprint_of_a_mapped_file_reads_its_ends_alone(tmp_path: Path) -> None:
+    net = gg.feedforward([1, 1])
+    mapped = np.memmap(tmp_path / "X", "float32", "w+", shape=(5000, 1))
+    mapped[:] = np.arange(5000)[:, None]
+
+    def fingerprint(x: Any) -> int:
+        return dataset([*net.inputs, net.target], net, x, np.zeros((5000, 1))).fingerprint()
+
+    there, whole = fingerprint(mapped), fingerprint(np.array(mapped))
+    for row, seen in ((0, True), (999, True), (2500, False), (4000, True), (4999, True)):
+        mapped[row] += 1
+        assert (fingerprint(mapped) != there) == seen, row
+        assert fingerprint(np.array(mapped)) != whole, row
+        mapped[row] -= 1
 
 
 def test_a_run_tells_where_its_time_goes() -> None:
