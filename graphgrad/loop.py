@@ -273,6 +273,7 @@ class Loop:
         self.trainer.parameters = model.current if model.current is not None else model.parameters
         self.trainer.keep(model.state, model.scales)
         self.best = model.parameters if self.stopping is not None and self.progress.best is not None else None
+        self.preprocessing = model.preprocessing if self.preprocessing is None else self.preprocessing
 
     def _save(self) -> None:
         here = (self.progress.epoch, self.progress.batch, self.progress.stopped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from graphgrad.model_file import ModelError, network_to_dict, optimizer_to_dict,
 from graphgrad.networks import Network, whole
 from graphgrad.optimizers import Optimizer
 from graphgrad.parallel import Processes
+from graphgrad.preprocessing import Preprocessing
 from graphgrad.run import Run
 from graphgrad.samples import Data
 from graphgrad.trainer import Trainer
@@ -55,7 +57,7 @@ def train(
     exact: bool = False,
     memory: str = "fast",
     threads: int | None = None,
-    preprocessing: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
     comm: Any = None,
 ) -> Run:
     """Train a network on samples X with targets Y, by Adam unless told otherwise. The same seed gives the same bytes.
@@ -80,8 +82,8 @@ def train(
 
     **Nothing lost.** `checkpoint` is a file that is written after each epoch, or every `checkpoint_every` updates, and
     on Ctrl-C. `resume` goes on from such a file, or from one that `run.save` wrote, to the same bytes as a run that was
-    never stopped; if it is the checkpoint itself, it may be missing at first. `preprocessing`, of plain JSON types, is
-    stored with them: it tells how samples are made.
+    never stopped; if it is the checkpoint itself, it may be missing at first. `preprocessing`, that of a table or a
+    mapping of plain JSON types, is stored with them: it tells how samples are made.
 
     **Machine.** `threads` limits the BLAS: on small networks one thread is the fastest. `comm` is mpi4py's
     MPI.COMM_WORLD: processes share each batch. `dtype`, `exact` and `memory` are those of `Trainer`.
@@ -172,7 +174,7 @@ def train(
         checkpoint_every=checkpoint_every,
         log=log,
         record=every,
-        preprocessing=None if preprocessing is None else dict(preprocessing),
+        preprocessing=_plain(preprocessing),
     )
     _writable(checkpoint)
     if resume is not None:
@@ -196,6 +198,20 @@ def _callbacks(given: Callback | Iterable[Callback]) -> tuple[Callback, ...]:
                 f"callbacks are functions of the trainer and the epoch's record, but {callback!r} was given"
             )
     return several
+
+
+def _plain(preprocessing: Preprocessing | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Preprocessing as a file gives it back. Told before any work is done if it cannot be stored."""
+    if preprocessing is None:
+        return None
+    told = preprocessing.to_json() if isinstance(preprocessing, Preprocessing) else preprocessing
+    try:
+        return dict(json.loads(json.dumps(dict(told))))
+    except (TypeError, ValueError) as error:
+        raise GraphgradError(
+            f"preprocessing is a Preprocessing, or a mapping of what JSON can hold, but {type(told).__name__} was "
+            f"given ({error})"
+        ) from None
 
 
 def _stopping(
