@@ -206,6 +206,20 @@ def test_a_loss_that_is_not_finite_ends_training_with_words() -> None:
     assert run.stopped.startswith(f"epoch {len(run.history['loss']) + 1}, update {run.trainer.k + 1}: ")
 
 
+def test_what_is_not_finite_is_told_as_it_is() -> None:
+    """A smaller step helps where a step was too large: not before the first one."""
+    X, Y = np.ones((8, 1)), np.full((8, 1), 2.0)
+    with pytest.warns(TrainingWarning):
+        run = gg.train(gg.feedforward([1, 1]), X, Y, optimizer=gg.SGD(1e39), epochs=3)
+    assert run.stopped == (
+        "epoch 1, update 1: loss and gradient are finite, but the update makes numbers that are not; "
+        "a smaller step size may help"
+    )
+    assert np.isfinite(run.evaluate(X, Y)["loss"])
+    with pytest.warns(TrainingWarning, match=r"inf in loss = .*\)\. The parameters before it are kept\.$"):
+        gg.train(gg.feedforward([1, 1]), X, 1e30 * Y, epochs=3)
+
+
 def test_a_progress_bar_is_shown_on_request_alone(capsys: pytest.CaptureFixture[str]) -> None:
     gg.train(classifier(), *blobs(), epochs=2)
     assert capsys.readouterr().err == ""
