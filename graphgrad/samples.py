@@ -89,11 +89,11 @@ def as_array(name: str, value: Any, leaf: Tensor) -> Array:
         raise CallError(f"{name} is no array: its rows have different lengths") from None
     kind, floats = array.dtype.kind, leaf.dtype in FLOATS
     if kind not in "biuf" or (kind == "f" and not floats) or (leaf.dtype == "bool" and kind != "b"):
-        hint = (
-            "; integer labels are wanted, X.astype(int) makes them".replace("X", name)
-            if kind == "f" and leaf.dtype == "int64"
-            else ""
-        )
+        hint = ""
+        if leaf.dtype == "int64" and kind == "f":
+            hint = f"; integer labels are wanted, {name}.astype(int) makes them"
+        elif leaf.dtype == "int64" and kind in "OUST":
+            hint = f"; integer labels are wanted, np.unique({name}, return_inverse=True)[1] makes them of text"
         raise CallError(f"{name} is {array.dtype.name}, but {leaf.name} is {leaf.dtype}{hint}")
     if len(array.shape) != len(leaf.shape) or any(
         isinstance(d, int) and d != n for d, n in zip(leaf.shape, array.shape, strict=True)

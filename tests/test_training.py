@@ -492,6 +492,11 @@ NAN = np.where(np.arange(24).reshape(12, 2) == 7, np.nan, X)
         ({"Y": Y + 1}, "Y holds labels from 1 to 3, but the network's 3 classes are 0 to 2"),
         ({"Y": Y - 1}, "Y holds labels from -1 to 1, but the network's 3 classes are 0 to 2"),
         ({"Y": Y.astype(float)}, "Y is float64, but y is int64; integer labels are wanted, Y.astype(int) makes them"),
+        (
+            {"Y": np.array(list("aabb") * 3)},
+            "Y is str32, but y is int64; integer labels are wanted, "
+            "np.unique(Y, return_inverse=True)[1] makes them of text",
+        ),
         ({"Y": Y[:, None]}, "Y has shape (12, 1), but y is (N,)"),
         ({"Y": None}, "the network has a target, y, but Y was not given"),
         ({"X": {"x": X, "z": X}}, "X maps x to arrays, but x, z was given"),
