@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -352,8 +353,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = shown
 
 
+#: Arguments that errors tell of as they are written in Python.
+ARGUMENT = re.compile(r"\b(missing|decimal)='([^']*)'")
+
+
 def failed(message: object) -> int:
-    click.echo(f"graphgrad: {one_line(message)}", err=True)
+    told = ARGUMENT.sub(r"--\1 \2", one_line(message))
+    click.echo(f"graphgrad: {told}", err=True)
     return 2
 
 

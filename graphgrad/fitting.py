@@ -100,7 +100,7 @@ def fit(net: Network | Tensor | Shorthand, settings: Settings, say: Callable[[st
             clip_norm=settings.clip_norm,
             checkpoint=model,
             resume=model if settings.resume else None,
-            preprocessing=prepared.known.to_json(),
+            preprocessing=prepared.known,
             comm=comm,
         )
     except GraphgradError:

@@ -17,7 +17,7 @@ import numpy as np
 
 from graphgrad.dataset import Dataset, Gatherer, epoch_batches
 from graphgrad.errors import GraphgradError
-from graphgrad.finite import first_not_finite
+from graphgrad.finite import SMALLER, first_not_finite
 from graphgrad.metrics import EarlyStopping, Metric
 from graphgrad.model_file import Model, ModelError, write_model
 from graphgrad.parallel import Processes, check_mean
@@ -238,17 +238,21 @@ class Loop:
         """Go through the epoch once more, up to the step that left the finite numbers, and stop before it."""
         held = self.trainer.function.state
         held.restore(start)
-        self.progress, self.bar, told = begun, None, ""
+        self.progress, self.bar, told = begun, None, "a number was not finite"
         for indices in self._batches():
             before = held.snapshot()
             loss = self._step(indices)
             if not (math.isfinite(loss) and held.finite()):
                 held.restore(before)
-                told = self._diagnosed(indices)
+                told = self._diagnosed(indices) or (
+                    f"loss and gradient are finite, but the update makes numbers that are not{SMALLER}"
+                    if math.isfinite(loss)
+                    else "the loss is not finite"
+                )
                 break
             self._count(loss, indices)
         where = f"epoch {self.progress.epoch + 1}, update {self.trainer.k + 1}"
-        self.progress.stopped = f"{where}: {told or 'the loss is not finite'}"
+        self.progress.stopped = f"{where}: {told}"
         if self.processes.first:
             warnings.warn(
                 f"training stopped in {self.progress.stopped}. The parameters before it are kept.",
@@ -287,6 +291,7 @@ class Loop:
         self.trainer.parameters = model.current if model.current is not None else model.parameters
         self.trainer.keep(model.state, model.scales)
         self.best = model.parameters if self.stopping is not None and self.progress.best is not None else None
+        self.preprocessing = model.preprocessing if self.preprocessing is None else self.preprocessing
 
     def _save(self) -> None:
         here = (self.progress.epoch, self.progress.batch, self.progress.stopped)

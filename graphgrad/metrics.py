@@ -11,7 +11,7 @@ import numpy as np
 
 from graphgrad.errors import GraphgradError
 from graphgrad.networks import Network, whole
-from graphgrad.types import Array
+from graphgrad.types import Array, show
 
 #: A metric of one's own: a number from the predictions for all samples and their targets.
 Measure: TypeAlias = "Callable[[Array, Array], float]"
@@ -119,7 +119,8 @@ def measured(net: Network, metric: Metric, prediction: Array, target: Array) -> 
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise GraphgradError(f"the metric {metric.name} is a number, but it gave {value!r}") from None
+        told = f"an array of shape {show(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+        raise GraphgradError(f"the metric {metric.name} is a number, but it gave {told}") from None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from graphgrad.model_file import ModelError, content_of, model_from, network_to_
 from graphgrad.networks import Network, whole
 from graphgrad.optimizers import Optimizer
 from graphgrad.parallel import Processes
+from graphgrad.preprocessing import Preprocessing
 from graphgrad.run import Run
 from graphgrad.samples import Data, fingerprint
 from graphgrad.trainer import Trainer
@@ -56,7 +57,7 @@ def train(
     exact: bool = False,
     memory: str = "fast",
     threads: int | None = None,
-    preprocessing: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
     comm: Any = None,
 ) -> Run:
     """Train a network on samples X with targets Y, by Adam unless told otherwise. The same seed gives the same bytes.
@@ -81,8 +82,8 @@ def train(
 
     **Nothing lost.** `checkpoint` is a file that is written after each epoch, or every `checkpoint_every` updates, and
     on Ctrl-C. `resume` goes on from such a file, or from one that `run.save` wrote, to the same bytes as a run that was
-    never stopped; if it is the checkpoint itself, it may be missing at first. `preprocessing`, of plain JSON types, is
-    stored with them: it tells how samples are made.
+    never stopped; if it is the checkpoint itself, it may be missing at first. `preprocessing`, that of a table or a
+    mapping of plain JSON types, is stored with them: it tells how samples are made.
 
     **Machine.** `threads` limits the BLAS: on small networks one thread is the fastest. `comm` is mpi4py's
     MPI.COMM_WORLD: several processes, all given the same, share each batch; the first one writes. `dtype`, `exact` and
@@ -176,7 +177,7 @@ def train(
             checkpoint_every=checkpoint_every,
             log=log,
             record=every,
-            preprocessing=None if preprocessing is None else dict(preprocessing),
+            preprocessing=_plain(preprocessing),
         )
         if processes.size > 1:
             loop.check_parts()
@@ -208,6 +209,20 @@ def _callbacks(given: Callback | Iterable[Callback]) -> tuple[Callback, ...]:
                 f"callbacks are functions of the trainer and the epoch's record, but {callback!r} was given"
             )
     return several
+
+
+def _plain(preprocessing: Preprocessing | Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Preprocessing as a file gives it back. Told before any work is done if it cannot be stored."""
+    if preprocessing is None:
+        return None
+    told = preprocessing.to_json() if isinstance(preprocessing, Preprocessing) else preprocessing
+    try:
+        return dict(json.loads(json.dumps(dict(told))))
+    except (TypeError, ValueError) as error:
+        raise GraphgradError(
+            f"preprocessing is a Preprocessing, or a mapping of what JSON can hold, but {type(told).__name__} was "
+            f"given ({error})"
+        ) from None
 
 
 def _stopping(

@@ -15,6 +15,8 @@ import pytest
 import graphgrad as gg
 from graphgrad import schedules
 from graphgrad.errors import GraphgradError
+from graphgrad.preprocessing import Preprocessing
+from graphgrad.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -181,6 +183,17 @@ def test_leftovers_of_a_killed_writer_are_removed_and_no_others(tmp_path: Path) 
     assert sorted(f.name for f in tmp_path.iterdir()) == [".run1.ckpt.abcd1234.part", "run[1].ckpt"]
 
 
+def test_preprocessing_is_stored_and_outlives_a_run_that_goes_on_without_it(tmp_path: Path) -> None:
+    table = Table("t.csv", {"x": np.array([1.0, 3.0]), "y": np.array([2.0, 5.0])}, lines=np.array([2, 3]))
+    known = Preprocessing.fit(table, ["y"])
+    for name, given in (("a", known), ("b", {"mean": (0.5, 1), "names": {1: "x"}})):
+        first = trained(tmp_path, "adam", epochs=1, checkpoint=tmp_path / name, preprocessing=given)
+        again = trained(tmp_path, "adam", epochs=2, checkpoint=tmp_path / name, resume=tmp_path / name)
+        assert first.preprocessing == again.preprocessing == gg.load(tmp_path / name).preprocessing
+    assert again.preprocessing == {"mean": [0.5, 1], "names": {"1": "x"}}
+    assert Preprocessing.from_json(gg.load(tmp_path / "a").preprocessing) == known
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What does not fit
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,6 +278,12 @@ def test_the_checkpoint_itself_may_be_missing_and_no_other_file(tmp_path: Path) 
             r"checkpoint_every is a whole number from 1 on, but 0 was given",
         ),
         ({"log": "{folder}/no/log"}, r"log: {folder}/no/log cannot be written: No such file or directory"),
+        (
+            {"preprocessing": {"mean": np.zeros(2)}, "checkpoint": "{folder}/c"},
+            r"preprocessing is a Preprocessing, or a mapping of what JSON can hold, but dict was given "
+            r"\(Object of type ndarray is not JSON serializable\)",
+        ),
+        ({"preprocessing": 3}, r"preprocessing is .*, but int was given \('int' object is not iterable\)"),
         ({"resume": "{folder}"}, r"{folder} is a directory; a file that run.save wrote is wanted"),
     ],
 )

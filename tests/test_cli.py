@@ -627,6 +627,14 @@ def test_a_mistake_ends_in_one_line_and_nothing_written(line: str, told: str, ru
     assert [p for p in sorted(mistakes.rglob("*")) if "__pycache__" not in p.parts] == before
 
 
+def test_what_would_fit_is_told_as_the_command_line_writes_it(run: Run, mistakes: Path) -> None:
+    (mistakes / "either.csv").write_text("a;y\n1,234;2\n2,345;3\n")
+    _, _, errors = run(*TRAIN.split(), "hole.csv", "--target", "y")
+    assert "; --missing drop leaves such rows out, --missing impute takes a feature's" in errors
+    _, _, errors = run("train", "auto-2-auto", "either.csv", "--target", "y")
+    assert "'1,234' may be 1.234 or 1234; --decimal , makes it the former" in errors
+
+
 def test_the_line_of_a_users_shape_error(run: Run, mistakes: Path) -> None:
     status, _, errors = run("check", "shape.py:net")
     assert status == 2
