@@ -143,7 +143,7 @@ class Loop:
         if any(self.processes.of_all(ended)):
             progress.stopped = progress.stopped or "callback"
         if any(self.processes.of_all(bool(self._interrupts))):
-            progress.stopped = "interrupted"
+            progress.stopped = progress.stopped or "interrupted"
         if self.checkpoint_every is None:
             self._save()
         return None
@@ -151,7 +151,8 @@ class Loop:
     def _batches(self) -> Iterator[Array | None]:
         """The indices of the batches of this epoch that are not done; None is one batch of all."""
         if self._gather is None:
-            yield None
+            if not self.progress.batch:
+                yield None
             return
         order = epoch_batches(self.data, self.batch_size or 1, self.sampling, self.seed, self.progress.epoch + 1)
         for number, indices in enumerate(order):
