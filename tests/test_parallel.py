@@ -282,7 +282,7 @@ def test_ctrl_c_ends_all_with_what_was_learned(tmp_path: Path) -> None:
 
 
 def test_the_command_line_trains_by_several_processes(tmp_path: Path) -> None:
-    """One model, one report, one voice; a mistake is told in all."""
+    """One model, one report, one voice, for mistakes too."""
     X, Y = cases.small()
     lines = ["a,b,c,d,e,f,kind", *(",".join(map(str, [*x, "pqr"[y]])) for x, y in zip(X.tolist(), Y, strict=True))]
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -299,6 +299,7 @@ def test_the_command_line_trains_by_several_processes(tmp_path: Path) -> None:
             )  # fmt: skip
             assert done.returncode == status, done.stderr
             assert done.stdout.count("saved in") == (not status)
+            assert done.stderr == ("graphgrad: none.csv does not exist\n" if status else "")
         models.append(gg.load(tmp_path / f"out{ranks}" / "model.safetensors"))
     for name, a in models[0].parameters.items():
         np.testing.assert_allclose(models[1].parameters[name], a, atol=1e-5)
