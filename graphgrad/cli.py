@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,30 +14,28 @@ from typing import Any
 
 import click
 
+from graphgrad.commands import (
+    CommandError,
+    above_zero,
+    below_one,
+    directory,
+    load,
+    loss_of,
+    not_negative,
+    optimizer_named,
+    option_loss,
+    option_seed,
+    options_reading,
+    output_file,
+    say_error,
+    write,
+)
 from graphgrad.errors import GraphgradError
 
 NETWORK_HELP = """
 NETWORK is FILE.py:NAME, where NAME is a Network or a scalar Tensor in a Python file of yours, or shorthand: the widths
 of a feedforward network and its activation, such as 64-128-10:relu.
 """
-
-
-class CommandError(GraphgradError):
-    """A command that cannot do what it was asked."""
-
-
-def above_zero(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """A finite number above 0."""
-    if value is not None and not (math.isfinite(value) and value > 0):
-        raise click.BadParameter(f"{value:g} is not a number above 0.", context, parameter)
-    return value
-
-
-def below_one(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    """A fraction from 0 to below 1."""
-    if not 0 <= value < 1:
-        raise click.BadParameter(f"{value:g} is not a number from 0 to below 1.", context, parameter)
-    return value
 
 
 def show_version(context: click.Context, wanted: bool) -> None:
@@ -48,17 +47,6 @@ def show_version(context: click.Context, wanted: bool) -> None:
             number = "not installed"
         click.echo(f"graphgrad {number}")
         context.exit()
-
-
-def option_seed(command: Any) -> Any:
-    return click.option(
-        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all random numbers."
-    )(command)
-
-
-def option_loss(command: Any) -> Any:
-    losses = "Of a network in shorthand: mse, which is the default, mae, huber, cross_entropy, bce or hinge."
-    return click.option("--loss", default=None, help=losses)(command)
 
 
 @click.group(
@@ -86,7 +74,8 @@ def graphgrad(context: click.Context) -> None:
       graphgrad demo                                 the whole way, on real data
       graphgrad draw 2-3-1:tanh -o net.svg           the derivation of a small network
       graphgrad compile 64-128-10:relu -o grad.py    its gradient as one readable file
-      graphgrad train 4-16-3:relu iris.csv --target species --loss cross_entropy
+      graphgrad train auto-16-auto:relu iris.csv --target species
+      graphgrad predict graphgrad-run new.csv -o predictions.csv
       graphgrad check net.py:loss                    the gradient of a loss of your own
     """
     if context.invoked_subcommand is None:
@@ -203,40 +192,118 @@ def compile_command(
     click.echo(f"{output}: import it, or read it")
 
 
-@graphgrad.command(short_help="Train on a table of numbers, and save.", epilog=NETWORK_HELP)
+TABLE_NETWORK_HELP = """
+NETWORK is shorthand, whose first and last width may be left to the table, such as auto-32-16-auto:relu, or
+FILE.py:NAME, a Network in a Python file of yours.
+"""
+
+
+@graphgrad.command(short_help="Train on a table, and save.", epilog=TABLE_NETWORK_HELP)
 @click.argument("network")
-@click.argument("data", metavar="DATA.csv")
+@click.argument("data", metavar="DATA")
 @click.option("--target", "targets", multiple=True, required=True, metavar="COLUMN", help="What is learned.")
+@click.option(
+    "--ignore", multiple=True, metavar="COLUMN", help="A column that is left aside, such as a number of rows."
+)
+@click.option("--classes", is_flag=True, help="Whole numbers in the target are classes. Text always is.")
+@click.option(
+    "--missing",
+    type=click.Choice(["error", "drop", "impute"]),
+    default="error",
+    show_default=True,
+    help="What a missing cell is: an error, a row left out, or the median or most frequent value of its column.",
+)
+@click.option("--standardize/--no-standardize", default=True, show_default=True, help="Numbers to mean 0, deviation 1.")
 @option_loss
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum or adam.")
 @click.option("--alpha", type=float, callback=above_zero, default=None, help="The step size.")
 @click.option("--epochs", type=click.IntRange(min=1), default=50, show_default=True, help="Passes over the data.")
 @click.option("--batch-size", type=click.IntRange(min=0), default=32, show_default=True, help="0: all rows at once.")
 @click.option("--validation", type=float, callback=below_one, default=0.2, show_default=True, help="Part kept aside.")
-@click.option("--standardize", is_flag=True, help="Scale every feature to mean 0 and deviation 1.")
+@click.option(
+    "--early-stopping",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="EPOCHS",
+    help="Without a better validation loss.",
+)
+@click.option("--balanced", is_flag=True, help="Each class counts alike, however many rows it has.")
+@click.option("--l2", type=float, callback=not_negative, default=0.0, help="Adds l2/2 times the squared parameters.")
+@click.option("--clip-norm", type=float, callback=above_zero, default=None, help="The gradient's largest length.")
 @click.option("--out", default="graphgrad-run", show_default=True, metavar="DIR", help="Where the results go.")
+@click.option("--resume", is_flag=True, help="Go on with the run of --out, to the same result as if never stopped.")
+@options_reading
 @option_seed
 def train(network: str, data: str, targets: tuple[str, ...], out: str, **options: Any) -> None:
-    """Train a network on a table of numbers, and save what it learned.
+    """Train a network on a table, and save all that is needed to predict with it.
 
-    The first line of DATA.csv names the columns. The target columns are learned from all the others; with the loss
-    cross_entropy the target holds classes 0, 1, 2, ... Writes parameters.safetensors and history.csv into the directory
-    of --out. Ctrl-C ends training early and saves what was learned until then.
+    DATA is a CSV file, whose first line names the columns, or a .parquet file. Columns of numbers are standardized,
+    columns of text are categories, and a target of text is classes. Writes into the directory of --out: the model,
+    which graphgrad predict reads, the history, learning curves and a report. Ctrl-C ends training early and saves what
+    was learned until then; a run that was killed goes on with --resume.
 
     \b
     Examples:
-      graphgrad train 4-16-3:relu iris.csv --target species --loss cross_entropy
-      graphgrad train 8-32-1:tanh houses.csv --target price --standardize --epochs 200
+      graphgrad train auto-16-auto:relu iris.csv --target species
+      graphgrad train auto-32-16-auto:tanh houses.csv --target price --missing impute --epochs 200
+      graphgrad train 4-16-3:relu iris.csv --target species --loss cross_entropy --early-stopping 20
       graphgrad train net.py:net data.csv --target y --optimizer sgd --alpha 0.05
+      mpiexec -n 4 graphgrad train auto-512-auto:relu large.csv --target label --classes
     """
     from graphgrad.fitting import Settings, fit
+    from graphgrad.loading import load_for_table
+    from graphgrad.parallel import world
 
     loss, optimizer, alpha = (options.pop(name) for name in ("loss", "optimizer", "alpha"))
+    reading = {name: value for name in ("separator", "encoding", "decimal") if (value := options.pop(name)) is not None}
     chosen = optimizer_named(optimizer, alpha)
-    settings = Settings(data, targets, chosen, directory(out), **options)
-    result = fit(load(network, loss), settings, say=click.echo)
+    if options["early_stopping"] and not options["validation"]:
+        raise CommandError("--early-stopping watches the loss of rows kept aside, but --validation 0 keeps none")
+    place = directory(out)
+    if options["resume"] and not place.is_dir():
+        raise CommandError(f"--resume: there is no run in {out}")
+    settings = Settings(
+        data, targets, chosen, place, reading=reading, command=str(click.get_current_context().obj), **options
+    )
+    result = fit(load_for_table(network, loss), settings, say=click.echo, comm=world())
     if result.interrupted:
         raise click.Abort
+    if result.stopped not in ("", "early stopping"):
+        raise click.exceptions.Exit(1)
+
+
+@graphgrad.command(short_help="Predict with a model that train saved.")
+@click.argument("model")
+@click.argument("data", metavar="DATA")
+@click.option("-o", "--output", required=True, metavar="FILE.csv", help="The file to write.")
+@click.option(
+    "--unknown",
+    type=click.Choice(["error", "zero"]),
+    default="error",
+    show_default=True,
+    help="A category that training did not see is an error, or none of those that it did.",
+)
+@options_reading
+def predict(model: str, data: str, output: str, unknown: str, **reading: str | None) -> None:
+    """Predict a column for each row of a table, with a model that graphgrad train saved.
+
+    DATA has the columns that the model was trained on, in any order; others are left aside. FILE.csv gets a row for
+    each row: predicted_COLUMN, and for classes the probability of each. If DATA has the target too, tells how good the
+    predictions are.
+
+    \b
+    Examples:
+      graphgrad predict graphgrad-run/model.safetensors new.csv -o predictions.csv
+      graphgrad predict graphgrad-run new.csv -o predictions.csv --unknown zero
+    """
+    from graphgrad.fitting import MODEL
+    from graphgrad.fitting import predict as predicted
+
+    output_file(output, (".csv",))
+    file = Path(model) / MODEL if Path(model).is_dir() else Path(model)
+    given = {name: value for name, value in reading.items() if value is not None}
+    write(output, predicted(str(file), data, unknown, given, say=click.echo))
+    click.echo(f"saved {output}")
 
 
 @graphgrad.command(short_help="Hold a gradient against central differences.", epilog=NETWORK_HELP)
@@ -261,84 +328,18 @@ def check(network: str, loss: str | None, seed: int) -> None:
         raise click.exceptions.Exit(1)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What the commands share
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def load(network: str, loss: str | None) -> Any:
-    from graphgrad.loading import load_network
-
-    return load_network(network, loss)
-
-
-def loss_of(network: Any) -> Any:
-    """The scalar of a Network, or the Tensor itself."""
-    return getattr(network, "loss", network)
-
-
-def optimizer_named(name: str | None, alpha: float | None) -> Any:
-    from graphgrad import optimizers
-
-    rows = {"sgd": optimizers.SGD, "momentum": optimizers.Momentum, "adam": optimizers.Adam}
-    if name is None:
-        if alpha is not None:
-            raise CommandError("--alpha is the step size of an optimizer; --optimizer says which")
-        return None
-    if name not in rows:
-        raise CommandError(f"--optimizer {name!r} does not exist; there are: {', '.join(rows)}")
-    return rows[name]() if alpha is None else rows[name](alpha=alpha)
-
-
-def output_file(path: str, suffixes: Sequence[str]) -> str:
-    """The suffix of a file that can be written. Told before any work is done, not after."""
-    file = Path(path)
-    if file.suffix not in suffixes:
-        raise CommandError(f"-o {path}: the file's name ends with {' or '.join(suffixes)}")
-    if file.is_dir():
-        raise CommandError(f"-o {path}: that is a directory; a file is wanted")
-    if not file.parent.exists():
-        raise CommandError(f"-o {path}: the directory {file.parent} does not exist")
-    if not file.parent.is_dir():
-        raise CommandError(f"-o {path}: {file.parent} is no directory")
-    if not os.access(file.parent, os.W_OK | os.X_OK):
-        raise CommandError(f"-o {path}: the directory {file.parent} cannot be written to")
-    return file.suffix
-
-
-def directory(path: str) -> Path:
-    """A directory that can be written to, or can be made. Told before any work is done; `made` makes it after."""
-    place = Path(path)
-    if place.exists() and not place.is_dir():
-        raise CommandError(f"--out {path}: that is a file; a directory is wanted")
-    existing = next(p for p in (place, *place.absolute().parents) if p.exists())
-    if not existing.is_dir():
-        raise CommandError(f"--out {path}: {existing} is a file, so no directory can be made in it")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise CommandError(f"--out {path}: the directory {existing} cannot be written to")
-    return place
-
-
-def write(path: str, content: str | bytes) -> None:
-    from graphgrad.files import write_atomically
-
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise CommandError(f"-o {path}: {error.strerror}") from None
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. The exit status: 0 done, 1 a check failed, 2 a mistake, 130 interrupted."""
     shown = warnings.showwarning
-    warnings.showwarning = lambda message, *_, **__: click.echo(f"graphgrad: warning: {one_line(message)}", err=True)
+    warnings.showwarning = lambda message, *_, **__: say_error(f"warning: {one_line(message)}")
     try:
-        given = None if arguments is None else list(arguments)
-        return graphgrad.main(given, prog_name="graphgrad", standalone_mode=False) or 0
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        command = shlex.join(["graphgrad", *given])
+        return graphgrad.main(given, prog_name="graphgrad", standalone_mode=False, obj=command) or 0
     except click.ClickException as error:
         return failed(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("graphgrad: interrupted", err=True)
+        say_error("interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads; Python would tell so at its end
@@ -353,8 +354,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = shown
 
 
+#: Arguments that errors tell of as they are written in Python.
+ARGUMENT = re.compile(r"\b(missing|decimal)='([^']*)'")
+
+
 def failed(message: object) -> int:
-    click.echo(f"graphgrad: {one_line(message)}", err=True)
+    told = ARGUMENT.sub(r"--\1 \2", one_line(message))
+    say_error(told)
     return 2
 
 

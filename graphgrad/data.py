@@ -1,4 +1,4 @@
-"""Data: parting a table into training and test samples, batches, and the digits of the demonstration."""
+"""Data: tables from files, parting them into training and test samples, batches, and the demonstration's digits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from graphgrad.errors import GraphgradError
+from graphgrad.table import Table, read_table
 from graphgrad.types import Array
 
 
@@ -34,12 +35,7 @@ def split(X: Array, Y: Array, test: float = 0.2, seed: int = 0, stratify: bool =
         raise GraphgradError(f"X has {len(X)} samples, but Y has {len(Y)}")
     if not 0 < test < 1:
         raise GraphgradError(f"test is the fraction of samples to set aside, between 0 and 1, but {test!r} was given")
-    generator = np.random.default_rng(seed)
-    groups = [np.flatnonzero(label == Y) for label in np.unique(Y)] if stratify else [np.arange(len(X))]
-    shuffled = [generator.permutation(group) for group in groups]
-    aside = [round(test * len(group)) for group in groups]
-    tested = np.sort(np.concatenate([group[:n] for group, n in zip(shuffled, aside, strict=True)]))
-    trained = np.sort(np.concatenate([group[n:] for group, n in zip(shuffled, aside, strict=True)]))
+    trained, tested = split_rows(len(X), test, np.random.default_rng(seed), Y if stratify else None)
     if not len(tested) or not len(trained):
         raise GraphgradError(f"{len(X)} samples cannot be split with test={test}: one side would be empty")
     return Split(X[trained], Y[trained], X[tested], Y[tested])
@@ -65,6 +61,20 @@ def set_aside(
         own = np.bincount(which[group], weights[group])
         aside[group] = (np.cumsum(own) - own / 2 <= part * own.sum())[which[group]]
     return aside if len(np.unique(which[aside])) >= least else which < least
+
+
+def split_rows(
+    samples: int, part: float, generator: np.random.Generator, labels: Array | None = None
+) -> tuple[Array, Array]:
+    """The indices of samples to keep and of a fraction to set aside, of each label alike where there are any."""
+    groups = (
+        [np.arange(samples)] if labels is None else [np.flatnonzero(label == labels) for label in np.unique(labels)]
+    )
+    shuffled = [generator.permutation(group) for group in groups]
+    aside = [round(part * len(group)) for group in groups]
+    tested = np.sort(np.concatenate([group[:n] for group, n in zip(shuffled, aside, strict=True)]))
+    trained = np.sort(np.concatenate([group[n:] for group, n in zip(shuffled, aside, strict=True)]))
+    return trained, tested
 
 
 def standardize(X: Array, *others: Array) -> tuple[Array, ...]:
@@ -93,3 +103,6 @@ def load_digits_split(seed: int = 0, test: float = 0.2) -> Split:
         ) from None
     digits = load_digits()
     return split(digits.data / 16.0, digits.target.astype(np.int64), test, seed, stratify=True)
+
+
+__all__ = ["Split", "Table", "batches", "load_digits_split", "read_table", "split", "standardize"]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphgrad.data import batches
+from graphgrad.data import batches, split_rows
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
-from graphgrad.samples import Data, as_data
+from graphgrad.samples import Data, as_data, fingerprint
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, show
 
@@ -41,14 +40,9 @@ class Dataset:
         return float(np.sum(self.weights if indices is None else self.weights[indices]))
 
     def fingerprint(self) -> int:
-        """A number that other data hardly have. Of a file that is mapped into memory, by its first and last rows."""
-        found = 0
-        for a in (*self.arrays, *(self.checks or ()), *(r for r in (self.rows, self.check_rows) if r is not None)):
-            found = zlib.crc32(repr((a.shape, a.dtype.str)).encode(), found)
-            parts = (a[:1000], a[-1000:]) if isinstance(a, np.memmap) else (a,)
-            for part in parts:
-                found = zlib.crc32(np.ascontiguousarray(part).data.cast("B") if part.size else b"", found)
-        return found
+        """A number that other data hardly have."""
+        rows = [r for r in (self.rows, self.check_rows) if r is not None]
+        return fingerprint([*self.arrays, *(self.checks or ()), *rows])
 
 
 def dataset(
@@ -100,19 +94,13 @@ def _parted(net: Network, arrays: Sequence[Array], part: float, stratify: bool, 
     n = len(arrays[0])
     if not 0 < part < 1:
         raise GraphgradError(f"validation as a fraction is between 0 and 1, but {part} was given")
-    generator = np.random.default_rng((seed, 4))
-    groups = [np.arange(n)]
+    labels = None
     if stratify:
-        if net.target is None or len(arrays[-1].shape) > 2:
-            raise GraphgradError("stratify=True wants a target with a label for each sample")
         labels = arrays[-1].reshape(n, -1)
-        if labels.shape[1] != 1:
-            raise GraphgradError(f"stratify=True wants one label a sample, but Y has shape {show(arrays[-1].shape)}")
-        groups = [np.flatnonzero(labels[:, 0] == c) for c in np.unique(labels)]
-    mixed = [generator.permutation(group) for group in groups]
-    aside = [round(part * len(group)) for group in mixed]
-    checks = np.sort(np.concatenate([g[:k] for g, k in zip(mixed, aside, strict=True)]))
-    rows = np.sort(np.concatenate([g[k:] for g, k in zip(mixed, aside, strict=True)]))
+        if net.target is None or labels.shape[1] != 1:
+            raise GraphgradError("stratify=True wants a target with one label for each sample")
+        labels = labels[:, 0]
+    rows, checks = split_rows(n, part, np.random.default_rng((seed, 4)), labels)
     if not len(rows) or not len(checks):
         raise GraphgradError(f"{n} samples cannot be parted with validation={part}: one side would be empty")
     return rows, checks

@@ -44,6 +44,10 @@ class CallError(GraphgradError):
     """Arrays that a compiled function, or `evaluate`, cannot take."""
 
 
+class TableError(GraphgradError):
+    """A table that cannot be read, or that does not hold what was asked for."""
+
+
 def user_line() -> Line | None:
     """The line of the innermost frame outside graphgrad and what may stand between: the one that asked.
 
@@ -51,8 +55,10 @@ def user_line() -> Line | None:
     """
     frame = sys._getframe(1)
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in ("graphgrad", "numpy", "sklearn", "joblib"):
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package == "click":  # the command line asked, which is nobody's code
+            return None
+        if package not in ("graphgrad", "numpy", "sklearn", "joblib"):
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back  # type: ignore[assignment]
     return None

@@ -21,6 +21,7 @@ def first_not_finite(step: TrainingGraph, values: Mapping[str, Array]) -> str:
     `values` are those of the step's leaves by name: inputs, parameters, states. "" where the reference finds none.
     """
     graph, arrays = step.graph, dict(values)
+    hint = SMALLER if int(arrays[step.k.name]) else ""  # before the first update no step was too large
     with np.errstate(all="ignore"):
         found = evaluate_nodes(graph, [step.loss.id], _needed(step, arrays))
     for id in graph.ancestors([step.loss.id]):
@@ -32,9 +33,9 @@ def first_not_finite(step: TrainingGraph, values: Mapping[str, Array]) -> str:
             names = {i: graph.label(i) for i in graph.names}
             written = formula(graph, id, names) if graph.nodes[id].inputs else graph.nodes[id].operator.name
             told = f"{word} in {graph.label(id)} = {written}{graph.made(id)}"
-            return f"the first value that is not finite is {told}{SMALLER}"
+            return f"the first value that is not finite is {told}{hint}"
     first = next(not_finite(step.loss, step.derivation, arrays), "")
-    return f"the loss is finite, and the first number that is not is {first}{SMALLER}" if first else ""
+    return f"the loss is finite, and the first number that is not is {first}{hint}" if first else ""
 
 
 def _needed(step: TrainingGraph, arrays: Mapping[str, Array]) -> dict[str, Array]:

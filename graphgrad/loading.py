@@ -10,7 +10,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from graphgrad.errors import GraphgradError
-from graphgrad.networks import Network, parse_network
+from graphgrad.networks import Network
+from graphgrad.shorthand import Shorthand, parse_network, parse_shorthand
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, show
 
@@ -21,15 +22,39 @@ class LoadError(GraphgradError):
 
 def load_network(text: str, loss: str | None = None) -> Network | Tensor:
     """The Network, or the scalar Tensor, that a NETWORK argument names. `loss` belongs to shorthand."""
-    path, colon, name = text.rpartition(":")
-    if text.endswith(".py"):
-        path, colon, name = text, ":", ""
-    if not (colon and path.endswith(".py")):
+    short = _shorthand(text, loss)
+    return _from_file(text) if short is None else parse_network(short)
+
+
+def load_for_table(text: str, loss: str | None = None) -> Network | Tensor | Shorthand:
+    """The same for training on a table, which may settle what shorthand leaves open."""
+    short = _shorthand(text, loss)
+    return _from_file(text) if short is None else parse_shorthand(short)
+
+
+def _shorthand(text: str, loss: str | None) -> str | None:
+    """Shorthand with its loss, or None for a name in a file."""
+    path, _ = _parts(text)
+    if path is None:
         if "/" in text or os.sep in text or ".py" in text:
             raise LoadError(f"{text!r} is no network: FILE.py:NAME is wanted, or shorthand such as 64-128-10:relu")
-        return parse_network(text if loss is None else with_loss(text, loss))
+        return text if loss is None else with_loss(text, loss)
     if loss is not None:
         raise LoadError(f"--loss belongs to shorthand such as 64-128-10:relu; {text} has its own loss")
+    return None
+
+
+def _parts(text: str) -> tuple[str | None, str]:
+    """The path of a Python file, if there is one, and the name behind it."""
+    path, colon, name = text.rpartition(":")
+    if text.endswith(".py"):
+        return text, ""
+    return (path if colon and path.endswith(".py") else None), name
+
+
+def _from_file(text: str) -> Network | Tensor:
+    path, name = _parts(text)
+    assert path is not None
     namespace = run_file(path)
     if not name:
         raise LoadError(f"{path}: a name is wanted too, as in {path}:{(_usable(namespace) or ['net'])[0]}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphgrad.errors import GraphgradError
 from graphgrad.networks import Network, whole
-from graphgrad.types import Array
+from graphgrad.types import Array, show
 
 #: A metric of one's own: a number from the predictions for all samples and their targets.
 Measure: TypeAlias = "Callable[[Array, Array], float]"
@@ -33,8 +33,9 @@ def _error(p: Array, t: Array) -> Array:
 
 def _r2(p: Array, t: Array) -> float:
     """1 - Σ(p - t)² / Σ(t - t̄)², the mean over columns; as ever, a constant target is 1 when hit and 0 when not."""
-    rest, whole_ = np.sum(_error(p, t) ** 2, axis=0), np.sum((t - np.mean(t, axis=0)) ** 2, axis=0)
-    return float(np.mean(np.where(whole_ > 0, 1 - rest / np.where(whole_ > 0, whole_, 1), rest == 0)))
+    varies = np.max(t, axis=0) > np.min(t, axis=0)  # of equal numbers, the mean may differ by rounding
+    rest, spread = np.sum(_error(p, t) ** 2, axis=0), np.sum((t - np.mean(t, axis=0)) ** 2, axis=0)
+    return float(np.mean(np.where(varies, 1 - rest / np.where(varies, spread, 1), rest == 0)))
 
 
 def _f1(decided: Array, true: Array) -> float:
@@ -118,7 +119,8 @@ def measured(net: Network, metric: Metric, prediction: Array, target: Array) -> 
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise GraphgradError(f"the metric {metric.name} is a number, but it gave {value!r}") from None
+        told = f"an array of shape {show(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+        raise GraphgradError(f"the metric {metric.name} is a number, but it gave {told}") from None
 
 
 @dataclass(frozen=True)

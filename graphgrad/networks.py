@@ -344,26 +344,6 @@ def feedforward(
     )
 
 
-def parse_network(text: str) -> Network:
-    """A network from shorthand: widths, then activation and loss if they are other than relu and mean squared error.
-
-    >>> parse_network("64-128-10:tanh:cross_entropy")
-    <network 64-128-10: 9610 parameters>
-    """
-    widths, *rest = text.split(":")
-    form = "WIDTHS[:ACTIVATION[:LOSS]], as in 64-128-10:relu:cross_entropy"
-    if len(rest) > 2:
-        raise GraphgradError(f"{text!r} has {len(rest) + 1} parts where a network is written {form}")
-    numbers = widths.split("-")
-    for number in numbers:
-        if not (number.isascii() and number.isdigit() and int(number) > 0):
-            raise GraphgradError(
-                f"{text!r}: the width {number!r} is no whole number from 1 on; a network is written {form}"
-            )
-    names = dict(zip(("activation", "loss"), rest, strict=False))
-    return feedforward([int(number) for number in numbers], **names)
-
-
 def _sequence(name: str, values: Any) -> tuple[Any, ...]:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise GraphgradError(f"{name} is a list, but {values!r} was given")

@@ -17,6 +17,7 @@ from graphgrad.evaluation import Evaluation
 from graphgrad.files import write_atomically
 from graphgrad.model_file import Model, ModelError, optimizer_from_dict, read_model, write_model
 from graphgrad.networks import Network
+from graphgrad.optimizers import Optimizer
 from graphgrad.samples import Data
 from graphgrad.trainer import Trainer
 from graphgrad.types import Array
@@ -39,9 +40,10 @@ class Run:
         trainer: Trainer | None = None,
         sample: Sequence[Array] = (),
         records: Mapping[str, Any] | None = None,
+        optimizer: Optimizer | None = None,
     ) -> None:
         self._model, self._trainer, self.sample = model, trainer, list(sample)
-        self._optimizer = None if trainer is None else trainer.optimizer  # code of a user's own, perhaps
+        self._optimizer = trainer.optimizer if trainer is not None else optimizer  # code of a user's own, perhaps
         self.network: Network = model.network
         self.parameters: dict[str, Array] = model.parameters
         self.settings: dict[str, Any] = model.settings

@@ -1,141 +1,312 @@
-"""Tables of numbers from CSV files. Every error names the file, and the line and column at fault."""
+"""Tables: columns of numbers and of text, from CSV and Parquet files.
+
+Every error names the file, and the line and column at fault.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from graphgrad.errors import GraphgradError
+from graphgrad.delimited import Cells, read_bytes, read_cells
+from graphgrad.errors import TableError
 from graphgrad.types import Array
 
+#: What a missing cell holds, unless a caller knows better.
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
 
-class TableError(GraphgradError):
-    """A table that cannot be read, or that does not hold what was asked for."""
+#: What reads as a number, by the decimal mark. Python's float would also take 1_000, and digits of other scripts.
+NUMBERS = {
+    ".": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII),
+    ",": re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?", re.ASCII),
+}
+INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Columns of numbers with names, and the line of the file that each row came from."""
+    """Columns by name, all of one length.
+
+    A column of numbers is float64, and NaN only where a cell is missing. A column of text is an array of str, and None
+    where a cell is missing. Errors tell a row by its line in the file, or where there are no lines, by its number.
+    """
 
     path: str
-    columns: tuple[str, ...]
-    values: Array  # (rows, columns), float64
-    lines: tuple[int, ...]
+    columns: Mapping[str, Array]
+    lines: Array  # (rows,), int64
+    unit: str = "line"  # what `lines` counts: "line" or "row"
+    notes: tuple[str, ...] = ()  # what was recognised in the file and is not the usual
+    missing_cells: tuple[str, ...] = MISSING
 
-    def position(self, column: str) -> int:
-        """Where a column stands. Raises TableError with the columns that there are."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, column: str) -> Array:
+        """A column. Raises TableError with the columns that there are."""
         if column not in self.columns:
             near = get_close_matches(column, self.columns, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(self.columns)}"
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(self.names)}"
             raise TableError(f"{self.path} has no column {column!r}{hint}")
-        return self.columns.index(column)
+        return self.columns[column]
 
-    def split(self, targets: Sequence[str]) -> tuple[Array, Array, tuple[str, ...]]:
-        """Features, targets and the names of the features."""
-        if len(set(targets)) != len(targets):
-            raise TableError(f"the target {next(t for t in targets if list(targets).count(t) > 1)!r} was given twice")
-        chosen = [self.position(t) for t in targets]
-        rest = [k for k in range(len(self.columns)) if k not in chosen]
-        if not rest:
-            raise TableError(f"{self.path} has no columns besides {listed(targets)}: nothing is left to predict from")
-        return self.values[:, rest], self.values[:, chosen], tuple(self.columns[k] for k in rest)
+    def is_text(self, column: str) -> bool:
+        return self[column].dtype == object
+
+    def missing(self, column: str) -> Array:
+        """Which cells of a column are missing."""
+        values = self[column]
+        return np.array([cell is None for cell in values]) if values.dtype == object else np.isnan(values)
+
+    def where(self, row: int, column: str) -> str:
+        """The place of a cell, for a message."""
+        return _where(self.path, self.unit, int(self.lines[row]), column)
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    missing: Collection[str] = MISSING,
+    text: Collection[str] = (),
+) -> Table:
+    """Read a table from a CSV file, whose first line names the columns, or from a .parquet file.
+
+    What is not given is recognised, and told in `notes`: `separator`, a comma, semicolon, tab or vertical bar;
+    `encoding`, UTF-8 with or without a byte order mark, UTF-16 with one, else Latin-1; and `decimal`, the mark in
+    numbers, which may be a comma where another separator stands between the cells.
+
+    A cell is missing where it is empty, or one of NA, N/A, n/a, #N/A, NaN, nan, NULL, null, None and ?; `missing` gives
+    other words. A column is of numbers where all other cells are numbers, else of text, and the columns in `text` are
+    read as text whatever they hold. Raises TableError, which names the line and the column, for rows of unequal length,
+    for infinite numbers, and for text in a column where at least half of the cells are numbers.
+
+    >>> import graphgrad as gg, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "towns.csv"
+    >>> _ = path.write_text("town;height\\nBern;540,5\\nUster;?\\n", encoding="utf-8")
+    >>> table = gg.data.read_table(path)
+    >>> table["town"], table["height"]
+    (array(['Bern', 'Uster'], dtype=object), array([540.5,   nan]))
+    >>> table.notes
+    ('semicolons between cells', "decimal commas, as in line 2, column 'height'")
+    """
+    table = read_columns(
+        path, separator=separator, encoding=encoding, decimal=decimal, missing=missing, text=frozenset(text)
+    )
+    for name in text:
+        table[name]
+    return table
+
+
+def read_columns(
+    path: str | os.PathLike[str],
+    *,
+    separator: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    missing: Collection[str] = MISSING,
+    text: Collection[str] = (),
+) -> Table:
+    """`read_table`, where `text` may name columns that the file does not have."""
+    file = os.fspath(path)
+    if decimal not in (None, ".", ","):
+        raise TableError(f"{file}: the decimal mark is '.' or ',', but {decimal!r} was given")
+    words = tuple(dict.fromkeys(missing))
+    if file.lower().endswith(".parquet"):
+        return _read_parquet(path, words, text)
+    cells = read_cells(path, separator, encoding)
+    _check_header(file, cells.header_line, cells.header)
+    if not cells.lines:
+        raise TableError(f"{file} has a line of column names, but no rows")
+    notes = cells.notes
+    if decimal is None:
+        decimal, note = _likely_decimal(file, cells, frozenset(words), text)
+        notes += note
+    columns = {
+        name: _column(file, name, cells.lines, column, frozenset(words), decimal, name in text)
+        for name, column in zip(cells.header, cells.columns, strict=True)
+    }
+    return Table(file, columns, np.array(cells.lines), "line", notes, words)
 
 
 def listed(names: Sequence[str], limit: int = 8) -> str:
-    """Names for a message: the first few of many."""
-    shown = ", ".join(names[:limit])
+    """Names for a message of one line: the first few of many."""
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:limit])
     return f"{shown}, and {len(names) - limit} more" if len(names) > limit else shown
 
 
-def read_table(path: str | os.PathLike[str]) -> Table:
-    """Read a table of numbers: a line of column names, then a line a row; commas, semicolons or tabs between cells."""
-    name = os.fspath(path)
+def shown(cell: str, limit: int = 40) -> str:
+    """A cell for a message, of one line."""
+    return repr(cell if len(cell) <= limit else cell[: limit - 3] + "...")
+
+
+def number_text(value: float) -> str:
+    """A number as a cell would hold it: a whole one without a point."""
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From cells to columns
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _where(file: str, unit: str, line: int, column: str) -> str:
+    return f"{file}, {unit} {line}, column {column!r}"
+
+
+def _check_header(file: str, line: int, header: Sequence[str]) -> None:
+    for k, name in enumerate(header, 1):
+        if not name:
+            raise TableError(f"{file}, line {line}: column {k} has no name")
+        if name in header[: k - 1]:
+            raise TableError(f"{file}, line {line}: two columns are named {name!r}")
+    if all(any(pattern.fullmatch(name) for pattern in NUMBERS.values()) for name in header):
+        raise TableError(f"{file}, line {line}: the first line names the columns, but here it holds only numbers")
+
+
+def _column(
+    file: str, name: str, lines: Sequence[int], cells: list[str], missing: frozenset[str], decimal: str, is_text: bool
+) -> Array:
+    """A column of numbers, or of text where it is asked for or where fewer than half of the cells are numbers."""
+    if not is_text:
+        values = _all_numbers([cell for cell in cells if cell not in missing], decimal)
+        if values is not None:
+            numbers = np.full(len(cells), np.nan)
+            numbers[[cell not in missing for cell in cells]] = values
+            return numbers
+        present = [(line, cell) for line, cell in zip(lines, cells, strict=True) if cell not in missing]
+        fits = [bool(NUMBERS[decimal].fullmatch(cell) or INFINITE.fullmatch(cell)) for _, cell in present]
+        if 2 * sum(fits) >= len(present):
+            for (line, cell), fit in zip(present, fits, strict=True):
+                if not fit:
+                    raise TableError(
+                        f"{_where(file, 'line', line, name)}: {shown(cell)} is no number, though {sum(fits)} of the "
+                        f"column's {len(present)} cells are; read as text, the column would be of categories"
+                    )
+                if not np.isfinite(float(cell.replace(",", "."))):
+                    raise TableError(f"{_where(file, 'line', line, name)}: {cell} is not a finite number")
+    return _texts(cells, missing)
+
+
+def _texts(cells: Sequence[str | None], missing: frozenset[str]) -> Array:
+    column = np.empty(len(cells), object)
+    column[:] = [None if cell in missing else cell for cell in cells]
+    return column
+
+
+def _all_numbers(cells: list[str], decimal: str) -> Array | None:
+    """The cells as numbers, where all are finite ones."""
+    text = "".join(cells)
+    if not text.isascii() or "_" in text or (decimal == "," and "." in text):
+        return None
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise TableError(f"{name} does not exist") from None
-    except IsADirectoryError:
-        raise TableError(f"{name} is a directory; a CSV file is wanted") from None
-    except UnicodeDecodeError as error:
-        raise TableError(f"{name} is no text file: byte {error.start} is not UTF-8") from None
-    except OSError as error:
-        raise TableError(f"{name} cannot be read: {error.strerror}") from None
-    rows = _rows(name, text)
-    if not rows:
-        raise TableError(f"{name} is empty")
-    (line, header), rows = rows[0], rows[1:]
-    columns = tuple(cell.strip() for cell in header)
-    _check_header(name, line, columns)
-    if not rows:
-        raise TableError(f"{name} has a line of column names, but no rows")
-    values = np.empty((len(rows), len(columns)))
-    for k, (line, cells) in enumerate(rows):
-        if len(cells) != len(columns):
-            raise TableError(f"{name}, line {line}: {len(cells)} cells; the first line names {len(columns)} columns")
-        for j, cell in enumerate(cells):
-            values[k, j] = _number(cell, f"{name}, line {line}, column {columns[j]!r}")
-    return Table(name, columns, values, tuple(line for line, _ in rows))
-
-
-def _rows(name: str, text: str) -> list[tuple[int, list[str]]]:
-    """The rows that are not blank, with their line numbers."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        rows = [(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise TableError(f"{name}, line {reader.line_num}: {error}") from None
-    return [(line, cells) for line, cells in rows if any(cell.strip() for cell in cells)]
-
-
-def _check_header(name: str, line: int, columns: tuple[str, ...]) -> None:
-    for k, column in enumerate(columns, 1):
-        if not column:
-            raise TableError(f"{name}, line {line}: column {k} has no name")
-        if column in columns[: k - 1]:
-            raise TableError(f"{name}, line {line}: two columns are named {column!r}")
-    if all(_is_number(column) for column in columns):
-        raise TableError(f"{name}, line {line}: the first line names the columns, but here it holds only numbers")
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
+        values = np.array(list(map(float, cells if decimal == "." else [cell.replace(",", ".") for cell in cells])))
     except ValueError:
-        return False
-    return "_" not in cell  # Python reads 1_000
+        return None
+    return values if np.isfinite(values).all() else None
 
 
-def _number(cell: str, where: str) -> float:
-    if not cell.strip():
-        raise TableError(f"{where}: the cell is empty; a number is wanted")
-    if not _is_number(cell):
-        raise TableError(f"{where}: {cell.strip()[:40]!r} is no number")
-    value = float(cell)
-    if not math.isfinite(value):
-        raise TableError(f"{where}: {cell.strip()} is not a finite number")
-    return value
+def _likely_decimal(
+    file: str, cells: Cells, missing: frozenset[str], text: Collection[str]
+) -> tuple[str, tuple[str, ...]]:
+    """The decimal mark, and what is to be told of it. Raises TableError where it can be either."""
+    if cells.separator == ",":
+        return ".", ()
+    places: dict[str, tuple[str, str]] = {}  # where a number has this mark, and the number
+    doubtful = True
+    for name, column in zip(cells.header, cells.columns, strict=True):
+        if name in text:
+            continue
+        for mark in ".,":
+            marked = [k for k, cell in enumerate(column) if mark in cell and NUMBERS[mark].fullmatch(cell)]
+            if not marked:
+                continue
+            numbers = sum(bool(NUMBERS[mark].fullmatch(cell)) for cell in column)
+            if 2 * numbers < sum(cell not in missing for cell in column):
+                continue
+            places.setdefault(mark, (_where(file, "line", cells.lines[marked[0]], name), column[marked[0]]))
+            if mark == "," and not all(THOUSANDS.fullmatch(column[k]) for k in marked):
+                doubtful = False
+    if "," not in places:
+        return ".", ()
+    where, number = places[","]
+    if "." in places:
+        raise TableError(
+            f"{where}: {number!r} has a decimal comma, but {places['.'][1]!r} a decimal point "
+            f"({places['.'][0].removeprefix(f'{file}, ')}); decimal=',' or decimal='.' says which of them is a number"
+        )
+    if doubtful:
+        raise TableError(
+            f"{where}: {number!r} may be {number.replace(',', '.')} or {number.replace(',', '')}; "
+            "decimal=',' makes it the former, and commas for thousands are not read"
+        )
+    return ",", (f"decimal commas, as in {where.removeprefix(f'{file}, ')}",)
 
 
-def classes(table: Table, target: str, count: int) -> Array:
-    """A column of class labels as int64: whole numbers from 0 to count - 1."""
-    column = table.values[:, table.position(target)]
-    for value, line in zip(column, table.lines, strict=True):
-        if value != int(value) or not 0 <= value < count:
+# ---------------------------------------------------------------------------------------------------------------------
+# Parquet
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: str | os.PathLike[str], missing: tuple[str, ...], text: Collection[str]) -> Table:
+    """Columns of a Parquet file as a CSV file of the same table would give them: booleans are the texts True, False."""
+    file = os.fspath(path)
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise TableError(
+            f"{file}: Parquet files are read by pyarrow, which is not installed: pip install 'graphgrad[tables]'"
+        ) from None
+    try:
+        data = parquet.ParquetFile(pyarrow.BufferReader(read_bytes(path, "a Parquet file"))).read()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise TableError(f"{file} is no Parquet file that can be read: {str(error).splitlines()[0]}") from None
+    names = [str(name) for name in data.column_names]
+    for k, name in enumerate(names, 1):
+        if not name or name in names[: k - 1]:
             raise TableError(
-                f"{table.path}, line {line}, column {target!r}: {value:g} is no class; "
-                f"the network has {count} outputs, so classes are the whole numbers 0 to {count - 1}"
+                f"{file}: column {k} has no name" if not name else f"{file}: two columns are named {name!r}"
             )
-    return column.astype(np.int64)
+    if not data.num_rows or not names:
+        raise TableError(f"{file} has no {'rows' if names else 'columns'}")
+    columns = {
+        name: _arrow_column(file, name, data.column(k), frozenset(missing), name in text)
+        for k, name in enumerate(names)
+    }
+    return Table(file, columns, np.arange(1, data.num_rows + 1), "row", (), missing)
 
 
-__all__ = ["Table", "TableError", "classes", "listed", "read_table"]
+def _arrow_column(file: str, name: str, column: Any, missing: frozenset[str], is_text: bool) -> Array:
+    from pyarrow import types
+
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+    values = column.to_pylist()
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_boolean(kind):
+        return _texts([None if value is None else str(value).strip() for value in values], missing)
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)):
+        raise TableError(f"{file}, column {name!r}: {column.type} is neither numbers nor text")
+    numbers = np.array([np.nan if value is None else float(value) for value in values])
+    if np.isinf(numbers).any():
+        row = int(np.flatnonzero(np.isinf(numbers))[0])
+        raise TableError(f"{_where(file, 'row', row + 1, name)}: {numbers[row]} is not a finite number")
+    if not is_text:
+        return numbers
+    if types.is_integer(kind):  # not every int64 is a float64
+        return _texts([None if value is None else str(value) for value in values], missing)
+    return _texts([None if np.isnan(number) else number_text(float(number)) for number in numbers], missing)
+
+
+__all__ = ["MISSING", "Table", "TableError", "listed", "number_text", "read_columns", "read_table", "shown"]

@@ -15,6 +15,8 @@ import pytest
 import graphgrad as gg
 from graphgrad import schedules
 from graphgrad.errors import GraphgradError
+from graphgrad.preprocessing import Preprocessing
+from graphgrad.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -116,6 +118,36 @@ def test_a_checkpoint_every_so_many_updates(every: int, tmp_path: Path, monkeypa
     assert bytes_of(trained(tmp_path, "schedules", resume=tmp_path / "c"), tmp_path) == whole
 
 
+def test_a_step_over_all_samples_is_done_once_where_the_run_ended_before_its_epoch_did(tmp_path: Path) -> None:
+    def dies(prediction: np.ndarray, target: np.ndarray) -> float:
+        raise KeyError("validation")
+
+    dies.__name__ = "accuracy"
+    told = {"validation": 0.2, "checkpoint": tmp_path / "c", "checkpoint_every": 1, "optimizer": gg.Momentum(0.05)}
+    with pytest.raises(KeyError):
+        gg.train(net(), X, Y, batch_size=None, epochs=3, metrics=dies, **told)  # type: ignore[arg-type]
+    again = gg.train(net(), X, Y, batch_size=None, epochs=3, metrics="accuracy", resume=tmp_path / "c", **told)  # type: ignore[arg-type]
+    assert again.trainer.k == 3
+    assert bytes_of(again, tmp_path) == bytes_of(
+        gg.train(net(), X, Y, batch_size=None, epochs=3, metrics="accuracy", **{**told, "checkpoint": tmp_path / "d"}),  # type: ignore[arg-type]
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize("end", ["early stopping", "callback"])
+def test_an_interrupt_in_the_epoch_that_ends_a_run_is_no_reason_to_go_on(end: str, tmp_path: Path) -> None:
+    """The rule that ended it would see the same epoch as before; a resumed run must not outlast it."""
+    last = len(trained(tmp_path, "stopping", epochs=200).history["loss"]) if end == "early stopping" else 3
+
+    def press(trainer: gg.Trainer, record: Any) -> bool:
+        if record["epoch"] == last:
+            signal.raise_signal(signal.SIGINT)
+        return end == "callback" and record["epoch"] == last
+
+    run = trained(tmp_path, "stopping", epochs=200, checkpoint=tmp_path / "c", callbacks=press)
+    assert (run.stopped, len(run.history["loss"])) == (end, last)
+
+
 CHILD = """
 import sys
 import numpy as np, graphgrad as gg
@@ -179,6 +211,17 @@ def test_leftovers_of_a_killed_writer_are_removed_and_no_others(tmp_path: Path) 
     (tmp_path / ".run1.ckpt.abcd1234.part").write_bytes(b"another's")
     trained(tmp_path, "adam", epochs=2, checkpoint=path, resume=path)
     assert sorted(f.name for f in tmp_path.iterdir()) == [".run1.ckpt.abcd1234.part", "run[1].ckpt"]
+
+
+def test_preprocessing_is_stored_and_outlives_a_run_that_goes_on_without_it(tmp_path: Path) -> None:
+    table = Table("t.csv", {"x": np.array([1.0, 3.0]), "y": np.array([2.0, 5.0])}, lines=np.array([2, 3]))
+    known = Preprocessing.fit(table, ["y"])
+    for name, given in (("a", known), ("b", {"mean": (0.5, 1), "names": {1: "x"}})):
+        first = trained(tmp_path, "adam", epochs=1, checkpoint=tmp_path / name, preprocessing=given)
+        again = trained(tmp_path, "adam", epochs=2, checkpoint=tmp_path / name, resume=tmp_path / name)
+        assert first.preprocessing == again.preprocessing == gg.load(tmp_path / name).preprocessing
+    assert again.preprocessing == {"mean": [0.5, 1], "names": {"1": "x"}}
+    assert Preprocessing.from_json(gg.load(tmp_path / "a").preprocessing) == known
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,6 +308,12 @@ def test_the_checkpoint_itself_may_be_missing_and_no_other_file(tmp_path: Path) 
             r"checkpoint_every is a whole number from 1 on, but 0 was given",
         ),
         ({"log": "{folder}/no/log"}, r"log: {folder}/no/log cannot be written: No such file or directory"),
+        (
+            {"preprocessing": {"mean": np.zeros(2)}, "checkpoint": "{folder}/c"},
+            r"preprocessing is a Preprocessing, or a mapping of what JSON can hold, but dict was given "
+            r"\(Object of type ndarray is not JSON serializable\)",
+        ),
+        ({"preprocessing": 3}, r"preprocessing is .*, but int was given \('int' object is not iterable\)"),
         ({"resume": "{folder}"}, r"{folder} is a directory; a file that run.save wrote is wanted"),
     ],
 )

@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import save as safetensors_bytes
 
 import graphgrad as gg
 from graphgrad import cli, loading
@@ -30,6 +32,8 @@ labels = g.input("labels", (), "int64")
 """
 
 GOOD = "a,b,y\n" + "".join(f"{i % 7},{i % 5},{(i % 7 > i % 5) * 1}\n" for i in range(40))
+
+WORDS = "a,y\n" + "".join(f"{'one two three'.split()[i % 3]},{i % 3}.5\n" for i in range(20))
 
 
 @pytest.fixture
@@ -202,33 +206,106 @@ def test_check_tells_by_its_exit_status(run: Run, monkeypatch: pytest.MonkeyPatc
     assert "differs" in text
 
 
-def test_train_saves_parameters_and_history(run: Run, here: Path) -> None:
-    options = ["--target", "y", "--epochs", "30", "--alpha", "0.05", "--standardize", "--out", "runs/first"]
-    status, text, errors = run("train", "net.py:net", "good.csv", *options)
+def test_train_saves_all_that_is_needed(run: Run, here: Path) -> None:
+    options = ("--target", "y", "--epochs", "30", "--batch-size", "8", "--seed", "3", "--alpha", "0.1")
+    status, text, errors = run("train", "net.py:net", "good.csv", *options, "--out", "runs/first")
     assert (status, errors) == (0, "")
     assert text.splitlines()[0] == "good.csv: 40 rows, a, b -> y"
-    saved = load_file(here / "runs/first/parameters.safetensors")
-    assert {name: a.shape for name, a in saved.items()} == {"W": (1, 2), "b": (1,), "x.mean": (2,), "x.scale": (2,)}
-    rows = list(csv.DictReader((here / "runs/first/history.csv").read_text().splitlines()))
-    assert [float(r["epoch"]) for r in rows] == list(range(1, 31))
-    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 1.5
-    table = np.loadtxt(here / "good.csv", delimiter=",", skiprows=1)
-    z = ((table[:, :2] - saved["x.mean"]) / saved["x.scale"]) @ saved["W"].T + saved["b"]
-    assert np.mean((z[:, 0] > 0) == (table[:, 2] > 0)) > 0.9
-    again = (here / "runs/first/parameters.safetensors").read_bytes()
-    run("train", "net.py:net", "good.csv", *options)
-    assert (here / "runs/first/parameters.safetensors").read_bytes() == again
+    assert text.splitlines()[1].startswith("epoch 30: loss 0.")
+    assert text.splitlines()[2] == "saved in runs/first: model.safetensors, history.csv, report.md, curves.svg"
+    out = here / "runs" / "first"
+    assert sorted(p.name for p in out.iterdir()) == ["curves.svg", "history.csv", "model.safetensors", "report.md"]
+    model = gg.load(out / "model.safetensors")
+    assert model.parameters.keys() == {"W", "b"}
+    head, *rows = (out / "history.csv").read_text().splitlines()
+    assert head == "epoch,loss,rate,validation_loss,validation_r2"
+    assert len(rows) == 30
+    report = (out / "report.md").read_text()
+    command = f"graphgrad train net.py:net good.csv {' '.join(options)} --out runs/first"
+    assert f"```\n{command}\n```" in report
+    assert "32 rows trained on, 8 set aside" in report
+    assert "| y |" in report
+    first = (out / "model.safetensors").read_bytes()
+    assert run("train", "net.py:net", "good.csv", *options, "--out", "runs/first")[0] == 0
+    assert (out / "model.safetensors").read_bytes() == first
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_train_classifies_and_reads_other_separators(run: Run, here: Path, delimiter: str) -> None:
-    text = "\ufeff" + GOOD.replace(",", delimiter).replace("\n", "\r\n") + "\r\n"
-    (here / "data.csv").write_bytes(text.encode())
-    options = ["--target", "y", "--loss", "cross_entropy", "--epochs", "60", "--alpha", "0.02", "--validation", "0"]
-    status, told, errors = run("train", "2-8-2:tanh", "data.csv", *options, "--batch-size", "0")
+    rows = [f"{i % 3}{delimiter}{(i * 7) % 5}{delimiter}{'ab'[i % 3 > 1]}" for i in range(60)]
+    (here / "data.csv").write_text("\n".join([delimiter.join("xyz"), *rows]) + "\n")
+    status, told, errors = run(
+        "train", "auto-8-auto:tanh", "data.csv", "--target", "z", "--batch-size", "0", "--alpha", "0.1"
+    )
     assert (status, errors) == (0, "")
-    assert told.splitlines()[1].startswith("epoch 60: loss 0.")
-    assert (here / "graphgrad-run" / "history.csv").exists()
+    assert gg.load(here / "graphgrad-run" / "model.safetensors").network.widths == (2, 8, 2)
+    assert "validation accuracy 1" in told
+    status, told, errors = run("predict", "graphgrad-run", "data.csv", "-o", "p.csv")
+    assert (status, errors) == (0, "")
+    assert "Accuracy: 100.0% (60 of 60)." in told
+    with open(here / "p.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["predicted_z"] for row in found] == ["ab"[i % 3 > 1] for i in range(60)]
+    assert all(float(r["probability_a"]) + float(r["probability_b"]) == pytest.approx(1, abs=1e-6) for r in found)
+
+
+def test_predictions_are_in_the_units_of_the_table(run: Run, here: Path) -> None:
+    """Columns are found by name, in any order; others are left aside."""
+    rng = np.random.default_rng(0)
+    x, town = rng.normal(100, 20, 200), rng.choice(["Bern", "Köniz", "Thun"], 200)
+    y = 1e6 + 5e4 * (x - 100) / 20 + 1e4 * (town == "Thun")
+    rows = [f"{a:.3f};{t};{b:.1f}" for a, t, b in zip(x, town, y, strict=True)]
+    (here / "train.csv").write_text("size;town;price\n" + "\n".join(rows), encoding="latin-1")
+    status, told, _ = run(
+        "train", "auto-16-auto:tanh", "train.csv", "--target", "price", "--alpha", "0.02", "--epochs", "200"
+    )
+    assert status == 0
+    assert "text read as Latin-1" in told or "Latin-1" in told
+    (here / "new.csv").write_text("id,town,size\n1,Thun,100\n2,Bern,120\n")
+    assert run("predict", "graphgrad-run/model.safetensors", "new.csv", "-o", "out.csv")[0] == 0
+    head, first, second = (here / "out.csv").read_text().splitlines()
+    assert head == "predicted_price"
+    assert float(first) == pytest.approx(1.01e6, rel=2e-3)
+    assert float(second) == pytest.approx(1.05e6, rel=2e-3)
+
+
+def test_a_run_of_the_command_line_goes_on(run: Run, here: Path) -> None:
+    options = ["net.py:net", "good.csv", "--target", "y", "--batch-size", "8"]
+    assert run("train", *options, "--epochs", "9", "--out", "whole")[0] == 0
+    assert run("train", *options, "--epochs", "4", "--out", "parts")[0] == 0
+    assert run("train", *options, "--epochs", "9", "--out", "parts", "--resume")[0] == 0
+    for name in ("model.safetensors", "history.csv", "curves.svg"):
+        assert (here / "parts" / name).read_bytes() == (here / "whole" / name).read_bytes()
+    status, _, errors = run("train", *options, "--epochs", "9", "--out", "parts", "--resume", "--seed", "1")
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "parts/model.safetensors: the run began with " in errors
+
+
+@pytest.mark.filterwarnings("default::graphgrad.loop.TrainingWarning")
+def test_what_left_the_finite_numbers_is_told_and_the_last_good_model_kept(run: Run, here: Path) -> None:
+    line = "train 2-3-1:relu good.csv --target y --optimizer sgd --alpha 1e30 --epochs 5"
+    status, told, errors = run(*line.split())
+    assert status == 1
+    assert errors.startswith("graphgrad: warning: training stopped in epoch ")
+    assert errors.count("\n") == 1
+    assert "made at" not in errors  # a network in shorthand has no line
+    assert "saved in graphgrad-run" in told
+    assert all(np.isfinite(a).all() for a in gg.load(here / "graphgrad-run" / "model.safetensors").parameters.values())
+
+
+def test_missing_cells_are_dropped_or_imputed_on_request(run: Run, here: Path) -> None:
+    rows = [f"{'' if i % 10 == 0 else i},{'ab'[i % 2]},{i * 2}" for i in range(50)]
+    (here / "holes.csv").write_text("n,c,y\n" + "\n".join(rows))
+    base = ["train", "auto-4-auto", "holes.csv", "--target", "y", "--epochs", "2"]
+    status, told, errors = run(*base, "--missing", "drop")
+    assert (status, errors) == (0, "")
+    assert "5 of 50 rows left out, as cells are missing in 'n' (5)" in told
+    status, told, errors = run(*base, "--missing", "impute")
+    assert (status, errors) == (0, "")
+    assert "column 'n': 5 missing cells taken for the median, " in told
+    (here / "new.csv").write_text("n,c\n,a\n3,b\n")
+    assert run("predict", "graphgrad-run", "new.csv", "-o", "p.csv")[0] == 0
+    assert len((here / "p.csv").read_text().splitlines()) == 3
 
 
 def test_train_on_several_targets(run: Run, here: Path) -> None:
@@ -236,6 +313,8 @@ def test_train_on_several_targets(run: Run, here: Path) -> None:
     status, text, _ = run("train", "1-4-2:tanh", "two.csv", "--target", "b", "--target", "c", "--epochs", "2")
     assert status == 0
     assert "a -> b, c" in text
+    assert run("predict", "graphgrad-run", "two.csv", "-o", "p.csv")[0] == 0
+    assert (here / "p.csv").read_text().splitlines()[0] == "predicted_b,predicted_c"
 
 
 def test_ctrl_c_ends_training_and_saves(here: Path) -> None:
@@ -256,7 +335,7 @@ def test_ctrl_c_ends_training_and_saves(here: Path) -> None:
     assert process.returncode == 130
     assert errors == "graphgrad: interrupted\n"
     assert "what was learned until then is saved" in out
-    assert load_file(here / "graphgrad-run" / "parameters.safetensors").keys() == {"W", "b"}
+    assert gg.load(here / "graphgrad-run" / "model.safetensors").stopped == "interrupted"
 
 
 def test_an_interrupt_elsewhere_ends_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,33 +438,68 @@ MISTAKES = [
     (f"{TRAIN} folder.py --target y", "folder.py is a directory; a CSV file is wanted"),
     (f"{TRAIN} empty.csv --target y", "empty.csv is empty"),
     (f"{TRAIN} header.csv --target y", "header.csv has a line of column names, but no rows"),
-    (f"{TRAIN} bytes.csv --target y", "bytes.csv is no text file: byte 0 is not UTF-8"),
+    (f"{TRAIN} bytes.csv --target y", "bytes.csv, line 1: this is not UTF-16"),
     (f"{TRAIN} nameless.csv --target y", "nameless.csv, line 1: the first line names the columns, but here"),
     (f"{TRAIN} twice.csv --target y", "twice.csv, line 1: two columns are named 'a'"),
     (f"{TRAIN} blank.csv --target y", "blank.csv, line 1: column 2 has no name"),
-    (f"{TRAIN} ragged.csv --target y", "ragged.csv, line 4: 2 cells; the first line names 3 columns"),
-    (f"{TRAIN} text.csv --target y", "text.csv, line 3, column 'b': 'many' is no number"),
-    (f"{TRAIN} nan.csv --target y", "nan.csv, line 3, column 'b': nan is not a finite number"),
+    (f"{TRAIN} ragged.csv --target y", "ragged.csv, line 4: 2 cells, but line 1 names 3 columns"),
+    (
+        f"{TRAIN} text.csv --target y",
+        "text.csv, line 3, column 'b': 'many' is no number, though 1 of the column's 2 cells are",
+    ),
+    (f"{TRAIN} nan.csv --target y", "nan.csv, line 3, column 'b': the cell is missing, as in 1 of 2 rows"),
     (f"{TRAIN} inf.csv --target y", "inf.csv, line 3, column 'b': -inf is not a finite number"),
-    (f"{TRAIN} hole.csv --target y", "hole.csv, line 3, column 'b': the cell is empty; a number is wanted"),
+    (f"{TRAIN} hole.csv --target y", "hole.csv, line 3, column 'b': the cell is missing, as in 1 of 2 rows"),
     (f"{TRAIN} quote.csv --target y", "quote.csv, line 3: "),
     (f"{TRAIN} good.csv", "Missing option '--target'."),
     (f"{TRAIN} good.csv --target z", "good.csv has no column 'z'; it has a, b, y"),
     (f"{TRAIN} long.csv --target specie", "long.csv has no column 'specie'; did you mean 'species'?"),
     (f"{TRAIN} good.csv --target y --target y", "the target 'y' was given twice"),
     (f"{TRAIN} one.csv --target y", "one.csv has no columns besides y: nothing is left to predict from"),
-    ("train 4-3-1:tanh good.csv --target y", "good.csv has 2 feature columns (a, b), but the network's input x has"),
-    ("train 2-3-2:tanh good.csv --target y", "1 target column (y), but the network's target y takes 2"),
-    ("train 2-3-3:tanh:cross_entropy classes.csv --target y", "classes.csv, line 3, column 'y': 3 is no class; "),
-    ("train 2-3-3:tanh:cross_entropy halves.csv --target y", "halves.csv, line 2, column 'y': 0.5 is no class; "),
     (
-        "train 2-3-1:tanh:bce two.csv --target y",
-        "two.csv, column y holds 2, but binary_cross_entropy takes targets from",
+        "train 4-3-1:tanh good.csv --target y",
+        "'4-3-1:tanh': the first width is 4, but good.csv gives 2 inputs (a, b); 2 or auto",
     ),
-    ("train 2-3-1:tanh:hinge good.csv --target y", "good.csv, column y holds 0, but hinge takes the targets -1 and 1"),
+    (
+        "train 2-3-2:tanh good.csv --target y",
+        "'2-3-2:tanh': the last width is 2, but good.csv has 1 target column (y); 1 or auto",
+    ),
+    (
+        "train 2-3-3:tanh:cross_entropy classes.csv --target y --validation 0",
+        "'2-3-3:tanh:cross_entropy': the last width is 3, but column 'y' has 2 classes (0, 3); 2 or auto would fit",
+    ),
+    (
+        "train 2-3-3:tanh:cross_entropy halves.csv --target y --validation 0",
+        "halves.csv, line 2, column 'y': 0.5 is no class; classes are text or whole numbers",
+    ),
+    (
+        "train 2-3-1:tanh:bce three.csv --target y",
+        "binary_cross_entropy tells two classes apart, but column 'y' has 3 classes (0, 1, 2); cross_entropy",
+    ),
+    ("train auto-3-auto one_class.csv --target y", "one_class.csv, column 'y': its 5 rows to train on have one class"),
+    ("train auto-3-auto good.csv --target y --loss crossentropy", "no loss is called 'crossentropy'"),
+    ("train auto-auto-1 good.csv --target y", "'auto-auto-1': the first and the last width may be auto, others are"),
+    (f"{TRAIN} good.csv --target y --ignore z", "good.csv has no column 'z'; it has a, b, y"),
+    (f"{TRAIN} good.csv --target y --ignore y", "column 'y' is a target, so it cannot be ignored"),
+    (
+        f"{TRAIN} good.csv --target y --ignore a",
+        "good.csv gives 1 input (b), but the network's input x has shape (N, 2)",
+    ),
+    (f"{TRAIN} good.csv --target y --missing maybe", "Invalid value for '--missing': 'maybe' is not one of 'error',"),
+    (f"{TRAIN} good.csv --target y --separator ab", "good.csv: "),
+    (f"{TRAIN} good.csv --target y --encoding klingon", "good.csv: "),
+    (f"{TRAIN} good.csv --target y --l2 -1", "Invalid value for '--l2': -1 is not a number from 0 on."),
+    (
+        f"{TRAIN} good.csv --target y --early-stopping 3 --validation 0",
+        "--early-stopping watches the loss of rows kept",
+    ),
+    (f"{TRAIN} good.csv --target y --resume", "--resume: there is no run in graphgrad-run"),
+    (f"{TRAIN} good.csv --target y --balanced", "class_weight wants a target with a class for each sample"),
+    (f"{TRAIN} words.csv --target y", "words.csv gives 3 inputs (a=one, a=three, a=two), but the network's input x"),
+    (f"{TRAIN} utf16.csv --target y", "utf16.csv has no column 'y'; it has a, b"),
+    (f"{TRAIN} zip.csv --target y", "zip.csv"),
     (f"{TRAIN} halves.csv --target y", "halves.csv has 1 row: --validation 0.2 would keep 0 aside and leave 1; "),
     (f"{TRAIN} good.csv --target y --validation 0.99", "good.csv has 40 rows: --validation 0.99 would keep 40 aside"),
-    (f"{TRAIN} large.csv --target y --standardize", "large.csv, column 'b': its numbers are too large to be "),
     ("train net.py:loss good.csv --target y", "L is a loss alone; train wants a Network"),
     (f"{TRAIN} good.csv --target y --out good.csv", "--out good.csv: that is a file; a directory is wanted"),
     (f"{TRAIN} good.csv --target y --out good.csv/run", "--out good.csv/run: "),
@@ -395,7 +509,28 @@ MISTAKES = [
     (f"{TRAIN} good.csv --target y --alpha -1", "Invalid value for '--alpha': -1 is not a number above 0."),
     (f"{TRAIN} good.csv --target y --validation 1", "Invalid value for '--validation': 1 is not a number from"),
     (f"{TRAIN} good.csv --target y --batch-size -3", "Invalid value for '--batch-size': -3 is not in the range x>=0."),
-    ("train 2-3-1:relu huge.csv --target y --optimizer sgd --alpha 1e30 --validation 0", "the loss is "),
+    # Models
+    ("predict graphgrad-run good.csv -o p.csv", "graphgrad-run does not exist"),
+    ("predict model new.csv -o p.csv", "new.csv does not exist"),
+    ("predict model good.csv", "Missing option '-o' / '--output'."),
+    ("predict model good.csv -o p.txt", "-o p.txt: the file's name ends with .csv"),
+    ("predict model good.csv -o no/p.csv", "-o no/p.csv: the directory no does not exist"),
+    ("predict good.csv good.csv -o p.csv", "good.csv: no file that run.save wrote, or not all of it ("),
+    ("predict folder.py good.csv -o p.csv", "folder.py/model.safetensors does not exist"),
+    ("predict cut.safetensors good.csv -o p.csv", "cut.safetensors: no file that run.save wrote, or not all of it ("),
+    ("predict foreign.safetensors good.csv -o p.csv", "foreign.safetensors: a safetensors file, but not one that run."),
+    ("predict bare.safetensors good.csv -o p.csv", "bare.safetensors does not tell how a table becomes its input: "),
+    ("predict nonsense.safetensors good.csv -o p.csv", "nonsense.safetensors: "),
+    ("predict model header.csv -o p.csv", "header.csv has a line of column names, but no rows"),
+    ("predict model empty.csv -o p.csv", "empty.csv is empty"),
+    ("predict model twice.csv -o p.csv", "twice.csv, line 1: two columns are named 'a'"),
+    ("predict model one.csv -o p.csv", "one.csv has no column 'a'; it has y"),
+    ("predict model hole.csv -o p.csv", "hole.csv, line 3, column 'b': the cell is missing"),
+    ("predict model text.csv -o p.csv", "text.csv, line 3, column 'b': 'many' is no number"),
+    ("predict model all_text.csv -o p.csv", "all_text.csv, line 2, column 'b': "),
+    ("predict model ragged.csv -o p.csv", "ragged.csv, line 4: 2 cells, but line 1 names 3 columns"),
+    ("predict words words_more.csv -o p.csv", "words_more.csv, line 3, column 'a': "),
+    ("predict model good.csv -o p.csv --unknown maybe", "Invalid value for '--unknown': 'maybe' is not one of"),
 ]
 
 
@@ -426,14 +561,57 @@ def mistakes(here: Path) -> Path:
         "classes.csv": "a,b,y\n1,2,0\n1,2,3\n",
         "halves.csv": "a,b,y\n1,2,0.5\n",
         "two.csv": "a,b,y\n" + "1,2,0\n3,4,2\n" * 5,
-        "large.csv": "a,b,y\n" + "1,1e300,0\n3,-1e300,2\n" * 5,
-        "huge.csv": "a,b,y\n" + "1e6,-1e6,1\n" * 40,
+        "one_class.csv": "a,b,y\n" + "1,2,yes\n" * 6,
+        "words.csv": WORDS,
+        "three.csv": "a,b,y\n" + "1,2,0\n3,4,2\n5,6,1\n" * 5,
+        "words_more.csv": "a\none\nfour\n",
+        "all_text.csv": "a,b\n1,many\n2,few\n",
     }
     for name, text in files.items():
         (here / name).write_text(text)
     (here / "bytes.csv").write_bytes(b"\xff\xfe\x00")
+    (here / "utf16.csv").write_text("a,b\n1,2\n", encoding="utf-16")
+    (here / "zip.csv").write_bytes(b"PK\x03\x04" + bytes(range(256)) * 4)
     (here / "folder.py").mkdir()
+    for name, content in models().items():
+        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).write_bytes(content)
     return here
+
+
+@cache
+def models() -> dict[str, bytes]:
+    """Models of good.csv and words.csv, and files that are none."""
+    made = {}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "good.csv").write_text(GOOD)
+        (place / "words.csv").write_text(WORDS)
+        for name in ("good", "words"):
+            line = [
+                "train",
+                "auto-2-auto",
+                f"{folder}/{name}.csv",
+                "--target",
+                "y",
+                "--epochs",
+                "1",
+                "--out",
+                f"{folder}/{name}",
+            ]
+            assert cli.main(line) == 0
+        made = {
+            f"{n}/model.safetensors": (place / d / "model.safetensors").read_bytes()
+            for n, d in (("model", "good"), ("words", "words"))
+        }
+        run = gg.load(place / "good" / "model.safetensors")
+        for name, told in (("bare", None), ("nonsense", {"version": 1})):
+            run.preprocessing = told
+            run.save(place / name)
+            made[f"{name}.safetensors"] = (place / name).read_bytes()
+    made["cut.safetensors"] = made["model/model.safetensors"][:-7]
+    made["foreign.safetensors"] = safetensors_bytes({"W": np.zeros(3)})
+    return made
 
 
 @pytest.mark.parametrize(("line", "told"), MISTAKES, ids=[line for line, _ in MISTAKES])
@@ -447,6 +625,14 @@ def test_a_mistake_ends_in_one_line_and_nothing_written(line: str, told: str, ru
     assert errors.count("\n") == 1
     assert "Traceback" not in out + errors
     assert [p for p in sorted(mistakes.rglob("*")) if "__pycache__" not in p.parts] == before
+
+
+def test_what_would_fit_is_told_as_the_command_line_writes_it(run: Run, mistakes: Path) -> None:
+    (mistakes / "either.csv").write_text("a;y\n1,234;2\n2,345;3\n")
+    _, _, errors = run(*TRAIN.split(), "hole.csv", "--target", "y")
+    assert "; --missing drop leaves such rows out, --missing impute takes a feature's" in errors
+    _, _, errors = run("train", "auto-2-auto", "either.csv", "--target", "y")
+    assert "'1,234' may be 1.234 or 1234; --decimal , makes it the former" in errors
 
 
 def test_the_line_of_a_users_shape_error(run: Run, mistakes: Path) -> None:
@@ -476,9 +662,9 @@ def test_a_write_that_fails_leaves_the_old_file(run: Run, here: Path, monkeypatc
     assert run("draw", "2-3-1:tanh", "-o", "a.dot") == (2, "", "graphgrad: -o a.dot: No space left on device\n")
     assert (here / "a.dot").read_text() == "old"
     assert sorted(p.name for p in here.iterdir()) == ["a.dot", "good.csv", "net.py"]
-    told = (2, "graphgrad: run/parameters.safetensors: No space left on device\n")
+    told = (2, "graphgrad: run/model.safetensors cannot be written: No space left on device\n")
     assert run(*f"{TRAIN} good.csv --target y --epochs 1 --out run".split())[::2] == told
-    assert list((here / "run").iterdir()) == []
+    assert not (here / "run").exists()
 
 
 def test_a_users_file_may_import_its_neighbours(run: Run, here: Path) -> None:
@@ -499,7 +685,7 @@ def test_a_file_that_cannot_be_read_is_told(run: Run, here: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(loading.runpy, "run_path", denied)
         assert run("check", "net.py:net") == (2, "", "graphgrad: net.py cannot be read: Permission denied\n")
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr(Path, "read_bytes", denied)
     assert run(*f"{TRAIN} good.csv --target y".split()) == (
         2,
         "",

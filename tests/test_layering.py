@@ -40,11 +40,15 @@ codegen.numpy_target codegen.workspace
 codegen.source codegen.profile
 codegen.loader codegen.module_writer
 codegen
-schedules data table
+delimited
+table
+schedules data columns arrays
+preprocessing
 networks optimizers
-objective
-step loading
+objective shorthand
+step loading interchange
 samples metrics
+reports
 evaluation dataset model_file finite parallel
 render.*
 render
@@ -56,7 +60,7 @@ search export
 page.*
 page
 demo fitting drawing estimator
-sklearn
+commands sklearn
 cli
 __main__
 """

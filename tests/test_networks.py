@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
-from graphgrad.networks import RULES, draw, initial_law, parse_network
+from graphgrad.networks import RULES, draw, initial_law
 from graphgrad.operators.losses import LOSSES
 
 
@@ -294,39 +294,3 @@ def test_an_activation_that_changes_the_shape_is_told() -> None:
         match=r"^an activation keeps shape and dtype of <z1: add \(N, 2\) float64>, but .* gave <v\d+: sum \(N,\) ",
     ):
         gg.feedforward([3, 2, 1], lambda z: gg.sum(z, axis=1))
-
-
-def test_shorthand() -> None:
-    net = parse_network("6-5-4-3:tanh:cross_entropy")
-    assert (net.widths, net.classes) == ((6, 5, 4, 3), 3)
-    assert {net.graph[f"x{l}"].node.operator.name for l in (1, 2)} == {"tanh"}
-    assert parse_network("6-3").graph["loss"].node.operator.name == "mean_squared_error"
-    assert parse_network("6-4-3").graph["x1"].node.operator.name == "relu"
-
-
-FORM = "a network is written WIDTHS[:ACTIVATION[:LOSS]], as in 64-128-10:relu:cross_entropy"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("64-x-10", f"'64-x-10': the width 'x' is no whole number from 1 on; {FORM}"),
-        ("64--10", f"'64--10': the width '' is no whole number from 1 on; {FORM}"),
-        ("64-0", f"'64-0': the width '0' is no whole number from 1 on; {FORM}"),
-        ("٣-2", f"'٣-2': the width '٣' is no whole number from 1 on; {FORM}"),
-        ("", f"'': the width '' is no whole number from 1 on; {FORM}"),
-        (
-            "2-1:relu:mse:adam",
-            f"'2-1:relu:mse:adam' has 4 parts where {FORM}",
-        ),
-        ("64", "a network has at least two widths, of its input and its output, but [64] was given"),
-    ],
-)
-def test_what_is_no_shorthand_is_told(text: str, message: str) -> None:
-    with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message)}$"):
-        parse_network(text)
-
-
-def test_an_unknown_name_in_shorthand_is_told() -> None:
-    with pytest.raises(gg.GraphgradError, match=r"^no activation is called ''; there are: "):
-        parse_network("2-1:")

@@ -96,6 +96,7 @@ def test_a_constant_target_has_an_r2_of_one_or_zero() -> None:
         (3, "a metric is a name or a function of predictions and targets, but 3 was given"),
         (("f1", "f1"), "two columns of the history would be called f1; rename the function"),
         (lambda p, t: "much", "the metric <lambda> is a number, but it gave 'much'"),
+        (lambda p, t: p - p, "the metric <lambda> is a number, but it gave an array of shape (90, 3)"),
     ],
 )
 def test_metrics_that_are_none_are_told(metrics: Any, message: str) -> None:

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 import graphgrad as gg
 from graphgrad import schedules
+from graphgrad.dataset import dataset
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluation import PART
 from graphgrad.loop import TrainingWarning
@@ -216,6 +217,20 @@ def test_a_loss_that_is_not_finite_ends_training_with_words() -> None:
     assert told[0].filename == __file__
     assert all(np.isfinite(a).all() for a in run.parameters.values())
     assert run.stopped.startswith(f"epoch {len(run.history['loss']) + 1}, update {run.trainer.k + 1}: ")
+
+
+def test_what_is_not_finite_is_told_as_it_is() -> None:
+    """A smaller step helps where a step was too large: not before the first one."""
+    X, Y = np.ones((8, 1)), np.full((8, 1), 2.0)
+    with pytest.warns(TrainingWarning):
+        run = gg.train(gg.feedforward([1, 1]), X, Y, optimizer=gg.SGD(1e39), epochs=3)
+    assert run.stopped == (
+        "epoch 1, update 1: loss and gradient are finite, but the update makes numbers that are not; "
+        "a smaller step size may help"
+    )
+    assert np.isfinite(run.evaluate(X, Y)["loss"])
+    with pytest.warns(TrainingWarning, match=r"inf in loss = .*\)\. The parameters before it are kept\.$"):
+        gg.train(gg.feedforward([1, 1]), X, 1e30 * Y, epochs=3)
 
 
 def test_a_progress_bar_is_shown_on_request_alone(capsys: pytest.CaptureFixture[str]) -> None:
@@ -490,6 +505,11 @@ NAN = np.where(np.arange(24).reshape(12, 2) == 7, np.nan, X)
         ({"Y": Y + 1}, "Y holds labels from 1 to 3, but the network's 3 classes are 0 to 2"),
         ({"Y": Y - 1}, "Y holds labels from -1 to 1, but the network's 3 classes are 0 to 2"),
         ({"Y": Y.astype(float)}, "Y is float64, but y is int64; integer labels are wanted, Y.astype(int) makes them"),
+        (
+            {"Y": np.array(list("aabb") * 3)},
+            "Y is str32, but y is int64; integer labels are wanted, "
+            "np.unique(Y, return_inverse=True)[1] makes them of text",
+        ),
         ({"Y": Y[:, None]}, "Y has shape (12, 1), but y is (N,)"),
         ({"Y": None}, "the network has a target, y, but Y was not given"),
         ({"X": {"x": X, "z": X}}, "X maps x to arrays, but x, z was given"),
@@ -608,6 +628,22 @@ def test_a_file_that_is_mapped_into_memory_trains_as_an_array_does(dtype: str, t
     ]
     assert all(np.array_equal(column, runs[1].history[name]) for name, column in runs[0].history.items())
     assert runs[0].predict(mapped).tobytes() == runs[1].predict(np.array(mapped)).tobytes()
+
+
+def test_the_fingerprint_of_a_mapped_file_reads_its_ends_alone(tmp_path: Path) -> None:
+    net = gg.feedforward([1, 1])
+    mapped = np.memmap(tmp_path / "X", "float32", "w+", shape=(5000, 1))
+    mapped[:] = np.arange(5000)[:, None]
+
+    def fingerprint(x: Any) -> int:
+        return dataset([*net.inputs, net.target], net, x, np.zeros((5000, 1))).fingerprint()
+
+    there, whole = fingerprint(mapped), fingerprint(np.array(mapped))
+    for row, seen in ((0, True), (999, True), (2500, False), (4000, True), (4999, True)):
+        mapped[row] += 1
+        assert (fingerprint(mapped) != there) == seen, row
+        assert fingerprint(np.array(mapped)) != whole, row
+        mapped[row] -= 1
 
 
 def test_a_run_tells_where_its_time_goes() -> None:
