@@ -125,7 +125,11 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
             return t
         assert net.target is not None
         shape, off = net.target.shape, -1.0 if net.threshold == 0.0 else 0.0  # hinge takes -1 and 1
-        if len(shape) == 1 or (shape[1] == 1 and len(self.classes_) == 2):
+        if len(shape) == 1 or shape[1] == 1:
+            if len(self.classes_) != 2:
+                raise GraphgradError(
+                    f"the network's target is one number, which tells two classes apart, but y has {len(self.classes_)}"
+                )
             return np.where(t == 1, 1.0, off).reshape(-1, *shape[1:])
         return np.where(t[:, None] == np.arange(len(self.classes_)), 1.0, off)
 
