@@ -359,7 +359,7 @@ def test_what_was_learned_outlives_an_interrupt(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_fit_that_leaves_the_finite_numbers_is_told_with_the_line_that_asked() -> None:
     X, y = diabetes()
-    model = GraphRegressor((5,), "identity", optimizer="sgd", learning_rate=1e160, batch_size=50)
+    model = GraphRegressor((), optimizer="sgd", learning_rate=1e160, batch_size=50)
     with pytest.warns(TrainingWarning, match=r"model\.fit\(X, y\)  # the line") as told:
         model.fit(X, y)  # the line
     assert len(told) == 1
