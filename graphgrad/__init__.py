@@ -22,7 +22,6 @@ from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
 from graphgrad.graph import Graph, Node
-from graphgrad.metrics import EarlyStopping
 from graphgrad.networks import Network, feedforward
 from graphgrad.operators.activations import *  # noqa: F403
 from graphgrad.operators.einsum import *  # noqa: F403
@@ -37,26 +36,29 @@ from graphgrad.operators.shape import *  # noqa: F403
 from graphgrad.operators.slices import *  # noqa: F403
 from graphgrad.operators.softmax import *  # noqa: F403
 from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
-from graphgrad.run import Run, load
 from graphgrad.scalarize import scalarize
 from graphgrad.tensor import Tensor
 from graphgrad.trainer import Trainer
-from graphgrad.training import train
 
 if TYPE_CHECKING:
     from graphgrad.export import write_module
     from graphgrad.interchange import parameters_from, save_parameters, to_sklearn, to_state_dict
+    from graphgrad.metrics import EarlyStopping
     from graphgrad.page import Page, explain
     from graphgrad.render.draw import draw
     from graphgrad.render.picture import Picture
+    from graphgrad.run import Run, load
     from graphgrad.storage import from_json, load_graph, save_graph, to_json
     from graphgrad.symbolic import elementwise, from_sympy, to_sympy
+    from graphgrad.training import train
     from graphgrad.transforms import hessian, hvp, jacobian, jvp, per_sample_gradients
 
-#: What loads when it is first asked for: a program that trains needs none of it, and starts sooner.
+#: What loads when it is first asked for: few programs need all of it, and all start sooner.
 _LATER = {
+    "EarlyStopping": "graphgrad.metrics",
     "Page": "graphgrad.page",
     "Picture": "graphgrad.render.picture",
+    "Run": "graphgrad.run",
     "draw": "graphgrad.render.draw",
     "elementwise": "graphgrad.symbolic",
     "explain": "graphgrad.page",
@@ -66,6 +68,7 @@ _LATER = {
     "hvp": "graphgrad.transforms",
     "jacobian": "graphgrad.transforms",
     "jvp": "graphgrad.transforms",
+    "load": "graphgrad.run",
     "load_graph": "graphgrad.storage",
     "parameters_from": "graphgrad.interchange",
     "per_sample_gradients": "graphgrad.transforms",
@@ -75,6 +78,7 @@ _LATER = {
     "to_sklearn": "graphgrad.interchange",
     "to_state_dict": "graphgrad.interchange",
     "to_sympy": "graphgrad.symbolic",
+    "train": "graphgrad.training",
     "write_module": "graphgrad.export",
 }
 
