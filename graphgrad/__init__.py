@@ -83,17 +83,23 @@ _LATER = {
 }
 
 
+#: Modules that are part of what a user sees: gg.data.read_table.
+_MODULES = ("data", "sklearn")
+
+
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'graphgrad' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"graphgrad.{name}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'graphgrad' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_LATER[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, *_MODULES})
 
 
 __all__ = [

@@ -1,13 +1,17 @@
 """Data: parts of a table, batches, the digits."""
 
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import graphgrad as gg
 from graphgrad.data import batches, load_digits_split, split, standardize
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_a_split_keeps_every_sample_once_with_its_target() -> None:
@@ -67,3 +71,9 @@ def test_without_scikit_learn_the_digits_name_the_extra(monkeypatch: pytest.Monk
     message = "the digits come with scikit-learn, which is not installed: pip install 'graphgrad[demo]'"
     with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message)}$"):
         load_digits_split()
+
+
+def test_tables_are_read_without_another_import() -> None:
+    code = "import graphgrad as gg; print(gg.data.read_table.__name__, gg.train.__name__, 'data' in dir(gg))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("read_table train True\n", "")
