@@ -47,6 +47,13 @@ class State(Mapping[str, Array]):
         """Take what `kept` gave: bit for bit, if this function keeps it in the same units."""
         self._put(name, value, scale)
 
+    def live(self, name: str) -> Array:
+        """The very array that calls update in place, to be read from."""
+        with self._function._lock:
+            view = self._function._values[name].view()
+        view.flags.writeable = False
+        return view
+
     def snapshot(self) -> dict[str, Array]:
         """Copies of all values, in the function's own units."""
         with self._function._lock:

@@ -45,6 +45,7 @@ from graphgrad.training import train
 
 if TYPE_CHECKING:
     from graphgrad.export import write_module
+    from graphgrad.interchange import parameters_from, save_parameters, to_sklearn, to_state_dict
     from graphgrad.page import Page, explain
     from graphgrad.render.draw import draw
     from graphgrad.render.picture import Picture
@@ -66,9 +67,13 @@ _LATER = {
     "jacobian": "graphgrad.transforms",
     "jvp": "graphgrad.transforms",
     "load_graph": "graphgrad.storage",
+    "parameters_from": "graphgrad.interchange",
     "per_sample_gradients": "graphgrad.transforms",
     "save_graph": "graphgrad.storage",
+    "save_parameters": "graphgrad.interchange",
     "to_json": "graphgrad.storage",
+    "to_sklearn": "graphgrad.interchange",
+    "to_state_dict": "graphgrad.interchange",
     "to_sympy": "graphgrad.symbolic",
     "write_module": "graphgrad.export",
 }
@@ -122,11 +127,15 @@ __all__ = [
     "jvp",
     "load",
     "load_graph",
+    "parameters_from",
     "per_sample_gradients",
     "save_graph",
+    "save_parameters",
     "scalarize",
     "schedules",
     "to_json",
+    "to_sklearn",
+    "to_state_dict",
     "to_sympy",
     "train",
     "write_module",

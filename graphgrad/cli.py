@@ -27,6 +27,7 @@ from graphgrad.commands import (
     option_seed,
     options_reading,
     output_file,
+    say_error,
     write,
 )
 from graphgrad.errors import GraphgradError
@@ -251,6 +252,7 @@ def train(network: str, data: str, targets: tuple[str, ...], out: str, **options
     """
     from graphgrad.fitting import Settings, fit
     from graphgrad.loading import load_for_table
+    from graphgrad.parallel import world
 
     loss, optimizer, alpha = (options.pop(name) for name in ("loss", "optimizer", "alpha"))
     reading = {name: value for name in ("separator", "encoding", "decimal") if (value := options.pop(name)) is not None}
@@ -263,7 +265,7 @@ def train(network: str, data: str, targets: tuple[str, ...], out: str, **options
     settings = Settings(
         data, targets, chosen, place, reading=reading, command=str(click.get_current_context().obj), **options
     )
-    result = fit(load_for_table(network, loss), settings, say=click.echo)
+    result = fit(load_for_table(network, loss), settings, say=click.echo, comm=world())
     if result.interrupted:
         raise click.Abort
     if result.stopped not in ("", "early stopping"):
@@ -329,7 +331,7 @@ def check(network: str, loss: str | None, seed: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. The exit status: 0 done, 1 a check failed, 2 a mistake, 130 interrupted."""
     shown = warnings.showwarning
-    warnings.showwarning = lambda message, *_, **__: click.echo(f"graphgrad: warning: {one_line(message)}", err=True)
+    warnings.showwarning = lambda message, *_, **__: say_error(f"warning: {one_line(message)}")
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
         command = shlex.join(["graphgrad", *given])
@@ -337,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return failed(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("graphgrad: interrupted", err=True)
+        say_error("interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads; Python would tell so at its end
@@ -358,7 +360,7 @@ ARGUMENT = re.compile(r"\b(missing|decimal)='([^']*)'")
 
 def failed(message: object) -> int:
     told = ARGUMENT.sub(r"--\1 \2", one_line(message))
-    click.echo(f"graphgrad: {told}", err=True)
+    say_error(told)
     return 2
 
 

@@ -112,6 +112,16 @@ def directory(path: str) -> Path:
     return place
 
 
+#: Where a launcher says which of several processes this one is: MPICH and its kin, Open MPI, MVAPICH, Slurm's srun.
+RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")
+
+
+def say_error(text: str) -> None:
+    """A line on stderr. Of several processes, which all come to the same end, the first one tells it."""
+    if next((os.environ[name] for name in RANKS if os.environ.get(name)), "0") == "0":
+        click.echo(f"graphgrad: {text}", err=True)
+
+
 def write(path: str, content: str | bytes) -> None:
     from graphgrad.files import write_atomically
 

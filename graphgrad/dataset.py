@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from graphgrad.data import batches, split_rows
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
-from graphgrad.samples import Data, as_data
+from graphgrad.samples import Data, as_data, fingerprint
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, show
 
@@ -41,14 +40,9 @@ class Dataset:
         return float(np.sum(self.weights if indices is None else self.weights[indices]))
 
     def fingerprint(self) -> int:
-        """A number that other data hardly have. Of a file that is mapped into memory, by its first and last rows."""
-        found = 0
-        for a in (*self.arrays, *(self.checks or ()), *(r for r in (self.rows, self.check_rows) if r is not None)):
-            found = zlib.crc32(repr((a.shape, a.dtype.str)).encode(), found)
-            parts = (a[:1000], a[-1000:]) if isinstance(a.base, np.memmap) else (a,)  # `as_data` gives views of maps
-            for part in parts:
-                found = zlib.crc32(np.ascontiguousarray(part).data.cast("B") if part.size else b"", found)
-        return found
+        """A number that other data hardly have."""
+        rows = [r for r in (self.rows, self.check_rows) if r is not None]
+        return fingerprint([*self.arrays, *(self.checks or ()), *rows])
 
 
 def dataset(

@@ -13,6 +13,7 @@ from graphgrad.data import Split, load_digits_split
 from graphgrad.derive import derive
 from graphgrad.export import module_text
 from graphgrad.files import write_atomically
+from graphgrad.interchange import save_parameters
 from graphgrad.networks import Network, feedforward
 from graphgrad.optimizers import SGD, Adam, Momentum, Optimizer
 from graphgrad.page import explain
@@ -128,7 +129,7 @@ def run_demo(out: Path, seed: int, epochs: int | None, say: Callable[[str], obje
         run = train_by(method, net, data, seed, epochs, progress=None)
         if run.interrupted:
             raise KeyboardInterrupt
-        run.save(out / f"{method.name}.safetensors")
+        save_parameters(run.parameters, out / f"{method.name}.safetensors")
         time_ms = step_milliseconds(method, net, data)
         results.append(Result(method, run, run.history["loss"][-1], accuracy(run, data), time_ms))
     say("\n" + table(results))

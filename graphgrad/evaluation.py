@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,17 @@ from graphgrad.samples import Data, as_array, as_data, check_batch_sizes, severa
 from graphgrad.types import Array
 
 PART = 1024  # samples that are evaluated in one call
+
+
+@dataclass
+class Sums:
+    """Of some samples: the sum of losses, how many were right, and of how many; and what metrics want, if any do."""
+
+    loss: float = 0.0
+    right: float = 0.0
+    count: float = 0.0
+    predictions: list[Array] = field(default_factory=list)
+    targets: list[Array] = field(default_factory=list)
 
 
 class Evaluation:
@@ -61,21 +73,33 @@ class Evaluation:
         rows: Array | None = None,
     ) -> dict[str, float]:
         """The same and metrics, of data that `as_data` has converted: all samples, or those with these indices."""
-        total = right = count = 0.0
+        return self.measures([self.sums(parameters, arrays, rows, keep=bool(metrics))], metrics)
+
+    def sums(
+        self, parameters: Mapping[str, Array], arrays: Sequence[Array], rows: Array | None, keep: bool = False
+    ) -> Sums:
+        """What the measures of samples are made of; `keep` keeps their predictions, which metrics want."""
+        found = Sums()
         known = classifies(self.net)
-        predicted: list[Array] = []
-        targets: list[Array] = []
         for (loss, *prediction), part in self._parts(self._evaluator, parameters, arrays, rows):
             samples = len(part[0]) if self.net.batch else 1
-            total, count = total + float(loss) * samples, count + samples
+            found.loss, found.count = found.loss + float(loss) * samples, found.count + samples
             if known:
-                right += float(np.mean(np.equal(*decided(self.net, prediction[0], part[-1])))) * samples
-            if metrics:
-                predicted.append(prediction[0])
-                targets.append(part[-1])
-        found = {"loss": total / count, **({"accuracy": right / count} if known else {})}
+                found.right += float(np.mean(np.equal(*decided(self.net, prediction[0], part[-1])))) * samples
+            if keep:
+                found.predictions.append(prediction[0])
+                found.targets.append(part[-1])
+        return found
+
+    def measures(self, parts: Sequence[Sums], metrics: Sequence[Metric] = ()) -> dict[str, float]:
+        """Loss, accuracy and metrics of samples from the sums over their parts."""
+        count = sum(part.count for part in parts)
+        found = {"loss": sum(part.loss for part in parts) / count}
+        if classifies(self.net):
+            found["accuracy"] = sum(part.right for part in parts) / count
         if metrics:
-            p, t = np.concatenate(predicted), np.concatenate(targets)
+            p = np.concatenate([a for part in parts for a in part.predictions])
+            t = np.concatenate([a for part in parts for a in part.targets])
             found |= {m.name: measured(self.net, m, p, t) for m in metrics}
         return found
 

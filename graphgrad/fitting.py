@@ -18,6 +18,7 @@ from graphgrad.metrics import EarlyStopping
 from graphgrad.networks import Network
 from graphgrad.operators.losses import LOSSES
 from graphgrad.optimizers import Optimizer
+from graphgrad.parallel import Processes
 from graphgrad.preprocessing import Preprocessing, complete_rows
 from graphgrad.reports import classification_report, learning_curves, regression_report
 from graphgrad.run import Run, load
@@ -72,9 +73,11 @@ class Prepared:
 
 def fit(net: Network | Tensor | Shorthand, settings: Settings, say: Callable[[str], object], comm: Any = None) -> Run:
     """Train, save and report. Nothing is written before the data are known to fit."""
-    first = comm is None or comm.rank == 0
+    processes = Processes(comm)
+    first = processes.first
     tell = say if first else lambda text: None
-    prepared = prepare(net, settings, tell)
+    with processes.checking():
+        prepared = prepare(net, settings, tell)
     made = first and not settings.out.exists()
     if first:
         settings.out.mkdir(parents=True, exist_ok=True)

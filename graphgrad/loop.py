@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from graphgrad.errors import GraphgradError
 from graphgrad.finite import SMALLER, first_not_finite
 from graphgrad.metrics import EarlyStopping, Metric
 from graphgrad.model_file import Model, ModelError, write_model
-from graphgrad.parallel import Processes
+from graphgrad.parallel import Processes, check_mean
 from graphgrad.run import Run, as_json, columns, line
 from graphgrad.schedules import number_at
 from graphgrad.trainer import Trainer
@@ -91,17 +92,23 @@ class Loop:
         if self.progress.stopped == "interrupted":
             self.progress.stopped = ""
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told below
-        self._begin_log()
         with held_back_interrupt() as self._interrupts, quiet:
             try:
                 while self.progress.epoch < self.epochs and not self.progress.stopped:
                     self._epoch()
                 whole = True
             except KeyboardInterrupt:  # a second one, in the middle of a step
+                if self.processes.size > 1:
+                    raise
                 self.progress.stopped, whole = "interrupted", False
         if whole:
             self._save()
         return self._finished()
+
+    def check_parts(self) -> None:
+        """Raises GraphgradError where processes cannot share batches. Tried with a few samples."""
+        batch = self._samples(self._first(32))
+        check_mean(self.trainer, batch, batch[-1] if self.data.weights is not None else np.ones(len(batch[0])))
 
     # -- an epoch -----------------------------------------------------------------------------------------------------
 
@@ -125,17 +132,18 @@ class Loop:
         if not held.finite():
             return self._lost(start, begun)
         record = {"epoch": progress.epoch + 1, "loss": progress.total / progress.weight, **self._rate()}
-        record |= self.processes.of_first(self._validated)
+        record |= self._validated()
         progress.epoch, progress.batch, progress.total, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
         for name, value in record.items():
             progress.history.setdefault(name, []).append(as_json(value))
         self._tell(record)
         self._watch(record)
-        ended = [callback(self.trainer, record) is True for callback in self.callbacks]
-        if any(self.processes.of_first(lambda: ended)):
+        ended = any([callback(self.trainer, record) is True for callback in self.callbacks])
+        self.processes.follow_first(held)
+        if any(self.processes.of_all(ended)):
             progress.stopped = progress.stopped or "callback"
-        if self._interrupted():
-            progress.stopped = "interrupted"
+        if any(self.processes.of_all(bool(self._interrupts))):
+            progress.stopped = progress.stopped or "interrupted"
         if self.checkpoint_every is None:
             self._save()
         return None
@@ -143,7 +151,8 @@ class Loop:
     def _batches(self) -> Iterator[Array | None]:
         """The indices of the batches of this epoch that are not done; None is one batch of all."""
         if self._gather is None:
-            yield None
+            if not self.progress.batch:
+                yield None
             return
         order = epoch_batches(self.data, self.batch_size or 1, self.sampling, self.seed, self.progress.epoch + 1)
         for number, indices in enumerate(order):
@@ -152,11 +161,18 @@ class Loop:
 
     def _batch(self, indices: Array | None) -> Sequence[Array]:
         """This process's samples of a batch."""
-        if self._gather is not None and indices is not None:
-            return self._gather(self.processes.share(indices))
-        rows = self.data.rows
-        if self.processes.size > 1:
-            rows = self.processes.share(np.arange(len(self.data.arrays[0])) if rows is None else rows)
+        if self._gather is None or indices is None:
+            return self._whole
+        return self._gather(self.processes.share(indices))
+
+    @cached_property
+    def _whole(self) -> list[Array]:
+        """This process's part of all samples, as the one batch of each epoch."""
+        rows = self.processes.share_of_all(self.data.rows, len(self.data.arrays[0]) if self.trainer.net.batch else 1)
+        return self._samples(rows)
+
+    def _samples(self, rows: Array | None) -> list[Array]:
+        """The samples with these indices, or all, as the step takes them."""
         arrays = self.data.arrays if rows is None else [a[rows] for a in self.data.arrays]
         return [a if a.dtype == d else a.astype(d) for a, d in zip(arrays, self._dtypes, strict=True)]
 
@@ -193,14 +209,17 @@ class Loop:
         return {} if alpha is None else {"rate": number_at(alpha, self.trainer.k - 1)}
 
     def _validated(self) -> dict[str, float]:
-        parameters, evaluation, data = self.trainer.parameters, self.trainer.evaluation, self.data
-        if data.checks is not None:
-            found = evaluation.measure(parameters, data.checks, self.metrics, data.check_rows)
-            return {f"validation_{name}": value for name, value in found.items()}
-        if not self.metrics:
+        """What is told of the validation data, or of those that are trained on if metrics are asked for."""
+        evaluation, data, apart = self.trainer.evaluation, self.data, self.data.checks is not None
+        if not apart and not self.metrics:
             return {}
-        leaves = data.arrays[: len(evaluation.leaves)]
-        found = evaluation.measure(parameters, leaves, self.metrics, data.rows)
+        arrays, rows = (data.checks, data.check_rows) if data.checks is not None else (data.arrays, data.rows)
+        rows = self.processes.share_of_all(rows, len(arrays[0]) if self.trainer.net.batch else 1)
+        leaves = arrays[: len(evaluation.leaves)]
+        parts = self.processes.at_first(evaluation.sums(self.trainer.parameters, leaves, rows, keep=bool(self.metrics)))
+        found = self.processes.of_first(lambda: evaluation.measures(parts, self.metrics))
+        if apart:
+            return {f"validation_{name}": value for name, value in found.items()}
         return {m.name: found[m.name] for m in self.metrics}
 
     def _watch(self, record: Mapping[str, float]) -> None:
@@ -243,15 +262,11 @@ class Loop:
             )
 
     def _diagnosed(self, indices: Array | None) -> str:
-        """What is the first number that is not finite in this step, in the first process that finds one."""
-        graph, trainer = self.trainer.graph, self.trainer
-        values = {t.name: a for t, a in zip(graph.inputs, self._batch(indices), strict=True)}
-        held = trainer.function.state
-        values |= {name: held[name] for name in held}
-        told = first_not_finite(graph, values) if len(values[graph.inputs[0].name]) else ""
-        if self.processes.size == 1:
-            return told
-        return next((t for t in self.processes.comm.allgather(told) if t), "")
+        """What is the first number that is not finite in this step. Each process looks at the whole batch."""
+        graph, held = self.trainer.graph, self.trainer.function.state
+        batch = self._samples(self.data.rows if indices is None else indices)
+        values = {t.name: a for t, a in zip(graph.inputs, batch, strict=True)}
+        return first_not_finite(graph, values | {name: held[name] for name in held})
 
     # -- what stays ---------------------------------------------------------------------------------------------------
 
@@ -285,7 +300,8 @@ class Loop:
             write_model(self.checkpoint, self.model())
             self._saved = here
 
-    def _begin_log(self) -> None:
+    def begin_log(self) -> None:
+        """A log of the epochs that are over."""
         if self.log is None or not self.processes.first:
             return
         names, history = list(self.progress.history), self.progress.history
@@ -311,10 +327,14 @@ class Loop:
         model = self.model()
         if model.current is not None:
             self.trainer.parameters = model.parameters
-        some = np.arange(len(self.data.arrays[0])) if self.data.rows is None else self.data.rows
-        sample = [a.copy() for a in self._batch(some[: self.batch_size])] if self.batch_size else self._batch(None)
-        trainer = self.trainer if self.trainer.summed is None else None
-        return Run(model, trainer, sample, self._recorded())
+        sample = self._whole if self._gather is None else self._samples(self._first(self.batch_size))
+        trainer = self.trainer if self.trainer.summed is None else None  # one of several takes no step alone
+        return Run(model, trainer, sample, self._recorded(), self.trainer.optimizer)
+
+    def _first(self, count: int | None) -> Array:
+        """The indices of the first samples."""
+        rows = self.data.rows
+        return np.arange(len(self.data.arrays[0]))[:count] if rows is None else rows[:count]
 
     def _recorded(self) -> dict[str, Any] | None:
         if self.record is None or not self._records:

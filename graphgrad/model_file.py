@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.arrays import NO_PARAMETERS, metadata
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.networks import RULES, Network
@@ -27,7 +28,6 @@ from graphgrad.types import Array, show
 
 FORMAT, VERSION = "graphgrad run", 1
 OPTIMIZERS: dict[str, type[Any]] = {"SGD": SGD, "Momentum": Momentum, "Adam": Adam}
-PREFIXES = ("state/", "current/")
 
 
 class ModelError(GraphgradError):
@@ -52,7 +52,7 @@ def write_model(path: str | os.PathLike[str], model: Model) -> None:
     """Write a model, whole or not at all. Equal models give equal bytes."""
     from safetensors.numpy import save
 
-    clash = [name for name in model.parameters if name.startswith(PREFIXES)]
+    clash = [name for name in model.parameters if name.startswith(NO_PARAMETERS)]
     if clash:
         raise ModelError(f"{os.fspath(path)}: a parameter named {clash[0]} cannot be stored")
     told = {
@@ -79,21 +79,30 @@ def write_model(path: str | os.PathLike[str], model: Model) -> None:
 
 def read_model(path: str | os.PathLike[str]) -> Model:
     """Read what `write_model` wrote. Raises ModelError, which names the file, for anything else."""
+    return model_from(path, content_of(path))
+
+
+def content_of(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file. Raises ModelError."""
     name = os.fspath(path)
     try:
-        content = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{name} does not exist") from None
     except IsADirectoryError:
         raise ModelError(f"{name} is a directory; a file that run.save wrote is wanted") from None
     except OSError as error:
         raise ModelError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def model_from(path: str | os.PathLike[str], content: bytes) -> Model:
+    """The model in the bytes of a file, whose name errors tell."""
     try:
         return _model(*_parsed(content))
     except ModelError as error:
-        raise ModelError(f"{name}: {error}") from None
+        raise ModelError(f"{os.fspath(path)}: {error}") from None
     except GraphgradError as error:
-        raise ModelError(f"{name}: its network is broken: {error}") from None
+        raise ModelError(f"{os.fspath(path)}: its network is broken: {error}") from None
 
 
 def _parsed(content: bytes) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -103,8 +112,7 @@ def _parsed(content: bytes) -> tuple[dict[str, Array], dict[str, Any]]:
 
     try:
         arrays = load(content)
-        length = int.from_bytes(content[:8], "little")
-        told = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("graphgrad")
+        told = metadata(content).get("graphgrad")
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"no file that run.save wrote, or not all of it ({' '.join(str(error).split())[:120]})"
@@ -130,7 +138,7 @@ def _model(arrays: dict[str, Array], meta: dict[str, Any]) -> Model:
         if not isinstance(meta.get(key), kind):
             raise ModelError(f"it tells nothing of its {key}")
     net = network_from_dict(meta["network"])
-    plain = {name: a for name, a in arrays.items() if not name.startswith(PREFIXES)}
+    plain = {name: a for name, a in arrays.items() if not name.startswith(NO_PARAMETERS)}
     current = {n.removeprefix("current/"): a for n, a in arrays.items() if n.startswith("current/")}
     for found in (plain, current) if current else (plain,):
         if found.keys() != net.shapes.keys():

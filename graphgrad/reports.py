@@ -177,6 +177,8 @@ def learning_curves(history: Mapping[str, Any]) -> str:
         raise GraphgradError(f"the columns of a history are of one length, but {lengths} were given")
     epochs = columns.pop("epoch", np.arange(1, max(lengths.values(), default=0) + 1))
     panels = list(dict.fromkeys(name.removeprefix("validation_") for name in columns))
+    if "rate" in panels and len(panels) > 1 and len(set(columns["rate"].tolist())) == 1:
+        panels.remove("rate")  # a level line tells nothing
     if not panels or not len(epochs):
         raise GraphgradError("this history is empty: there is nothing to draw")
     with matplotlib.rc_context({"svg.hashsalt": "graphgrad", "svg.fonttype": "none"}):

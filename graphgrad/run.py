@@ -17,6 +17,7 @@ from graphgrad.evaluation import Evaluation
 from graphgrad.files import write_atomically
 from graphgrad.model_file import Model, ModelError, optimizer_from_dict, read_model, write_model
 from graphgrad.networks import Network
+from graphgrad.optimizers import Optimizer
 from graphgrad.samples import Data
 from graphgrad.trainer import Trainer
 from graphgrad.types import Array
@@ -39,8 +40,10 @@ class Run:
         trainer: Trainer | None = None,
         sample: Sequence[Array] = (),
         records: Mapping[str, Any] | None = None,
+        optimizer: Optimizer | None = None,
     ) -> None:
         self._model, self._trainer, self.sample = model, trainer, list(sample)
+        self._optimizer = optimizer
         self.network: Network = model.network
         self.parameters: dict[str, Array] = model.parameters
         self.preprocessing: dict[str, Any] | None = model.preprocessing
@@ -61,7 +64,7 @@ class Run:
         """
         if self._trainer is None:
             told = self._model.settings
-            optimizer = optimizer_from_dict(told.get("optimizer"))
+            optimizer = self._optimizer or optimizer_from_dict(told.get("optimizer"))
             if optimizer is None:
                 raise GraphgradError(
                     "the optimizer of this run is code of your own, which a file does not hold: "

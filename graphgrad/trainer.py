@@ -96,10 +96,15 @@ class Trainer:
         """One update from a batch (xb, yb). The loss before it."""
         if self._order is not None:
             batch = tuple(batch[i] for i in self._order) if len(batch) == len(self._order) else batch
-        return float(self.function.call(batch, self._converted)[0])
+        results = self.function.repeated(batch) or self.function.call(batch, self._converted)
+        return results[0].item()  # type: ignore[no-any-return]
 
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         """The arrays of a batch in the order in which the function takes them; floats may be of either dtype."""
+        if self.summed is not None:
+            raise CallError(
+                "this trainer is one of several processes, whose steps gg.train takes; a run's own trainer is of one"
+            )
         if len(values) != len(self._leaves):
             names = ", ".join(t.name for t in self.graph.inputs)
             raise CallError(f"a batch is ({names}), but {len(values)} arrays were given")

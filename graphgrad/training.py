@@ -16,13 +16,13 @@ from graphgrad.errors import GraphgradError
 from graphgrad.files import remove_leftovers
 from graphgrad.loop import Callback, Loop
 from graphgrad.metrics import EarlyStopping, Measure, classifies, named
-from graphgrad.model_file import ModelError, network_to_dict, optimizer_to_dict, read_model
+from graphgrad.model_file import ModelError, content_of, model_from, network_to_dict, optimizer_to_dict
 from graphgrad.networks import Network, whole
 from graphgrad.optimizers import Optimizer
 from graphgrad.parallel import Processes
 from graphgrad.preprocessing import Preprocessing
 from graphgrad.run import Run
-from graphgrad.samples import Data
+from graphgrad.samples import Data, fingerprint
 from graphgrad.trainer import Trainer
 
 
@@ -86,7 +86,8 @@ def train(
     mapping of plain JSON types, is stored with them: it tells how samples are made.
 
     **Machine.** `threads` limits the BLAS: on small networks one thread is the fastest. `comm` is mpi4py's
-    MPI.COMM_WORLD: processes share each batch. `dtype`, `exact` and `memory` are those of `Trainer`.
+    MPI.COMM_WORLD: several processes, all given the same, share each batch; the first one writes. `dtype`, `exact` and
+    `memory` are those of `Trainer`.
 
     Raises GraphgradError for data and settings that do not fit.
 
@@ -97,97 +98,107 @@ def train(
     ['epoch', 'loss', 'rate', 'validation_loss', 'validation_r2']
     """
     processes = Processes(comm)
-    if batch_size is not None:
-        whole("batch_size", batch_size, 1)
-    whole("epochs", epochs, 0)
-    whole("seed", seed, 0)
-    if sampling not in SAMPLINGS:
-        raise GraphgradError(f"sampling {sampling!r} does not exist; there are: {', '.join(SAMPLINGS)}")
-    if checkpoint_every is not None:
-        whole("checkpoint_every", checkpoint_every, 1)
-        if checkpoint is None:
-            raise GraphgradError("checkpoint_every says how often, but not where: checkpoint=path does")
-    every = None if record is False else whole("record", int(record), 1)
-    called = _callbacks(callbacks)
-    trainer = Trainer(
-        net,
-        optimizer,
-        dtype=dtype,
-        seed=seed,
-        parameters=parameters,
-        exact=exact,
-        memory=memory,
-        l2=l2,
-        clip_value=clip_value,
-        clip_norm=clip_norm,
-        weighted=sample_weight is not None or class_weight is not None,
-        processes=processes if processes.size > 1 else None,
-    )
-    if net.batch is None and (batch_size is not None or processes.size > 1):
-        raise GraphgradError(
-            "the inputs and the target share no named size as first dimension, so batches cannot be cut: "
-            "batch_size=None would fit"
+    with processes.checking():
+        if batch_size is not None:
+            whole("batch_size", batch_size, 1)
+        whole("epochs", epochs, 0)
+        whole("seed", seed, 0)
+        if sampling not in SAMPLINGS:
+            raise GraphgradError(f"sampling {sampling!r} does not exist; there are: {', '.join(SAMPLINGS)}")
+        if checkpoint_every is not None:
+            whole("checkpoint_every", checkpoint_every, 1)
+            if checkpoint is None:
+                raise GraphgradError("checkpoint_every says how often, but not where: checkpoint=path does")
+        every = None if record is False else whole("record", int(record), 1)
+        called = _callbacks(callbacks)
+        trainer = Trainer(
+            net,
+            optimizer,
+            dtype=dtype,
+            seed=seed,
+            parameters=parameters,
+            exact=exact,
+            memory=memory,
+            l2=l2,
+            clip_value=clip_value,
+            clip_norm=clip_norm,
+            weighted=sample_weight is not None or class_weight is not None,
+            processes=processes if processes.size > 1 else None,
         )
-    chosen = named(net, metrics)
-    n = len(net.inputs) + (net.target is not None)
-    data = dataset(
-        trainer.graph.inputs[:n],
-        net,
-        X,
-        Y,
-        validation=validation,
-        stratify=stratify,
-        sample_weight=sample_weight,
-        class_weight=class_weight,
-        seed=seed,
+        if net.batch is None and (batch_size is not None or processes.size > 1):
+            raise GraphgradError(
+                "the inputs and the target share no named size as first dimension, so batches cannot be cut: "
+                + ("batch_size=None would fit" if processes.size == 1 else "one process trains alone")
+            )
+        chosen = named(net, metrics)
+        n = len(net.inputs) + (net.target is not None)
+        data = dataset(
+            trainer.graph.inputs[:n],
+            net,
+            X,
+            Y,
+            validation=validation,
+            stratify=stratify,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            seed=seed,
+        )
+        kept = checkpoint is not None or resume is not None
+        stopping = _stopping(early_stopping, trainer, data, [m.name for m in chosen])
+        settings = {
+            "optimizer": optimizer_to_dict(trainer.optimizer),
+            "dtype": dtype,
+            "exact": exact,
+            "memory": memory,
+            "l2": dict(l2) if isinstance(l2, Mapping) else l2,
+            "clip_value": clip_value,
+            "clip_norm": clip_norm,
+            "weighted": data.weights is not None,
+            "batch_size": batch_size,
+            "sampling": sampling,
+            "seed": seed,
+            "metrics": [m.name for m in chosen],
+            "early_stopping": None if stopping is None else asdict(stopping),
+            "data": data.fingerprint() if kept or processes.size > 1 else None,
+        }
+        loop = Loop(
+            trainer=trainer,
+            data=data,
+            processes=processes,
+            settings=settings,
+            epochs=epochs,
+            batch_size=batch_size,
+            sampling=sampling,
+            seed=seed,
+            metrics=chosen,
+            stopping=stopping,
+            callbacks=called,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            log=log,
+            record=every,
+            preprocessing=_plain(preprocessing),
+        )
+        if processes.size > 1:
+            loop.check_parts()
+        begun = _begun(resume, checkpoint) if processes.first else None
+    processes.same(
+        {
+            **settings,
+            "epochs": epochs,
+            "network": json.dumps(network_to_dict(net)),
+            "parameters": fingerprint(trainer.parameters.values()),
+        }
     )
-    stopping = _stopping(early_stopping, trainer, data, [m.name for m in chosen])
-    settings = {
-        "optimizer": optimizer_to_dict(trainer.optimizer),
-        "dtype": dtype,
-        "exact": exact,
-        "memory": memory,
-        "l2": dict(l2) if isinstance(l2, Mapping) else l2,
-        "clip_value": clip_value,
-        "clip_norm": clip_norm,
-        "weighted": data.weights is not None,
-        "batch_size": batch_size,
-        "sampling": sampling,
-        "seed": seed,
-        "metrics": [m.name for m in chosen],
-        "early_stopping": None if stopping is None else asdict(stopping),
-        "data": data.fingerprint() if checkpoint is not None or resume is not None else None,
-    }
-    loop = Loop(
-        trainer=trainer,
-        data=data,
-        processes=processes,
-        settings=settings,
-        epochs=epochs,
-        batch_size=batch_size,
-        sampling=sampling,
-        seed=seed,
-        metrics=chosen,
-        stopping=stopping,
-        callbacks=called,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-        log=log,
-        record=every,
-        preprocessing=_plain(preprocessing),
-    )
-    _writable(checkpoint)
-    if resume is not None:
-        _resume(loop, resume, checkpoint)
+    begun = processes.of_first(lambda: begun)
+    with processes.checking():
+        if begun is not None:
+            _resume(loop, *begun)
+        loop.begin_log()
+        limits = limited(threads)
     done = loop.progress.epoch * loop.steps + loop.progress.batch
-    with limited(threads), _bar(progress, epochs * loop.steps, done, processes) as loop.bar:
-        if processes.size == 1:
-            return loop.run()
-        try:
-            return loop.run()
-        except BaseException as error:
-            processes.abort(error)
-            raise
+    with limits, _bar(progress, epochs * loop.steps, done, processes) as loop.bar, processes.working():
+        return loop.run()
 
 
 def _callbacks(given: Callback | Iterable[Callback]) -> tuple[Callback, ...]:
@@ -237,10 +248,8 @@ def _stopping(
     return rule
 
 
-def _writable(checkpoint: str | os.PathLike[str] | None) -> None:
+def _writable(checkpoint: str | os.PathLike[str]) -> None:
     """Told before any work is done, not after the first epoch."""
-    if checkpoint is None:
-        return
     path = Path(checkpoint)
     if path.is_dir():
         raise GraphgradError(f"checkpoint: {os.fspath(checkpoint)} is a directory; the name of a file is wanted")
@@ -250,13 +259,23 @@ def _writable(checkpoint: str | os.PathLike[str] | None) -> None:
         raise GraphgradError(f"checkpoint: the directory {path.parent} cannot be written to")
 
 
-def _resume(loop: Loop, resume: str | os.PathLike[str], checkpoint: str | os.PathLike[str] | None) -> None:
-    """Take up the run of a file, if it began with these settings and data."""
-    name = os.fspath(resume)
+def _begun(
+    resume: str | os.PathLike[str] | None, checkpoint: str | os.PathLike[str] | None
+) -> tuple[str, bytes] | None:
+    """Name and content of the file to go on from; None if the run begins now."""
+    if checkpoint is not None:
+        _writable(checkpoint)
+    if resume is None:
+        return None
     remove_leftovers(resume)
     if checkpoint is not None and Path(checkpoint) == Path(resume) and not Path(resume).exists():
-        return
-    model = read_model(resume)
+        return None
+    return os.fspath(resume), content_of(resume)
+
+
+def _resume(loop: Loop, name: str, content: bytes) -> None:
+    """Take up the run of a file, if it began with these settings and data."""
+    model = model_from(name, content)
     if network_to_dict(model.network) != network_to_dict(loop.trainer.net):
         raise ModelError(f"{name}: it is a run of {model.network!r}, but {loop.trainer.net!r} is to be trained")
     for key, wanted in loop.settings.items():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks import contestants, costs, harness, report, steps, works
+from tests.benchmarks import contestants, costs, harness, processes, report, steps, works
 from tests.benchmarks.works import Work
 
 WITHOUT_LIBRARIES = ("graphgrad", "hand NumPy", "naive NumPy")
@@ -110,10 +110,10 @@ def test_more_processes_where_a_ratio_is_near_its_limit() -> None:
     def measure() -> dict[str, Any]:
         return {"us": [1.0, 2.0], "ratios": [next(ratios)], "first": [0.1, 0.1]}
 
-    for given, processes in (([0.5, 0.4, 0.6], 3), ([0.5, 0.99, *[0.5] * 7], 9)):
+    for given, count in (([0.5, 0.4, 0.6], 3), ([0.5, 0.99, *[0.5] * 7], 9)):
         ratios = iter(given)
         found = harness.over_processes(measure, 9, lambda ratio: ratio > 0.9)
-        assert (found["processes"], found["ratio"], found["most"]) == (processes, 0.5, max(given))
+        assert (found["processes"], found["ratio"], found["most"]) == (count, 0.5, max(given))
 
 
 def test_what_lives_at_once_is_no_more_than_what_is_planned() -> None:
@@ -132,3 +132,42 @@ def test_the_page_is_what_its_data_make() -> None:
     assert data.keys() == {"machine", "versions", "load", "sections"}
     assert data["machine"].keys() == {"cpu", "cores"}
     assert "/" not in json.dumps(data["versions"])
+
+
+def test_the_page_of_processes_is_what_its_data_make() -> None:
+    data = json.loads(report.DATA.read_text(encoding="utf-8"))
+    text = processes.PAGE.read_text(encoding="utf-8")
+    made = processes.part(data["sections"]["processes"], data["machine"])
+    assert text == processes.with_part(text, made)
+    assert processes.with_part(processes.with_part(text, "something else"), made) == text
+
+
+def test_the_model_of_processes() -> None:
+    network = (3e-6, 2e9)
+    assert processes.allreduce(2, 1000, *network) == pytest.approx(2 * 3e-6 + 1000 / 2e9)
+    assert processes.allreduce(8, 1000, *network) == pytest.approx(6 * 3e-6 + 1.75 * 1000 / 2e9)
+    for ranks in (2, 4):
+        pings = {size: processes.allreduce(ranks, size, *network) for size in processes.PINGS}
+        assert processes.fit_network(pings, ranks) == pytest.approx(network)
+    assert processes.fit_line({n: 1e-5 + 2e-7 * n for n in (4, 8, 64)}) == pytest.approx((1e-5, 2e-7))
+    for ranks in (2, 16):
+        batch = processes.paying_batch((1e-5, 2e-7), 40_000, ranks, network)
+        alone, shared = (processes.step_seconds((1e-5, 2e-7), batch, 40_000, r, network) for r in (1, ranks))
+        assert alone / shared == pytest.approx(processes.EFFICIENCY * ranks)
+
+
+def test_the_least_of_blocks_is_timed_for_all_together() -> None:
+    """Every process does as much, and ends each block with the others."""
+    done: list[int] = []
+    ends: list[int] = []
+
+    class Comm:
+        def Barrier(self) -> None:  # noqa: N802, as in mpi4py
+            ends.append(len(done))
+
+        def bcast(self, count: int) -> int:
+            return 7
+
+    assert processes.least(Comm(), lambda: done.append(1)) > 0
+    blocks = [b - a for a, b in zip(ends[::2], ends[1::2], strict=True)]
+    assert blocks == [3, *[1] * 5, *[7] * processes.BLOCKS]

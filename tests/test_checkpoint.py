@@ -118,6 +118,36 @@ def test_a_checkpoint_every_so_many_updates(every: int, tmp_path: Path, monkeypa
     assert bytes_of(trained(tmp_path, "schedules", resume=tmp_path / "c"), tmp_path) == whole
 
 
+def test_a_step_over_all_samples_is_done_once_where_the_run_ended_before_its_epoch_did(tmp_path: Path) -> None:
+    def dies(prediction: np.ndarray, target: np.ndarray) -> float:
+        raise KeyError("validation")
+
+    dies.__name__ = "accuracy"
+    told = {"validation": 0.2, "checkpoint": tmp_path / "c", "checkpoint_every": 1, "optimizer": gg.Momentum(0.05)}
+    with pytest.raises(KeyError):
+        gg.train(net(), X, Y, batch_size=None, epochs=3, metrics=dies, **told)  # type: ignore[arg-type]
+    again = gg.train(net(), X, Y, batch_size=None, epochs=3, metrics="accuracy", resume=tmp_path / "c", **told)  # type: ignore[arg-type]
+    assert again.trainer.k == 3
+    assert bytes_of(again, tmp_path) == bytes_of(
+        gg.train(net(), X, Y, batch_size=None, epochs=3, metrics="accuracy", **{**told, "checkpoint": tmp_path / "d"}),  # type: ignore[arg-type]
+        tmp_path,
+    )
+
+
+@pytest.mark.parametrize("end", ["early stopping", "callback"])
+def test_an_interrupt_in_the_epoch_that_ends_a_run_is_no_reason_to_go_on(end: str, tmp_path: Path) -> None:
+    """The rule that ended it would see the same epoch as before; a resumed run must not outlast it."""
+    last = len(trained(tmp_path, "stopping", epochs=200).history["loss"]) if end == "early stopping" else 3
+
+    def press(trainer: gg.Trainer, record: Any) -> bool:
+        if record["epoch"] == last:
+            signal.raise_signal(signal.SIGINT)
+        return end == "callback" and record["epoch"] == last
+
+    run = trained(tmp_path, "stopping", epochs=200, checkpoint=tmp_path / "c", callbacks=press)
+    assert (run.stopped, len(run.history["loss"])) == (end, last)
+
+
 CHILD = """
 import sys
 import numpy as np, graphgrad as gg

@@ -42,11 +42,11 @@ codegen.loader codegen.module_writer
 codegen
 delimited
 table
-schedules data columns
+schedules data columns arrays
 preprocessing
 networks optimizers
 objective shorthand
-step loading
+step loading interchange
 samples metrics
 reports
 evaluation dataset model_file finite parallel

@@ -125,7 +125,7 @@ def test_what_cannot_be_reported(call: Callable[[], Any], message: str) -> None:
 HISTORY: dict[str, Any] = {
     "epoch": [1, 2, 3],
     "loss": np.array([9.0, 3.0, 0.1]),
-    "rate": [0.1, 0.1, 0.1],
+    "rate": [0.1, 0.1, 0.2],
     "validation_loss": [9.0, math.nan, math.inf],
     "validation_accuracy": [0.2, 0.5, 0.9],
 }
@@ -152,9 +152,14 @@ def test_learning_curves_have_a_panel_for_each_measure() -> None:
     high, middle, low = heights("loss")
     assert (low - middle) / (middle - high) == pytest.approx(math.log(30) / math.log(3), rel=1e-3)
     assert heights("validation_loss") == [high]
-    assert len(set(heights("rate"))) == 1
+    first, second, third = heights("rate")
+    assert first == second > third
     low, middle, high = heights("validation_accuracy")
     assert (low - middle) / (middle - high) == pytest.approx(0.75, rel=1e-3)
+
+
+def test_a_rate_that_stays_has_no_panel() -> None:
+    assert "rate" not in words(reports.learning_curves({**HISTORY, "rate": [0.1, 0.1, 0.1]}))
 
 
 def test_a_history_of_one_epoch_without_numbers_is_drawn() -> None:

@@ -23,8 +23,21 @@ import numpy as np
 
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
 from graphgrad.operator import Operator, register
-from graphgrad.operators.activations import relu, sigmoid, softplus
-from graphgrad.operators.elementwise import abs, cast, clip, exp, less, log, maximum, minimum, sign, square, where
+from graphgrad.operators.activations import relu, sigmoid
+from graphgrad.operators.elementwise import (
+    abs,
+    cast,
+    clip,
+    exp,
+    less,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    sign,
+    square,
+    where,
+)
 from graphgrad.operators.index import as_value, check_indices, checked_label, one_hot, pick_along
 from graphgrad.operators.reduce import mean, sum
 from graphgrad.operators.rows import Inferred, Node
@@ -337,7 +350,7 @@ def cross_entropy(prediction: Node, target: Node) -> Shape:
 @loss(
     "bce",
     reference=lambda z, t: np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z))),
-    definition=lambda z, t: maximum(z, 0.0) - z * t + softplus(-abs(z)),
+    definition=lambda z, t: maximum(z, 0.0) - z * t + log1p(exp(-abs(z))),  # whose exp is that of σ(z)
     pullbacks=(lambda g, z, t: g * (sigmoid(z) - t), lambda g, z, t: -g * z),
 )
 def binary_cross_entropy(prediction: Node, target: Node) -> Shape:

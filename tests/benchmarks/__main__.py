@@ -19,7 +19,7 @@ from . import harness
 from .contestants import CONTESTANTS
 from .report import DATA, SECTIONS, verdicts, write
 
-LIBRARIES = ("numpy", "torch", "jax", "pytensor", "autograd", "scikit-learn")
+LIBRARIES = ("numpy", "torch", "jax", "pytensor", "autograd", "scikit-learn", "mpi4py", "mpich")
 
 
 def library_versions() -> dict[str, str]:
@@ -62,7 +62,13 @@ def merged(new: dict[str, Any], all_sections: bool) -> dict[str, Any]:
         return new
     load = [min(old["load"][0], new["load"][0]), max(old["load"][1], new["load"][1])]
     sections = {**old["sections"], **new["sections"]}
-    return {**new, "load": load, "sections": {name: sections[name] for name in SECTIONS if name in sections}}
+    versions = {**old["versions"], **new["versions"]}
+    return {
+        **new,
+        "versions": versions,
+        "load": load,
+        "sections": {name: sections[name] for name in SECTIONS if name in sections},
+    }
 
 
 def main() -> None:

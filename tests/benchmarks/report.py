@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import costs, growth, passes, steps
+from . import costs, growth, passes, processes, steps
 from .harness import ROOT, Verdict
+from .markdown import rows, time_of
 
 DATA = ROOT / "docs" / "benchmarks.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -23,6 +24,7 @@ VERDICTS: dict[str, Callable[[dict[str, Any]], list[Verdict]]] = {
     "table": steps.verdicts,
     "others": steps.verdicts,
     "memory": costs.memory_verdicts,
+    "processes": processes.verdicts,
 }
 
 
@@ -32,7 +34,10 @@ def verdicts(data: dict[str, Any]) -> list[Verdict]:
 
 def write(data: dict[str, Any]) -> None:
     DATA.write_text(json.dumps(rounded(data), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    PAGE.write_text(page(json.loads(DATA.read_text(encoding="utf-8"))), encoding="utf-8")
+    written = json.loads(DATA.read_text(encoding="utf-8"))
+    PAGE.write_text(page(written), encoding="utf-8")
+    if "processes" in written["sections"]:
+        processes.write_page(written["sections"]["processes"], written["machine"])
 
 
 def rounded(value: Any) -> Any:
@@ -53,16 +58,6 @@ def page(data: dict[str, Any]) -> str:
             parts.append(part(sections[name]))
     parts.append(of_verdicts(verdicts(data)))
     return "\n\n".join(parts) + "\n"
-
-
-def rows(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers."""
-    marks = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, marks, *lines])
-
-
-def time_of(us: float) -> str:
-    return f"{us:.1f} µs" if us < 100 else f"{us:.0f} µs" if us < 10_000 else f"{us / 1e3:.1f} ms"
 
 
 def heading(data: dict[str, Any]) -> str:
@@ -254,4 +249,5 @@ SECTIONS: dict[str, Callable[[steps.Say], dict[str, Any]]] = {
     "memory": costs.memory,
     "growth": growth.growth,
     "passes": passes.passes,
+    "processes": processes.processes,
 }
