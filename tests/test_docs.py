@@ -1,27 +1,54 @@
 """What the documentation says is so: its code runs, its links lead somewhere, its generated page is current."""
 
+import inspect
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
+
+import graphgrad as gg
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
-def code_of(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+BLOCKS = re.compile(r"^```(python|console)\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", re.MULTILINE | re.DOTALL)
 
 
-def shown_by(page: Path) -> list[str]:
-    """What stands as text right below a block of code: its output."""
-    return re.findall(r"^```\n\n```text\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def program_of(page: Path) -> str:
+    """All blocks of a page in order, as one program. In a block of a console, "$" begins a line that a shell runs."""
+    written = ""
+    for kind, block, _ in BLOCKS.findall(page.read_text(encoding="utf-8")):
+        if kind == "python":
+            written += f"{block}\n\n"
+            continue
+        for line in re.findall(r"^\$ (.*)", block, re.MULTILINE):
+            written += f"import subprocess\nsubprocess.run({line!r}, shell=True, stderr=subprocess.STDOUT)\n\n"
+    return written
 
 
-WITH_CODE = [page for page in PAGES if code_of(page)]
+def shown_by(page: Path) -> list[tuple[str, str]]:
+    """What a page shows as output: the text right below a block of Python, and what stands below a shell's line."""
+    shown = []
+    for kind, block, text in BLOCKS.findall(page.read_text(encoding="utf-8")):
+        parts = re.split(r"^\$ .*\n", block, flags=re.MULTILINE)[1:] if kind == "console" else [text]
+        shown += [(kind, part) for part in parts if part]
+    return shown
+
+
+def comparable(kind: str, text: str) -> str:
+    """Without line numbers of the page; of commands also without fractions, in which the machine has a part."""
+    text = re.sub(r"page\.py:\d+", "page.py:#", text)
+    return re.sub(r"-?\b\d+\.\d+(e[+-]?\d+)?", "#.#", text) if kind == "console" else text
+
+
+WITH_CODE = [page for page in PAGES if program_of(page)]
 
 
 def test_there_is_code_to_run() -> None:
@@ -30,20 +57,24 @@ def test_there_is_code_to_run() -> None:
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
-def test_the_code_of_a_page_runs(page: Path, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """All blocks of a page in order, as one program, in a directory of their own."""
-    (tmp_path / "page.py").write_text("\n\n".join(code_of(page)), encoding="utf-8")
+    (tmp_path / "page.py").write_text(program_of(page), encoding="utf-8")
     command = [sys.executable, "-W", "error", "page.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment())
+    environment = with_command(tmp_path_factory.mktemp("bin"))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    for output in shown_by(page):
-        assert output in done.stdout
+    for kind, output in shown_by(page):
+        assert comparable(kind, output) in comparable(kind, done.stdout)
 
 
-def environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+def with_command(folder: Path) -> dict[str, str]:
+    """The environment, with graphgrad as a package and as a command."""
+    program = folder / "graphgrad"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m graphgrad.cli "$@"\n')
+    program.chmod(0o755)
+    paths = {"PYTHONPATH": str(ROOT), "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    return {**os.environ, **paths, "PYTHONIOENCODING": "utf-8"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -51,6 +82,15 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         if not link.startswith("https://"):
             assert (page.parent / unquote(link)).exists(), link
+
+
+@pytest.mark.parametrize(("function", "heading"), [(gg.train, "All arguments"), (gg.Trainer, "The trainer")])
+def test_the_arguments_of_training_are_told_with_their_defaults(function: Callable[..., Any], heading: str) -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?:^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\| `(\w+)` \| `?([^|`]+?)`? \|", section, re.MULTILINE)
+    named = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert rows == [(p.name, repr(p.default).replace("'", '"')) for p in named]
 
 
 @pytest.mark.parametrize("script", ["make_operators", "make_picture"])
