@@ -98,8 +98,9 @@ class GraphEstimator(Fitted, CallbackSupportMixin, BaseEstimator):  # type: igno
     """What both estimators share. What MLPClassifier has by the same name means the same here.
 
     **Network.** `hidden_layer_sizes` are any widths, `activation` is one for all hidden layers or one for each, and
-    `loss` any, as `gg.feedforward` takes them; "auto" is cross-entropy, or the mean squared error. `network` stands
-    for all three: a `gg.Network`, or a function of (n_features, n_outputs) that builds one.
+    `loss` and `initial` any, as `gg.feedforward` takes them; "auto" is cross-entropy, or the mean squared error, and
+    parameters begin as those of MLPClassifier do, by Glorot's rule. `network` stands for all of these: a `gg.Network`,
+    or a function of (n_features, n_outputs) that builds one.
 
     **Training.** `optimizer` is a name ("adam", "sgd", "momentum") or an optimizer of graphgrad, `learning_rate` its
     step size, a number or a schedule; None leaves it as it is. `batch_size` is a number of samples, None for all, or
@@ -120,6 +121,7 @@ class GraphEstimator(Fitted, CallbackSupportMixin, BaseEstimator):  # type: igno
     activation: Any = "relu"
     _: KW_ONLY
     loss: Any = "auto"
+    initial: Any = "glorot_uniform"
     network: Any = None
     optimizer: Any = "adam"
     learning_rate: Any = None
@@ -240,7 +242,7 @@ class GraphEstimator(Fitted, CallbackSupportMixin, BaseEstimator):  # type: igno
             hidden = self.hidden_layer_sizes
             hidden = [hidden] if isinstance(hidden, (int, np.integer)) else list(hidden)
             loss, outputs = self._loss()
-            return feedforward([inputs, *hidden, outputs], self.activation, loss)
+            return feedforward([inputs, *hidden, outputs], self.activation, loss, initial=self.initial)
         if callable(net):
             net = net(inputs, self._outputs())
         if not isinstance(net, Network) or len(net.inputs) != 1 or net.target is None or net.prediction is None:

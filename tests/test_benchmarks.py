@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from dataclasses import asdict, replace
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks import contestants, costs, harness, processes, report, steps, works
+from tests.benchmarks import contestants, costs, harness, processes, report, steps, tables, works
 from tests.benchmarks.works import Work
 
 WITHOUT_LIBRARIES = ("graphgrad", "hand NumPy", "naive NumPy")
@@ -171,3 +172,23 @@ def test_the_least_of_blocks_is_timed_for_all_together() -> None:
     assert processes.least(Comm(), lambda: done.append(1)) > 0
     blocks = [b - a for a, b in zip(ends[::2], ends[1::2], strict=True)]
     assert blocks == [3, *[1] * 5, *[7] * processes.BLOCKS]
+
+
+def test_what_is_said_of_tables() -> None:
+    """By hand: differences 1, 2 and 3 hundredths have a mean of 2 and a standard error of 1/√3 hundredths."""
+    seeds = [
+        {"theirs": 0.9, "ours": 0.9 - d, "theirs ms": 10.0, "ours ms": t} for d, t in ((0.01, 5), (0.02, 9), (0.03, 30))
+    ]
+    assert tables.worse(seeds) == pytest.approx(2 * math.sqrt(3))
+    assert tables.worse([{**s, "ours": s["theirs"] + 0.01} for s in seeds]) == 0
+    assert tables.worse([{**s, "ours": s["theirs"]} for s in seeds]) == 0
+    assert tables.worse([{**s, "ours": s["theirs"] - 0.5} for s in seeds]) > 2
+    assert tables.ratio(seeds) == 0.9
+    scores, times = tables.verdicts({"wine": seeds})
+    assert (scores.ok, times.ok) == (False, True)
+
+
+def test_the_tables_of_the_page_hold_their_verdicts() -> None:
+    found = json.loads(report.DATA.read_text(encoding="utf-8"))["sections"]["tables"]
+    assert found.keys() == tables.TABLES.keys()
+    assert all(verdict.ok for verdict in tables.verdicts(found))

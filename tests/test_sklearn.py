@@ -143,7 +143,7 @@ def test_a_fit_is_a_run_of_gg_train() -> None:
         random_state=3,
     ).fit(X, y)
     run = gg.train(
-        gg.feedforward([4, 8, 6, 3], ["tanh", "elu"], "cross_entropy"),
+        gg.feedforward([4, 8, 6, 3], ["tanh", "elu"], "cross_entropy", initial="glorot_uniform"),
         X,
         y,
         optimizer=gg.Momentum(schedules.inverse(0.05, 0.01), form="nesterov"),

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import costs, growth, passes, processes, steps
+from . import costs, growth, passes, processes, steps, tables
 from .harness import ROOT, Verdict
 from .markdown import rows, time_of
 
@@ -24,6 +24,7 @@ VERDICTS: dict[str, Callable[[dict[str, Any]], list[Verdict]]] = {
     "table": steps.verdicts,
     "others": steps.verdicts,
     "memory": costs.memory_verdicts,
+    "tables": tables.verdicts,
     "processes": processes.verdicts,
 }
 
@@ -235,6 +236,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "memory": of_memory,
     "growth": of_growth,
     "passes": of_passes,
+    "tables": tables.part,
 }
 
 SECTIONS: dict[str, Callable[[steps.Say], dict[str, Any]]] = {
@@ -249,5 +251,6 @@ SECTIONS: dict[str, Callable[[steps.Say], dict[str, Any]]] = {
     "memory": costs.memory,
     "growth": growth.growth,
     "passes": passes.passes,
+    "tables": tables.tables,
     "processes": processes.processes,
 }
