@@ -289,6 +289,8 @@ class Loop:
     def go_on(self, model: Model) -> None:
         """Take up a run where a file left it."""
         self.progress = read_progress(model.progress)
+        if self.progress.batch > self.steps or (self.progress.batch and not self.progress.weight > 0):
+            raise ModelError("what it tells of its progress is broken")
         self.trainer.parameters = model.current if model.current is not None else model.parameters
         self.trainer.keep(model.state, model.scales)
         self.best = model.parameters if self.stopping is not None and self.progress.best is not None else None
@@ -353,7 +355,8 @@ def read_progress(told: Mapping[str, Any]) -> Progress:
         found = Progress(**told)
         columns(found.history)
         counts = (found.epoch, found.batch, found.best_epoch)
-        if all(type(n) is int and n >= 0 for n in counts) and isinstance(found.stopped, str):
+        known = found.best is None or type(found.best) in (int, float)
+        if all(type(n) is int and 0 <= n < 2**63 for n in counts) and isinstance(found.stopped, str) and known:
             found.total, found.weight = float(found.total), float(found.weight)
             return found
     except (TypeError, ValueError):

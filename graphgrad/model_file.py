@@ -149,9 +149,9 @@ def _model(arrays: dict[str, Array], meta: dict[str, Any]) -> Model:
             a = found[name]
             if a.shape != shape or a.dtype.name not in ("float32", "float64"):
                 raise ModelError(f"{name} is {a.dtype.name} of shape {show(a.shape)}, but it has shape {show(shape)}")
-    if meta["preprocessing"] is not None and not isinstance(meta["preprocessing"], dict):
+    if not isinstance(meta.get("preprocessing"), (dict, type(None))):
         raise ModelError("what it tells of its preprocessing is broken")
-    if any(not isinstance(c, (int, float)) or not np.isfinite(c) or c == 0 for c in meta["scales"].values()):
+    if any(not isinstance(c, float) or not np.isfinite(c) or c == 0 for c in meta["scales"].values()):
         raise ModelError("the units of its state are no numbers")
     return Model(
         net,
@@ -161,7 +161,7 @@ def _model(arrays: dict[str, Array], meta: dict[str, Any]) -> Model:
         {name: float(c) for name, c in meta["scales"].items()},
         meta["settings"],
         meta["progress"],
-        meta["preprocessing"],
+        meta.get("preprocessing"),
     )
 
 

@@ -150,6 +150,8 @@ def columns(history: Any) -> dict[str, Array]:
         for values in history.values()
     ):
         raise ModelError("its history is broken")
+    if len({len(values) for values in history.values()}) > 1:
+        raise ModelError("the columns of its history are not of one length")
     found = {
         name: np.array([math.nan if v is None else v for v in values], np.float64) for name, values in history.items()
     }

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import graphgrad as gg
 from graphgrad import schedules
 from graphgrad.errors import GraphgradError
+from graphgrad.model_file import read_model, write_model
 from graphgrad.preprocessing import Preprocessing
 from graphgrad.table import Table
 
@@ -260,6 +262,15 @@ def test_a_run_goes_on_only_with_what_it_began_with(changed: dict[str, Any], mes
     with pytest.raises(GraphgradError, match=f"^{tmp_path}/c: {message}"):
         gg.train(**arguments, resume=tmp_path / "c", checkpoint=tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == before
+
+
+@pytest.mark.parametrize("change", [{"best": "x"}, {"batch": 10**30}, {"batch": 99}, {"epoch": -1}, {"stopped": 3}])
+def test_progress_that_makes_no_sense_is_told(change: dict[str, Any], tmp_path: Path) -> None:
+    trained(tmp_path, "stopping", epochs=1, checkpoint=tmp_path / "c")
+    model = read_model(tmp_path / "c")
+    write_model(tmp_path / "c", replace(model, progress={**model.progress, **change}))
+    with pytest.raises(GraphgradError, match=f"^{tmp_path}/c: what it tells of its progress is broken$"):
+        trained(tmp_path, "stopping", resume=tmp_path / "c")
 
 
 def test_what_a_run_may_change(tmp_path: Path) -> None:

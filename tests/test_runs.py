@@ -350,6 +350,11 @@ def broken(path: Path, change: Any) -> None:
         (lambda t: t["network"]["graph"]["nodes"].pop(), "its network is broken: "),
         (lambda t: t["progress"].update(history={"loss": "x"}), "its history is broken"),
         (lambda t: t.update(progress=[]), "it tells nothing of its progress"),
+        (
+            lambda t: t["progress"]["history"].update(loss=[1.0, 2.0]),
+            "the columns of its history are not of one length",
+        ),
+        (lambda t: t.update(scales={"m.W1": 10**30}), "the units of its state are no numbers"),
         (lambda t: t.update(scales={"m.W1": 0}), "the units of its state are no numbers"),
         (lambda t: t.update(preprocessing=3), "what it tells of its preprocessing is broken"),
     ],
