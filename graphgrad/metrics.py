@@ -114,8 +114,9 @@ def named(net: Network, metrics: str | Measure | Iterable[str | Measure]) -> tup
 
 def measured(net: Network, metric: Metric, prediction: Array, target: Array) -> float:
     """A metric's number. Raises GraphgradError where a function of the user's own gives none."""
+    own = METRICS.get(metric.name) is not metric  # a function that might change its arguments, so it gets copies
     pair = decided(net, prediction, target) if metric.decisions else (prediction, target)
-    value: Any = metric.measure(*pair)
+    value: Any = metric.measure(*[a.copy() if own else a for a in pair])
     try:
         return float(value)
     except (TypeError, ValueError):

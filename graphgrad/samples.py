@@ -84,6 +84,8 @@ def several(name: str, data: Data, leaves: Sequence[Tensor]) -> list[tuple[str, 
 
 def as_array(name: str, value: Any, leaf: Tensor) -> Array:
     """Data as a contiguous array of a leaf's dtype and rank, every number finite."""
+    if np.ma.is_masked(value):
+        raise CallError(f"{name} is a masked array, whose mask would be lost; {name}.filled(0.0) would fit")
     try:
         array = np.asarray(value)
     except ValueError:

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from graphgrad.dataset import SAMPLINGS, Dataset, dataset
 from graphgrad.errors import GraphgradError
 from graphgrad.files import remove_leftovers
@@ -161,6 +163,7 @@ def train(
             "early_stopping": None if stopping is None else asdict(stopping),
             "data": data.fingerprint() if kept or processes.size > 1 else None,
         }
+        settings = {name: _json(value) for name, value in settings.items()}
         loop = Loop(
             trainer=trainer,
             data=data,
@@ -199,6 +202,13 @@ def train(
     done = loop.progress.epoch * loop.steps + loop.progress.batch
     with limits, _bar(progress, epochs * loop.steps, done, processes) as loop.bar, processes.working():
         return loop.run()
+
+
+def _json(value: Any) -> Any:
+    """NumPy's numbers as Python's, which JSON takes."""
+    if isinstance(value, Mapping):
+        return {name: _json(v) for name, v in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _callbacks(given: Callback | Iterable[Callback]) -> tuple[Callback, ...]:

@@ -422,3 +422,34 @@ def test_arrays_that_are_not_the_network_s_are_refused(tmp_path: Path) -> None:
         save_file({**arrays, **change}, path, meta)
         with pytest.raises(GraphgradError, match=f"^{path}: {message}$"):
             gg.load(path)
+
+
+def test_a_metric_that_changes_its_arguments_changes_nothing_else() -> None:
+    def spoiler(prediction: np.ndarray, target: np.ndarray) -> float:
+        prediction[...], target[...] = 0.0, 0.0
+        return 1.0
+
+    spoiled, plain = (gg.train(regressor(), X, NUMBERS, epochs=3, metrics=m) for m in ((spoiler, "r2"), ("r2",)))
+    assert spoiled.history["r2"].tolist() == plain.history["r2"].tolist()
+    assert spoiled.history["loss"].tolist() == plain.history["loss"].tolist()
+
+
+def test_numpy_s_numbers_are_settings_too(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {
+        "batch_size": np.int32(8),
+        "seed": np.int64(3),
+        "epochs": np.int64(2),
+        "l2": {"W*": np.float32(0.5)},
+        "clip_norm": np.float64(1),
+        "early_stopping": gg.EarlyStopping("loss", np.int64(5), np.float64(0.0)),
+        "checkpoint_every": np.int64(2),
+    }
+    run = gg.train(regressor(), X, NUMBERS, checkpoint=tmp_path / "c", **arguments)
+    again = gg.train(regressor(), X, NUMBERS, checkpoint=tmp_path / "c", resume=tmp_path / "c", **arguments)
+    assert again.parameters["W1"].tobytes() == run.parameters["W1"].tobytes()
+
+
+def test_a_mask_is_not_lost_in_silence() -> None:
+    message = r"^X is a masked array, whose mask would be lost; X\.filled\(0\.0\) would fit$"
+    with pytest.raises(GraphgradError, match=message):
+        gg.train(regressor(), np.ma.masked_less(X, 0), NUMBERS)
