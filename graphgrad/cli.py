@@ -300,6 +300,8 @@ def predict(model: str, data: str, output: str, unknown: str, **reading: str | N
     from graphgrad.fitting import predict as predicted
 
     output_file(output, (".csv",))
+    if Path(output).exists() and Path(data).exists() and os.path.samefile(output, data):
+        raise CommandError(f"-o {output}: that is the table to predict from; another name is wanted")
     file = Path(model) / MODEL if Path(model).is_dir() else Path(model)
     given = {name: value for name, value in reading.items() if value is not None}
     write(output, predicted(str(file), data, unknown, given, say=click.echo))

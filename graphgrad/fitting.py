@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphgrad.columns import numbers_of
 from graphgrad.data import split_rows
 from graphgrad.errors import GraphgradError, TableError
 from graphgrad.files import write_atomically
@@ -251,7 +252,7 @@ def report(run: Run, known: Preprocessing, table: Table, rows: Array) -> str:
         prediction = run.predict(known.encode(table, rows, unknown="zero"))
     if known.labels is None:
         told = known.decode(prediction, run.network.threshold)
-        actual = np.stack([table[name][rows] for name in known.targets], axis=1)
+        actual = np.stack([numbers_of(table, name)[rows] for name in known.targets], axis=1)
         return regression_report(
             actual, np.stack([told[f"predicted_{n}"] for n in known.targets], axis=1), known.targets
         )
@@ -312,7 +313,11 @@ def predict(model: str, data: str, unknown: str, reading: Mapping[str, str], say
     for note in (*table.notes, *known.notes(table)):
         say(f"  {note}")
     if all(name in table.columns and not table.missing(name).any() for name in known.targets):
-        say(report(run, known, table, np.arange(len(table))).splitlines()[0 if known.labels is not None else 2])
+        try:  # the first paragraph of classes is how many are right, the second of numbers is a table of the errors
+            told = report(run, known, table, np.arange(len(table))).split("\n\n")
+            say(told[0 if known.labels is not None else 1])
+        except TableError as error:  # the predictions are as good as ever
+            say(f"  The predictions are not compared with {listed(known.targets)}: {error}")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(found)

@@ -269,6 +269,31 @@ def test_predictions_are_in_the_units_of_the_table(run: Run, here: Path) -> None
     assert float(second) == pytest.approx(1.05e6, rel=2e-3)
 
 
+def test_predictions_are_compared_with_the_truth_where_the_table_has_it(run: Run, here: Path) -> None:
+    """A target that is not what was learned takes nothing from the predictions: it is told, and that is all."""
+    rows = [f"{i},{'ab'[i % 2]},{3 * i}" for i in range(40)]
+    (here / "train.csv").write_text("x,c,y\n" + "\n".join(rows) + "\n")
+    (here / "other.csv").write_text("x,c,y\n1,b,low\n2,z,low\n")
+    for target, out in (("y", "numbers"), ("c", "classes")):
+        options = ["--target", target, "--ignore", "cy".replace(target, ""), "--epochs", "300", "--alpha", "0.02"]
+        assert run("train", "auto-8-auto:tanh", "train.csv", *options, "--out", out)[0] == 0
+    _, told, _ = run("predict", "numbers", "train.csv", "-o", "p.csv")
+    (line,) = [line for line in told.splitlines() if line.startswith("| y |")]
+    r2, absolute, squared = map(float, line.strip("| ").split("|")[1:])
+    found = np.loadtxt(here / "p.csv", skiprows=1)
+    assert r2 > 0.9
+    assert absolute == pytest.approx(np.abs(found - 3 * np.arange(40)).mean(), rel=1e-3)
+    assert squared == pytest.approx(np.sqrt(np.square(found - 3 * np.arange(40)).mean()), rel=1e-3)
+    for model, why in (
+        ("numbers", "y: other.csv, line 2, column 'y': 'low' is no number, but in training the cells are"),
+        ("classes", "c: other.csv, line 3, column 'c': 'z' is no class seen in training: 'a', 'b'"),
+    ):
+        status, told, errors = run("predict", model, "other.csv", "-o", "p.csv")
+        assert (status, errors) == (0, "")
+        assert told.splitlines()[-2].endswith(f"The predictions are not compared with {why}")
+        assert len((here / "p.csv").read_text().splitlines()) == 3
+
+
 def test_a_run_of_the_command_line_goes_on(run: Run, here: Path) -> None:
     options = ["net.py:net", "good.csv", "--target", "y", "--batch-size", "8"]
     assert run("train", *options, "--epochs", "9", "--out", "whole")[0] == 0
@@ -514,6 +539,7 @@ MISTAKES = [
     ("predict model new.csv -o p.csv", "new.csv does not exist"),
     ("predict model good.csv", "Missing option '-o' / '--output'."),
     ("predict model good.csv -o p.txt", "-o p.txt: the file's name ends with .csv"),
+    ("predict model good.csv -o good.csv", "-o good.csv: that is the table to predict from; another name is wanted"),
     ("predict model good.csv -o no/p.csv", "-o no/p.csv: the directory no does not exist"),
     ("predict good.csv good.csv -o p.csv", "good.csv: no file that run.save wrote, or not all of it ("),
     ("predict folder.py good.csv -o p.csv", "folder.py/model.safetensors does not exist"),
