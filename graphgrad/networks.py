@@ -9,6 +9,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -135,7 +136,7 @@ class Network:
         """The parameters' shapes by name."""
         return {p.name: tuple(int(d) for d in p.shape if isinstance(d, int)) for p in self.parameters}
 
-    @property
+    @cached_property
     def batch(self) -> str | None:
         """The named size that counts samples: the first dimension of all inputs and the target, if they share one."""
         leaves = [*self.inputs, *([self.target] if self.target is not None else [])]
