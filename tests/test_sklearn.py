@@ -132,6 +132,7 @@ def test_a_fit_is_a_run_of_gg_train() -> None:
     model = GraphClassifier(
         (8, 6),
         ["tanh", "elu"],
+        initial=["he", "orthogonal", "glorot"],
         optimizer=gg.Momentum(form="nesterov"),
         learning_rate=schedules.inverse(0.05, 0.01),
         batch_size=32,
@@ -143,7 +144,7 @@ def test_a_fit_is_a_run_of_gg_train() -> None:
         random_state=3,
     ).fit(X, y)
     run = gg.train(
-        gg.feedforward([4, 8, 6, 3], ["tanh", "elu"], "cross_entropy", initial="glorot_uniform"),
+        gg.feedforward([4, 8, 6, 3], ["tanh", "elu"], "cross_entropy", initial=["he", "orthogonal", "glorot"]),
         X,
         y,
         optimizer=gg.Momentum(schedules.inverse(0.05, 0.01), form="nesterov"),
@@ -174,6 +175,16 @@ def test_the_coefficients_are_those_of_an_mlp_classifier() -> None:
         theirs.fit(X, y)
     theirs.coefs_, theirs.intercepts_ = model.coefs_, model.intercepts_
     np.testing.assert_allclose(model.predict_proba(X), theirs.predict_proba(X), rtol=1e-9)
+
+
+def test_weights_are_drawn_as_an_mlp_classifier_draws_them() -> None:
+    X, y = iris()
+    for width, coefs in zip(
+        (4 + 300, 300 + 3), GraphClassifier((300,), learning_rate=0.0).fit(X, y).coefs_, strict=True
+    ):
+        bound = np.sqrt(6 / width)
+        assert 0.97 * bound < np.abs(coefs).max() < bound
+        assert coefs.std() == pytest.approx(bound / np.sqrt(3), rel=0.1)
 
 
 def test_training_ends_when_the_loss_falls_no_more() -> None:
@@ -680,6 +691,7 @@ def before_callbacks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "sklearn.callback", None)
         for module in (graphgrad.estimator, graphgrad.sklearn):
+            patch.setattr(graphgrad, module.__name__.rpartition(".")[2], module)  # which the import below replaces
             patch.setitem(sys.modules, module.__name__, module)
             patch.delitem(sys.modules, module.__name__)
         yield importlib.import_module("graphgrad.sklearn")
@@ -795,3 +807,11 @@ def test_without_scikit_learn_the_import_says_what_brings_it() -> None:
     assert done.stderr.splitlines()[-1] == (
         'ImportError: graphgrad.sklearn needs scikit-learn, which is not installed: pip install "graphgrad[sklearn]"'
     )
+
+
+def test_the_examples_of_the_docstrings_run() -> None:
+    import doctest
+
+    import graphgrad.sklearn
+
+    assert doctest.testmod(graphgrad.sklearn) == (0, 9)
