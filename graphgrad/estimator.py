@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, is_dataclass, replace
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -99,8 +101,8 @@ class GraphEstimator(Fitted, CallbackSupportMixin, BaseEstimator):  # type: igno
 
     **Network.** `hidden_layer_sizes` are any widths, `activation` is one for all hidden layers or one for each, and
     `loss` and `initial` any, as `gg.feedforward` takes them; "auto" is cross-entropy, or the mean squared error, and
-    parameters begin as those of MLPClassifier do, by Glorot's rule. `network` stands for all of these: a `gg.Network`,
-    or a function of (n_features, n_outputs) that builds one.
+    parameters, biases too, that begin as those of MLPClassifier do, by Glorot's rule. `network` stands for all of
+    these: a `gg.Network`, or a function of (n_features, n_outputs) that builds one.
 
     **Training.** `optimizer` is a name ("adam", "sgd", "momentum") or an optimizer of graphgrad, `learning_rate` its
     step size, a number or a schedule; None leaves it as it is. `batch_size` is a number of samples, None for all, or
@@ -121,7 +123,7 @@ class GraphEstimator(Fitted, CallbackSupportMixin, BaseEstimator):  # type: igno
     activation: Any = "relu"
     _: KW_ONLY
     loss: Any = "auto"
-    initial: Any = "glorot_uniform"
+    initial: Any = "auto"
     network: Any = None
     optimizer: Any = "adam"
     learning_rate: Any = None
@@ -242,7 +244,10 @@ class GraphEstimator(Fitted, CallbackSupportMixin, BaseEstimator):  # type: igno
             hidden = self.hidden_layer_sizes
             hidden = [hidden] if isinstance(hidden, (int, np.integer)) else list(hidden)
             loss, outputs = self._loss()
-            return feedforward([inputs, *hidden, outputs], self.activation, loss, initial=self.initial)
+            auto = isinstance(self.initial, str) and self.initial == "auto"
+            initial = "glorot_uniform" if auto else self.initial
+            made = feedforward([inputs, *hidden, outputs], self.activation, loss, initial=initial)
+            return replace(made, initial=first_values(made.widths, self.activation)) if auto else made
         if callable(net):
             net = net(inputs, self._outputs())
         if not isinstance(net, Network) or len(net.inputs) != 1 or net.target is None or net.prediction is None:
@@ -365,6 +370,20 @@ class GraphEstimator(Fitted, CallbackSupportMixin, BaseEstimator):  # type: igno
 
     def _score(self, net: Network, prediction: Array, t: Array, weights: Array | None) -> float:
         raise NotImplementedError
+
+
+def first_values(widths: Sequence[int], activation: Any) -> dict[str, str]:
+    """The rules by which MLPClassifier draws its parameters: W and b of a layer evenly, up to the same bound.
+
+    The bound is Glorot's, for sigmoid layers, and an output that follows one, a third of its square.
+    """
+    hidden = [activation] * (len(widths) - 2) if isinstance(activation, str) or callable(activation) else [*activation]
+    rules: dict[str, str] = {}
+    for l, (inputs, outputs) in enumerate(pairwise(widths), 1):
+        of = hidden[min(l, len(hidden)) - 1] if hidden else ""
+        bound = math.sqrt((2 if of == "sigmoid" else 6) / (inputs + outputs))
+        rules |= {f"W{l}": f"uniform({bound!r})", f"b{l}": f"uniform({bound!r})"}
+    return rules
 
 
 class Epochs:

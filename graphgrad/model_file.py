@@ -19,7 +19,7 @@ import numpy as np
 from graphgrad.arrays import NO_PARAMETERS, metadata
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
-from graphgrad.networks import RULES, Network
+from graphgrad.networks import Network, is_rule
 from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
 from graphgrad.rewrite import rebuild
 from graphgrad.schedules import CONSTRUCTORS, Schedule
@@ -203,7 +203,7 @@ def network_from_dict(told: Mapping[str, Any]) -> Network:
         or not isinstance(initial, dict)
         or not isinstance(widths, list)
         or any(type(w) is not int or w < 1 for w in widths)
-        or any(rule not in RULES for rule in initial.values())
+        or any(not isinstance(rule, str) or not is_rule(rule) for rule in initial.values())
         or not (threshold is None or type(threshold) in (int, float))
     ):
         raise ModelError("what it tells of its network is broken")

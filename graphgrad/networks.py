@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,13 +41,27 @@ VARIANCES: dict[str, Callable[[int, int], float]] = {
 
 RULES = (*[f"{name}{law}" for name in VARIANCES for law in ("", "_normal", "_uniform")], "orthogonal", "zeros", "auto")
 
+#: Rules that tell their number themselves, by what they draw from.
+STATED = re.compile(r"(normal|uniform)\((\d+(?:\.\d*)?(?:e[+-]?\d+)?)\)")
+
+
+def is_rule(rule: str) -> bool:
+    """Whether there is such a rule."""
+    stated = STATED.fullmatch(rule)
+    return rule in RULES or (stated is not None and math.isfinite(float(stated[2])))
+
 
 def initial_law(rule: str, shape: tuple[int, ...]) -> tuple[str, float]:
     """What a rule draws a parameter's entries from: "normal" and σ, "uniform" and its bound, "orthogonal", "zeros".
 
     A parameter of shape (outputs, inputs), as in x @ W.T. "he" alone is "he_normal". "auto" is "glorot" for matrices
-    and zeros for biases and numbers.
+    and zeros for biases and numbers. "normal(0.02)" and "uniform(0.1)" tell σ and the bound themselves.
+
+    >>> initial_law("he_normal", (3, 50)), initial_law("uniform(0.1)", (3,))
+    (('normal', 0.2), ('uniform', 0.1))
     """
+    if stated := STATED.fullmatch(rule):
+        return stated[1], float(stated[2])
     if rule == "auto":
         rule = "glorot" if len(shape) > 1 else "zeros"
     if rule in ("orthogonal", "zeros"):
@@ -162,8 +177,9 @@ class Network:
                 raise GraphgradError(f"initial names {', '.join(unknown)}, but the parameters are {', '.join(names)}")
             many = {name: self.initial.get(name, "auto") for name in names}
         for rule in (*many.values(), *(() if isinstance(self.initial, Mapping) else (self.initial,))):
-            if not callable(rule) and rule not in RULES:
-                raise GraphgradError(f"no initial value rule is called {rule!r}; there are: {', '.join(RULES)}")
+            if not callable(rule) and not (isinstance(rule, str) and is_rule(rule)):
+                there = f"{', '.join(RULES)}, normal(σ), uniform(bound)"
+                raise GraphgradError(f"no initial value rule is called {rule!r}; there are: {there}")
         return many
 
     def initialize(self, seed: int = 0) -> dict[str, Array]:
@@ -276,7 +292,7 @@ def feedforward(
     loss: str | Callable[[Tensor, Tensor], Tensor] = "mean_squared_error",
     *,
     output_activation: Activation | None = None,
-    initial: Rule | Sequence[Rule] = "auto",
+    initial: Rule | Sequence[Rule] | Mapping[str, Rule] = "auto",
     dtype: str = "float64",
 ) -> Network:
     """A network Φ of widths d⁽⁰⁾, ..., d⁽ᴸ⁾: x⁽ˡ⁾ = φ⁽ˡ⁾(W⁽ˡ⁾ x⁽ˡ⁻¹⁾ + b⁽ˡ⁾), a sample in each row of x.
@@ -284,8 +300,9 @@ def feedforward(
     `activation` is one for all hidden layers or one for each: a name, an operator, or any function of a Tensor.
     `loss` is a name ("mean_squared_error", "mse", "cross_entropy", ...) or a function of prediction and target.
     Cross-entropy takes integer labels of shape (N,). It and binary cross-entropy work on the last layer's z (logits),
-    whose softmax, or sigmoid, is then the prediction. `initial` is a rule for all W or one for each (`initial_law`):
-    "auto" is "he" for relu and its kin, "lecun" for selu, "glorot" for others. Biases start at zero.
+    whose softmax, or sigmoid, is then the prediction. `initial` is a rule for all W, one for each, or one by name as
+    `Network` takes it (`initial_law`): "auto" is "he" for relu and its kin, "lecun" for selu, "glorot" for others.
+    Biases start at zero unless they are named.
 
     >>> import graphgrad as gg
     >>> gg.feedforward([64, 128, 10], activation="relu", loss="cross_entropy")
@@ -314,7 +331,11 @@ def feedforward(
             "cross_entropy needs a last width of at least 2, one for each class; binary_cross_entropy needs 1"
         )
     phis = [_activation(a) for a in (*hidden, output_activation if output_activation is not None else "identity")]
-    rules = [_rule(r, phi) for r, phi in zip(_one_each("initial", initial, layers, "layer"), phis, strict=True)]
+    if isinstance(initial, Mapping):
+        named = dict(initial)
+    else:
+        named = {f"W{l}": rule for l, rule in enumerate(_one_each("initial", initial, layers, "layer"), 1)}
+    rules = named | {f"W{l}": _rule(named.get(f"W{l}", "auto"), phi) for l, phi in enumerate(phis, 1)}
 
     if dtype_name(dtype) not in FLOATS:
         raise DTypeError(f"a network computes in {' or '.join(FLOATS)}, but {dtype!r} was given")
@@ -339,7 +360,7 @@ def feedforward(
         inputs=[x],
         target=y,
         prediction=p,
-        initial={f"W{l}": rule for l, rule in enumerate(rules, 1)},
+        initial=rules,
         widths=sizes,
         threshold={"binary_cross_entropy": 0.5, "hinge": 0.0}.get(kind),
     )

@@ -139,7 +139,15 @@ def test_a_step_of_an_optimizer_that_looks_at_whole_tensors() -> None:
     assert {"W1", "b1", "m_W1", "m_b1"} <= state.keys()
 
 
-RULES = ["auto", "zeros", "orthogonal", "he_uniform", "lecun", lambda rng, shape: rng.random(shape)]
+RULES = [
+    "auto",
+    "zeros",
+    "orthogonal",
+    "he_uniform",
+    "lecun",
+    {"W1": "normal(0.5)", "b2": "uniform(0.1)"},
+    lambda rng, shape: rng.random(shape),
+]
 
 
 @pytest.mark.parametrize("initial", RULES)

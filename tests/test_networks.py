@@ -127,6 +127,27 @@ def test_a_vector_s_inputs_are_its_elements() -> None:
     assert initial_law("auto", (50,)) == ("zeros", 0.0)
 
 
+def test_a_rule_that_tells_its_number() -> None:
+    assert initial_law("normal(0.02)", SHAPE) == ("normal", 0.02)
+    assert initial_law("uniform(1e-05)", ()) == ("uniform", 1e-5)
+    values = draw("uniform(0.25)", SHAPE, np.random.default_rng(0))
+    assert 0.2499 < np.abs(values).max() <= 0.25
+    assert draw("normal(3)", SHAPE, np.random.default_rng(0)).std() == pytest.approx(3, rel=0.01)
+
+
+@pytest.mark.parametrize("rule", ["uniform", "uniform()", "uniform(-1)", "normal(1e999)", "normal(nan)", "zeros(1)", 3])
+def test_what_tells_no_number_is_no_rule(rule: Any) -> None:
+    with pytest.raises(gg.GraphgradError, match=r"^no initial value rule is called .*normal\(σ\), uniform\(bound\)$"):
+        gg.feedforward([2, 1], initial={"b1": rule})
+
+
+def test_rules_by_name_leave_the_others_as_they_are() -> None:
+    net = gg.feedforward([9, 8, 7], "relu", initial={"W2": "auto", "b1": "uniform(0.1)"})
+    assert net.rules() == {"W1": "he", "b1": "uniform(0.1)", "W2": "glorot", "b2": "auto"}
+    assert 0 < np.abs(net.initialize()["b1"]).max() <= 0.1
+    assert not net.initialize()["b2"].any()
+
+
 def test_auto_follows_the_activation_of_each_layer() -> None:
     net = gg.feedforward([9, 9, 9, 9, 9], ["relu", "selu", "tanh"])
     rules = net.rules()
@@ -228,7 +249,10 @@ def test_a_network_of_one_s_own() -> None:
             lambda t: {"prediction": (t["p"] * t["g"].parameter("q")).named("r")},
             "the prediction r depends on the parameter q, which the loss knows nothing of",
         ),
-        (lambda t: {"initial": "xavier"}, f"no initial value rule is called 'xavier'; there are: {', '.join(RULES)}"),
+        (
+            lambda t: {"initial": "xavier"},
+            f"no initial value rule is called 'xavier'; there are: {', '.join(RULES)}, normal(σ), uniform(bound)",
+        ),
         (lambda t: {"initial": {"v": "he"}}, "initial names v, but the parameters are w"),
     ],
 )

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,14 +178,62 @@ def test_the_coefficients_are_those_of_an_mlp_classifier() -> None:
     np.testing.assert_allclose(model.predict_proba(X), theirs.predict_proba(X), rtol=1e-9)
 
 
-def test_weights_are_drawn_as_an_mlp_classifier_draws_them() -> None:
+@pytest.mark.parametrize(("ours", "theirs"), [("relu", "relu"), ("tanh", "tanh"), ("sigmoid", "logistic")])
+def test_parameters_begin_as_those_of_an_mlp_classifier(ours: str, theirs: str) -> None:
+    """With a step size of nearly nothing, a fit shows what both draw: for weights and biases, how far and how wide."""
     X, y = iris()
-    for width, coefs in zip(
-        (4 + 300, 300 + 3), GraphClassifier((300,), learning_rate=0.0).fit(X, y).coefs_, strict=True
-    ):
-        bound = np.sqrt(6 / width)
-        assert 0.97 * bound < np.abs(coefs).max() < bound
-        assert coefs.std() == pytest.approx(bound / np.sqrt(3), rel=0.1)
+    drawn = GraphClassifier((300, 200), ours, learning_rate=0.0, max_iter=1, random_state=0).fit(X, y)
+    model = MLPClassifier((300, 200), theirs, learning_rate_init=1e-30, max_iter=1, random_state=0)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        model.fit(X, y)
+    for mine, other in zip([*drawn.coefs_, *drawn.intercepts_], [*model.coefs_, *model.intercepts_], strict=True):
+        assert mine.shape == other.shape
+        if mine.size > 100:  # of the last three biases, nothing can be said
+            assert np.abs(mine).max() == pytest.approx(np.abs(other).max(), rel=0.03)
+            assert mine.std() == pytest.approx(other.std(), rel=0.1)
+    assert drawn.intercepts_[2].all()
+    rules = drawn.run_.network.rules()
+    assert rules["W1"] == rules["b1"] == f"uniform({((2 if ours == 'sigmoid' else 6) / 304) ** 0.5!r})"
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_from_the_same_parameters_each_epoch_is_that_of_an_mlp_classifier(solver: str, classes: int) -> None:
+    """Whole batches, so that no order matters; Adam with an epsilon of nearly nothing, which each puts elsewhere."""
+    X, y = iris()
+    X, y = X[y < classes], y[y < classes]
+    theirs = MLPClassifier(
+        (9, 7),
+        solver=solver,
+        learning_rate_init=1e-30,
+        alpha=0.0,
+        momentum=0.0,
+        epsilon=1e-30,
+        batch_size=len(X),
+        max_iter=1,
+        tol=0.0,
+        warm_start=True,
+        random_state=0,
+    )
+    net = gg.feedforward([4, 9, 7, 1 if classes == 2 else 3], loss="bce" if classes == 2 else "cross_entropy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged, and is not to
+        begun = gg.parameters_from(net, theirs.fit(X, y))
+        theirs.set_params(learning_rate_init=0.01, max_iter=40).fit(X, y)
+    run = gg.train(
+        net,
+        X,
+        y[:, None].astype(float) if classes == 2 else y,
+        optimizer=gg.Adam(0.01, eps=1e-30) if solver == "adam" else gg.SGD(0.01),
+        parameters=begun,
+        batch_size=None,
+        epochs=40,
+        dtype="float64",
+    )
+    np.testing.assert_allclose(run.history["loss"], theirs.loss_curve_[-40:], rtol=1e-9)
+    for l, (W, b) in enumerate(zip(theirs.coefs_, theirs.intercepts_, strict=True), 1):
+        np.testing.assert_allclose(run.parameters[f"W{l}"], W.T, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(run.parameters[f"b{l}"], b, rtol=1e-7, atol=1e-9)
 
 
 def test_training_ends_when_the_loss_falls_no_more() -> None:
