@@ -217,7 +217,13 @@ FILE.py:NAME, a Network in a Python file of yours.
 @option_loss
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum or adam.")
 @click.option("--alpha", type=float, callback=above_zero, default=None, help="The step size.")
-@click.option("--epochs", type=click.IntRange(min=1), default=50, show_default=True, help="Passes over the data.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=None,
+    show_default="50, or as many as make 1,000 updates",
+    help="Passes over the data.",
+)
 @click.option("--batch-size", type=click.IntRange(min=0), default=32, show_default=True, help="0: all rows at once.")
 @click.option("--validation", type=float, callback=below_one, default=0.2, show_default=True, help="Part kept aside.")
 @click.option(

@@ -40,7 +40,7 @@ class Settings:
     targets: tuple[str, ...]
     optimizer: Optimizer
     out: Path
-    epochs: int
+    epochs: int | None  # None: `enough_epochs`
     batch_size: int  # 0: all rows at once
     validation: float  # the fraction of rows kept aside
     standardize: bool
@@ -89,7 +89,7 @@ def fit(net: Network | Tensor | Shorthand, settings: Settings, say: Callable[[st
             *prepared.arrays(prepared.rows),
             optimizer=settings.optimizer,
             batch_size=settings.batch_size or None,
-            epochs=settings.epochs,
+            epochs=settings.epochs or enough_epochs(len(prepared.rows), settings.batch_size),
             seed=settings.seed,
             validation=prepared.arrays(prepared.aside) if len(prepared.aside) else None,
             metrics="r2" if prepared.known.labels is None and prepared.net.threshold is None else (),
@@ -111,6 +111,12 @@ def fit(net: Network | Tensor | Shorthand, settings: Settings, say: Callable[[st
     if first:
         finish(run, prepared, settings, say)
     return run
+
+
+def enough_epochs(rows: int, batch_size: int) -> int:
+    """Fifty epochs, or as many as make a thousand updates: a small table has few updates in an epoch."""
+    batches = -(-rows // batch_size) if batch_size else 1
+    return max(50, -(-1000 // batches))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

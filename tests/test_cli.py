@@ -206,6 +206,14 @@ def test_check_tells_by_its_exit_status(run: Run, monkeypatch: pytest.MonkeyPatc
     assert "differs" in text
 
 
+@pytest.mark.parametrize(("batch_size", "epochs"), [("8", 250), ("0", 1000), ("1", 50)])
+def test_a_small_table_is_gone_through_more_often(run: Run, here: Path, batch_size: str, epochs: int) -> None:
+    """32 rows to train on: in batches of 8, four updates an epoch."""
+    status, text, _ = run("train", "net.py:net", "good.csv", "--target", "y", "--batch-size", batch_size)
+    assert status == 0
+    assert f"\nepoch {epochs}: loss " in text
+
+
 def test_train_saves_all_that_is_needed(run: Run, here: Path) -> None:
     options = ("--target", "y", "--epochs", "30", "--batch-size", "8", "--seed", "3", "--alpha", "0.1")
     status, text, errors = run("train", "net.py:net", "good.csv", *options, "--out", "runs/first")
