@@ -176,9 +176,7 @@ def test_the_least_of_blocks_is_timed_for_all_together() -> None:
 
 def test_what_is_said_of_tables() -> None:
     """By hand: differences 1, 2 and 3 hundredths have a mean of 2 and a standard error of 1/√3 hundredths."""
-    seeds = [
-        {"theirs": 0.9, "ours": 0.9 - d, "theirs ms": 10.0, "ours ms": t} for d, t in ((0.01, 5), (0.02, 9), (0.03, 30))
-    ]
+    seeds = [{"theirs": 0.9, "ours": 0.9 - d, "ratio": r} for d, r in ((0.01, 0.5), (0.02, 0.9), (0.03, math.inf))]
     assert tables.worse(seeds) == pytest.approx(2 * math.sqrt(3))
     assert tables.worse([{**s, "ours": s["theirs"] + 0.01} for s in seeds]) == 0
     assert tables.worse([{**s, "ours": s["theirs"]} for s in seeds]) == 0
@@ -186,6 +184,11 @@ def test_what_is_said_of_tables() -> None:
     assert tables.ratio(seeds) == 0.9
     scores, times = tables.verdicts({"wine": seeds})
     assert (scores.ok, times.ok) == (False, True)
+
+
+def test_a_loss_is_reached_by_the_first_epoch_that_is_no_higher() -> None:
+    curve = [0.9, 0.5, 0.6, 0.4]
+    assert [tables.first_at_most(loss, curve) for loss in (1.0, 0.5, 0.45, 0.1)] == [1, 2, 4, None]
 
 
 def test_the_tables_of_the_page_hold_their_verdicts() -> None:
