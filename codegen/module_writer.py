@@ -39,6 +39,7 @@ class Parameter:
     initial: str  # an expression; `rng` is numpy's Generator of the seed
     held: str = ""  # the held vector that it is a part of; "" where it is held itself
     start: int = 0  # its first element there
+    transposed: bool = False  # whether it lies there as its transpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +334,10 @@ def _state(parameters: Sequence[Parameter], part: _Part) -> str:
         where = f"state[{quoted(p.held or p.name)}]"
         if p.held:
             where += f"[{p.start}:{p.start + int(np.prod(p.shape))}]"
-            where += f".reshape({code(p.shape)})" if len(p.shape) != 1 else ""
+            if p.transposed:
+                where += f".reshape({code(p.shape[::-1])}).T"
+            elif len(p.shape) != 1:
+                where += f".reshape({code(p.shape)})"
         text.append(f"        {quoted(p.name)}: {where},")
     return "\n".join([*text, "    }"])
 

@@ -51,11 +51,14 @@ def module_text(net: Network | Tensor, optimizer: Optimizer | None = None, seed:
             parts.append(Part("predict", "predict", finished([net.prediction]), "What the network answers."))
         parameters, draws = initial_values(net, seed)
         if optimizer is not None:
-            training = training_graph(net, optimizer, net.parameters[0].dtype)
+            training = training_graph(net, optimizer, net.parameters[0].dtype, transposed=True)
             doc = f"One step on a batch, which changes `state` in place. Gives the {net.loss.name} before it: a float."
             parts.append(Part("step", "step", finished([training.loss], training.updates), doc))
             if training.theta is not None:
-                parameters = [replace(p, held=training.theta.name, start=training.starts[p.name]) for p in parameters]
+                held, starts, turned = training.theta.name, training.starts, training.transposed
+                parameters = [
+                    replace(p, held=held, start=starts[p.name], transposed=p.name in turned) for p in parameters
+                ]
         doc = description(net, derivation, optimizer)
         return module_source(Module(doc, tuple(parameters), tuple(parts), draws, seed))
 

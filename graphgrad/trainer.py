@@ -74,6 +74,7 @@ class Trainer:
             gradients=Gradients(l2, clip_value, clip_norm),
             weighted=weighted,
             parted=processes is not None,
+            transposed=True,
         )
         outputs = [] if processes is not None else [self.graph.loss]
         self.function = compile(outputs, updates=self.graph.updates, target=target, copy=False, exact=exact)
@@ -189,11 +190,16 @@ class Trainer:
         parts = {}
         for name, p in self.graph.parameters.items():
             start, shape = self.graph.starts[name], numbers(p)
-            parts[name] = vector[start : start + math.prod(shape)].reshape(shape)
+            part = vector[start : start + math.prod(shape)]
+            turned = name in self.graph.transposed
+            parts[name] = np.ascontiguousarray(part.reshape(shape[::-1]).T) if turned else part.reshape(shape)
         return parts
 
     def _vector(self, arrays: Mapping[str, Array]) -> Array:
-        return np.concatenate([arrays[name].ravel() for name in self.graph.parameters])
+        turned = self.graph.transposed
+        return np.concatenate(
+            [(arrays[name].T if name in turned else arrays[name]).ravel() for name in self.graph.parameters]
+        )
 
     def _named(
         self, what: str, values: Mapping[str, Any], wanted: Mapping[str, tuple[tuple[int, ...], str]]

@@ -29,8 +29,9 @@ def check_indices(indices: Any, extent: int, negative: bool = True) -> Any:
 def _outside(name: str, operand: str, limit: str) -> str:
     """The check as a statement. Seen as unsigned, a negative number is a huge one: one maximum finds both ends."""
     words = _OUTSIDE.format(f"{{{{{{{operand}}}.min()}}}}", f"{{{{{{{operand}}}.max()}}}}", "{{{extent}}}")
-    found = f"{{{name}}}.size and np.maximum.reduce({{{name}}}.view(np.uint64), axis=None) >= {limit}"
-    return f'if {found}: raise IndexError(f"{words}")'
+    # The methods argmax and item take half the time that one call of np.maximum.reduce takes.
+    largest = f"{{{name}}}.item({{{name}}}.view(np.uint64).argmax())"
+    return f'if {{{name}}}.size and not 0 <= {largest} < {limit}: raise IndexError(f"{words}")'
 
 
 @operator(
@@ -203,6 +204,15 @@ def _along(name: str, x: Shape, indices: Shape, axis: Any) -> tuple[int, Shape]:
 def pick_along(x: Any, indices: Any, axis: int) -> Any:
     """`take_along_axis` by indices that are known to be inside."""
     return gather(reshape(x, (-1,)), _positions(indices, x.shape, axis), 0)
+
+
+def pick_label(x: Any, labels: Any) -> Any:
+    """From each row along the last axis the element that a label names. Labels are known to be inside."""
+    places = labels
+    if labels.shape:
+        rows = reshape(arange_in(labels.graph, count(labels.shape)), labels.shape)
+        places = scaled(rows, x.shape[-1]) + labels
+    return gather(reshape(x, (-1,)), places, 0)
 
 
 def _positions(indices: Any, shape: Shape, axis: int) -> Any:

@@ -38,7 +38,7 @@ from graphgrad.operators.elementwise import (
     square,
     where,
 )
-from graphgrad.operators.index import as_value, check_indices, checked_label, one_hot, pick_along
+from graphgrad.operators.index import as_value, check_indices, checked_label, one_hot, pick_label
 from graphgrad.operators.reduce import mean, sum
 from graphgrad.operators.rows import Inferred, Node
 from graphgrad.operators.shape import expand_dims, reshape
@@ -303,8 +303,8 @@ def _cross_entropy_definition(z: Any, t: Any) -> Any:
         return -sum(t * log_softmax(z, axis=-1), axis=-1)
     last = len(z.shape) - 1
     z = lowered(z, (last,))
-    labels = expand_dims(checked_label(t, z.shape[-1]), -1)
-    return reshape(log(sum(exp(z), axis=-1, keepdims=True)) - pick_along(z, labels, last), t.shape)
+    total = reshape(sum(exp(z), axis=-1, keepdims=True), t.shape)
+    return log(total) - pick_label(z, checked_label(t, z.shape[-1]))
 
 
 def _logits_adjoint(g: Any, z: Any, t: Any) -> Any:
