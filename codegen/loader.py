@@ -23,6 +23,7 @@ from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, 
 from .blocks import block_bytes, find_blocks
 from .memory import assign, plan
 from .numpy_target import print_numpy
+from .plain_numbers import counters
 from .prepare import prepare
 from .printed import Printed
 from .program import Program, flops
@@ -122,15 +123,11 @@ class Function:
         leaves: frozenset[str] = frozenset(),  # names that a call may give although the function has no use for them
     ) -> None:
         self.program = program
-        self._printed = printed
         self._where = where
         self._copy = copy
         self._leaves = leaves
-        self._text, self._line_nodes, self._comments = frame(printed)
-        self._file = f"<graphgrad {next(_numbers)}>"
-        self._code = builtins.compile("\n".join(self._text), self._file, "exec")
-        linecache.cache[self._file] = (len(self._text), None, SourceLines(self), self._file)  # type: ignore[assignment]
-        weakref.finalize(self, linecache.cache.pop, self._file, None)
+        self._load(printed)
+        self._counters = {program.node(id)["name"] for id in counters(program)}
         self._inputs = program.inputs
         self._names = tuple(n["name"] for n in self._inputs)
         self._dtypes = tuple(np.dtype(n.dtype) for n in self._inputs)
@@ -140,6 +137,22 @@ class Function:
         self._idle: OrderedDict[Any, list[Workspace]] = OrderedDict()
         self._latest: Workspace | None = None  # of a function with state: the one last used
         self._given: set[str] = set()
+
+    def _load(self, printed: Printed) -> None:
+        self._printed = printed
+        self._text, self._line_nodes, self._comments = frame(printed)
+        self._file = f"<graphgrad {next(_numbers)}>"
+        self._code = builtins.compile("\n".join(self._text), self._file, "exec")
+        linecache.cache[self._file] = (len(self._text), None, SourceLines(self), self._file)  # type: ignore[assignment]
+        weakref.finalize(self, linecache.cache.pop, self._file, None)
+
+    def _set_back(self) -> None:
+        """A counter was made negative: from now on the code takes it for any number."""
+        self._counters = set()
+        self._load(print_numpy(self.program, counting=False))
+        self.__dict__.pop("source", None)
+        self._idle.clear()
+        self._latest = None
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 

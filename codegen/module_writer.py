@@ -86,7 +86,7 @@ class _Part:
     def __init__(self, part: Part, parameters: Sequence[Parameter]) -> None:
         self.part = part
         self.program = program = part.program
-        self.printed: Printed = print_numpy(program, keywords=True)
+        self.printed: Printed = print_numpy(program, keywords=True, counting=False)
         names = self.printed.names
         known = {p.name for p in parameters}
         self.inputs: list[Node] = [n for n in program.inputs if n["name"] not in known]

@@ -20,19 +20,23 @@ from . import numpy_support
 from .blocks import inner_values
 from .literals import code, literal, np_dtype, number_name, positional
 from .names import Names
+from .plain_numbers import plain_numbers
 from .printed import Call, Printed
 from .program import ITEM_SIZE, Program, operand_dtype, passing_views, per_call_views
 
 PIECE = 1000  # statements in one function: CPython's compiler is slow and hungry on longer ones
 
 
-def print_numpy(program: Program, *, keywords: bool = False) -> Printed:
-    """The text of a program in Python with NumPy. With `keywords` all results are named: add(x, y, out=z)."""
-    return _Printer(program, keywords=keywords).run()
+def print_numpy(program: Program, *, keywords: bool = False, counting: bool = True) -> Printed:
+    """The text of a program in Python with NumPy. With `keywords` all results are named: add(x, y, out=z).
+
+    With `counting` the states that count up are taken to be never negative (see `plain_numbers`).
+    """
+    return _Printer(program, keywords=keywords, counting=counting).run()
 
 
 class _Printer:
-    def __init__(self, program: Program, *, keywords: bool = False) -> None:
+    def __init__(self, program: Program, *, keywords: bool, counting: bool) -> None:
         self.program, self.keywords = program, keywords
         self.graph: Graph = program.graph
         self.out = Printed(program)
@@ -46,6 +50,7 @@ class _Printer:
         self.lines = self.out.prologue
         self.in_step = False
         self.passing = passing_views(program)
+        self.plain = plain_numbers(program) if counting else frozenset()
 
     def run(self) -> Printed:
         program, out = self.program, self.out
@@ -112,7 +117,7 @@ class _Printer:
             elif role == "held":
                 name = self._name(node.id)
                 if node.weak:
-                    self.scalars[node.id] = Piece(f"{name}[()]", 100)
+                    self.scalars[node.id] = Piece(f"{name}.item()" if node.id in self.plain else f"{name}[()]", 100)
             elif role == "constant":
                 self.out.constants.append((self._name(node.id, self._wish(node.id)), node["value"].array))
 
@@ -356,10 +361,10 @@ class _Printer:
             )  # M*N + 1 is no atom
             return
         op = node.operator
-        pieces = {n: self._as_scalar(i) for n, i in zip(op.operands, node.inputs, strict=True)}
+        pieces = {n: self._number(i, id in self.plain) for n, i in zip(op.operands, node.inputs, strict=True)}
         if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
             pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
-        if op.name == "power":  # of Python's own numbers it would raise, or be complex, where NumPy's give inf and NaN
+        if op.name == "power" and id not in self.plain:  # of Python's numbers it could raise, or be complex
             base = pieces["x"]
             number = self.graph.nodes[node.inputs[0]].operator.name == "constant"
             pieces["x"] = Piece(self._once("base", f"np.float64({base.text})"), 100) if number else base
@@ -377,6 +382,15 @@ class _Printer:
             self.out.locals.append(name)
         self._emit(f"{name} = {self._bare(text)}", id)
         self.scalars[id] = Piece(name, 100)
+
+    def _number(self, id: int, plain: bool) -> Piece:
+        """A number for an expression of Python's own arithmetic, or of NumPy's."""
+        piece = self._as_scalar(id)
+        if id not in self.plain or plain:
+            return piece
+        if self.program.roles[id] == "held":
+            return Piece(f"{self.out.names[id]}[()]", 100)
+        return Piece(f"np.{np_dtype(self.graph.nodes[id].dtype)}({piece.text})", 100)
 
     def _as_scalar(self, id: int) -> Piece:
         if id not in self.scalars:

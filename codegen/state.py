@@ -89,6 +89,8 @@ class State(Mapping[str, Array]):
                 function._idle.clear()  # their views show the old array
                 function._latest = None
             function._given.add(name)
+            if name in function._counters and array < 0:
+                function._set_back()
 
     def __contains__(self, name: object) -> bool:
         return name in self._function._held

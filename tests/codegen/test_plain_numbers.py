@@ -1,0 +1,107 @@
+"""Numbers by Python's own arithmetic: where that is taken, and that it gives what NumPy's does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphgrad as gg
+from graphgrad.codegen.loader import Function
+from graphgrad.codegen.plain_numbers import counters, plain_numbers
+
+Build = Callable[[Any], Any]
+
+
+def counting(build: Build, step: Any = 1) -> tuple[Function, Any]:
+    """A function that gives a number made of k and then counts k up, and that number."""
+    g = gg.Graph()
+    k = g.state("k", (), "int64", weak=True)
+    value = build(k)
+    return gg.compile([value], updates={k: k + step}), value
+
+
+CASES: list[tuple[Build, str]] = [
+    (lambda k: 1 - 0.9 ** (k + 1), "add power subtract"),
+    (lambda k: 0.3 / (1 - 0.9 ** (k + 1)), "add divide power subtract"),
+    (lambda k: gg.sqrt(1 - 0.999 ** (k + 1)), "add power sqrt subtract"),
+    (lambda k: -0.1 / (1 + 0.5 * k), "add divide multiply"),
+    (lambda k: (k + 1.0) ** 0.5, "add power"),
+    (lambda k: 0.1 / k, ""),  # 0.1 / 0 raises
+    (lambda k: 0.1 / (3.5 - k - k), "subtract"),
+    (lambda k: gg.sqrt(0.5 - 0.999 ** (k + 1)), "add power subtract"),  # the root of a negative number is complex
+    (lambda k: 1.1 ** (1000.0 * k), "multiply"),  # overflows
+    (lambda k: 0.5 ** (5.0 - 900.0 * k), "multiply subtract"),  # overflows
+    (lambda k: (0.5 * k) ** -2.0, "multiply"),  # 0.0 ** -2.0 raises
+    (lambda k: gg.exp(0.5 * k), "multiply"),
+    (lambda k: 1.0 * (k * k), ""),  # whole numbers wrap
+]
+
+
+@pytest.mark.parametrize(("build", "taken"), CASES)
+@pytest.mark.parametrize("start", [0, 7, -3])
+def test_a_number_is_that_of_numpy(build: Build, taken: str, start: int) -> None:
+    function, value = counting(build)
+    own = {function.program.node(i).operator.name for i in plain_numbers(function.program)} - {"state"}
+    assert own - {"add"} == {*taken.split()} - {"add"}
+    function.state["k"] = start
+    with np.errstate(all="ignore"):
+        for k in range(start, start + 6):
+            (found,) = function()
+            (wanted,) = gg.evaluate([value], k=k)
+            np.testing.assert_allclose(found, wanted, rtol=1e-15)
+    assert function.state["k"] == start + 6
+
+
+def test_a_counter_that_is_made_negative_is_a_number_like_any_other() -> None:
+    function, _ = counting(lambda k: gg.sqrt(1.0 * k))
+    assert "k.item()" in function.source
+    function.state["k"] = -4
+    assert "k.item()" not in function.source
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(function()[0])
+    function.state["k"] = 4
+    assert function()[0] == 2.0
+    assert function.source.count("def step") == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "counts"), [(1, True), (0, False), (-1, False), (lambda k: k, False), (lambda k: 2 - k, False)]
+)
+def test_what_counts_up(step: Any, counts: bool) -> None:
+    g = gg.Graph()
+    k = g.state("k", (), "int64", weak=True)
+    new = step(k) if callable(step) else k + step
+    function = gg.compile([k * 1.0], updates={k: new})
+    assert bool(counters(function.program)) == counts
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_numbers_are_those_of_numpy(seed: int) -> None:
+    """Whatever the expression, no call raises, and none gives what NumPy would not."""
+    draw = random.Random(seed)
+
+    def expression(k: Any, depth: int) -> Any:
+        if depth == 0:
+            return draw.choice([k, k + 1, k.graph.constant(draw.choice([0.5, 0.9, 2.0, 1.0, 3.0, -1.5]))])
+        x, y = expression(k, depth - 1), expression(k, draw.randrange(depth))
+        kinds: list[Build] = [
+            lambda _: x + y,
+            lambda _: x - y,
+            lambda _: x * y,
+            lambda _: x / y,
+            lambda _: abs(draw.choice([0.3, 0.9, 1.0])) ** y,
+            lambda _: x ** draw.choice([0.5, 0.25, 1.0]),
+            lambda _: -x,
+        ]
+        return draw.choice(kinds)(None)
+
+    function, value = counting(lambda k: expression(k, 4) * 1.0)
+    with np.errstate(all="ignore"):
+        for start in (0, 100_000, -2):
+            function.state["k"] = start
+            for k in range(start, start + 4):
+                np.testing.assert_allclose(function()[0], gg.evaluate([value], k=k)[0], rtol=1e-9, equal_nan=True)
