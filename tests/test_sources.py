@@ -170,6 +170,10 @@ def test_without_a_size_that_counts_samples_a_source_is_read_at_once() -> None:
     runs = [gg.train(net, wrap(X), batch_size=None, epochs=3) for wrap in (np.array, Sliced)]
     assert bytes_of(runs[0]) == bytes_of(runs[1])
     assert runs[0].predict(X).tobytes() == runs[1].predict(Sliced(X)).tobytes()
+    X[1, 1] = np.nan
+    assert (
+        told(Sliced(X), None, net) == told(X, None, net) == "X is nan at (1, 1) in float32; every number must be finite"
+    )
 
 
 def test_several_processes_read_their_shares() -> None:
@@ -218,6 +222,8 @@ def test_rows_come_in_the_order_in_which_they_are_asked_for(kind: type[Sliced], 
         np.arange(2999, -1, -1),
         np.array([5, 6, 7]),
         np.array([2999, 0]),
+        np.array([9, 7]),
+        np.array([3, 4, 6]),
         np.array([4, 4]),
         np.arange(0),
     ):
@@ -280,7 +286,13 @@ def test_a_number_for_each_sample_is_read_once() -> None:
     assert sum(labels.asked) == 1 + len(Y)
 
 
-def test_the_dtype_of_what_tells_none_is_that_of_its_first_row() -> None:
+def test_the_dtype_is_what_an_object_tells_or_that_of_its_first_row() -> None:
+    class Lists(Sliced):  # whose first row is of whole numbers
+        def __getitem__(self, key: Any) -> Any:
+            return [[int(x) if x == int(x) else float(x) for x in row] for row in super().__getitem__(key)]
+
+    data = np.arange(4000.0).reshape(2000, 2) / 8
+    assert np.array_equal(in_memory(opened("X", Lists(data))), data)
     for told in (None, "of its own", object()):
         source = Sliced(np.zeros((5, 2), np.float32))
         source.dtype = told  # type: ignore[assignment]
@@ -317,15 +329,16 @@ def test_what_is_computed_with_is_in_memory_and_read_whole() -> None:
 
 
 def told(X: Any, Y: Any, net: gg.Network | None = None) -> str:
+    net = net or classifier()
     with pytest.raises(gg.GraphgradError) as error:
-        gg.train(net or classifier(), X, Y, epochs=1, batch_size=BATCH, progress=False)
+        gg.train(net, X, Y, epochs=1, batch_size=BATCH if net.batch else None, progress=False)
     return str(error.value)
 
 
 def test_sources_that_do_not_fit_are_told_as_arrays_are() -> None:
     X, Y = clouds()
-    wide = np.stack([Y, Y], 1).astype(np.float32)
-    wide[2000, 1] = 0.5
+    wide = np.ones((len(X), 2))
+    wide[2000, 1] = 1.5
     for x, y, net in (
         (X[:, :1], Y, None),
         (X[:0], Y[:0], None),
@@ -337,6 +350,20 @@ def test_sources_that_do_not_fit_are_told_as_arrays_are() -> None:
         (X, np.where(X[:, 0] > 2, np.nan, X[:, 0])[:, None], gg.feedforward([2, 1])),
     ):
         assert told(Sliced(x), Sliced(y), net) == told(x, y, net)
+
+
+def test_labels_of_several_for_each_sample_are_looked_through() -> None:
+    g = gg.Graph()
+    x, t, w = g.input("x", ("N", 2)), g.input("t", ("N", 3), "int64"), g.parameter("w", (2, 3, 4))
+    scores = gg.einsum("ni,itc->ntc", x, w)
+    net = gg.Network(loss=gg.mean(gg.cross_entropy(scores, t)), inputs=[x], target=t, prediction=scores)
+    X = clouds()[0]
+    Y = np.random.default_rng(0).integers(0, 4, (len(X), 3))
+    runs = [gg.train(net, wrap(X), wrap(Y), epochs=2, batch_size=BATCH) for wrap in (Sliced, np.array)]
+    assert bytes_of(runs[0]) == bytes_of(runs[1])
+    Y[2000, 1] = 4
+    fault = "Y holds labels from 0 to 4, but the network's 4 classes are 0 to 3"
+    assert told(X, Sliced(Y), net) == told(X, Y, net) == fault
 
 
 def test_sources_that_cannot_be_read_are_told() -> None:
