@@ -292,6 +292,7 @@ def test_the_dtype_is_what_an_object_tells_or_that_of_its_first_row() -> None:
             return [[int(x) if x == int(x) else float(x) for x in row] for row in super().__getitem__(key)]
 
     data = np.arange(4000.0).reshape(2000, 2) / 8
+    data[0] = 0, 1
     assert np.array_equal(in_memory(opened("X", Lists(data))), data)
     for told in (None, "of its own", object()):
         source = Sliced(np.zeros((5, 2), np.float32))
