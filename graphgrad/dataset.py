@@ -12,6 +12,7 @@ from graphgrad.data import batches, split_rows
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
 from graphgrad.samples import Data, as_data, fingerprint
+from graphgrad.sources import Samples, Source, in_memory, opened
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, show
 
@@ -22,10 +23,10 @@ SAMPLINGS = ("shuffle", "lecture")
 class Dataset:
     """Arrays as the step takes them, the rows of them that are trained on, and what the run is validated with."""
 
-    arrays: list[Array]
+    arrays: list[Samples]
     rows: Array | None  # None: all
     weights: Array | None  # of all samples; then also the last of `arrays`
-    checks: list[Array] | None  # the samples to validate with
+    checks: list[Samples] | None  # the samples to validate with
     check_rows: Array | None  # None: all of these
 
     @property
@@ -59,7 +60,7 @@ def dataset(
 ) -> Dataset:
     """The data of a run, checked. `leaves` are the network's inputs and target in the dtypes of the step."""
     arrays = as_data(leaves, net, X, Y, ("X", "Y"))
-    checks: list[Array] | None = None
+    checks: list[Samples] | None = None
     rows = check_rows = None
     if isinstance(validation, float):
         rows, check_rows = _parted(net, arrays, validation, stratify, seed)
@@ -87,7 +88,7 @@ def dataset(
     return Dataset(arrays, rows, weights, checks, check_rows)
 
 
-def _parted(net: Network, arrays: Sequence[Array], part: float, stratify: bool, seed: int) -> tuple[Array, Array]:
+def _parted(net: Network, arrays: Sequence[Samples], part: float, stratify: bool, seed: int) -> tuple[Array, Array]:
     """The rows to train on and those to validate with."""
     if net.batch is None:
         raise GraphgradError("validation as a fraction sets samples aside, but no named size counts the samples")
@@ -96,21 +97,20 @@ def _parted(net: Network, arrays: Sequence[Array], part: float, stratify: bool, 
         raise GraphgradError(f"validation as a fraction is between 0 and 1, but {part} was given")
     labels = None
     if stratify:
-        labels = arrays[-1].reshape(n, -1)
-        if net.target is None or labels.shape[1] != 1:
+        if net.target is None or arrays[-1].size != n:
             raise GraphgradError("stratify=True wants a target with one label for each sample")
-        labels = labels[:, 0]
+        labels = in_memory(arrays[-1]).reshape(n)
     rows, checks = split_rows(n, part, np.random.default_rng((seed, 4)), labels)
     if not len(rows) or not len(checks):
         raise GraphgradError(f"{n} samples cannot be parted with validation={part}: one side would be empty")
     return rows, checks
 
 
-def _weights(net: Network, arrays: Sequence[Array], of_samples: Any, of_classes: Any) -> Array | None:
+def _weights(net: Network, arrays: Sequence[Samples], of_samples: Any, of_classes: Any) -> Array | None:
     """A weight for each sample, or None where all count alike."""
     weights = None
     if of_samples is not None:
-        weights = np.asarray(of_samples)
+        weights = in_memory(opened("sample_weight", of_samples))
         n = len(arrays[0]) if arrays[0].ndim else 0
         if weights.dtype.kind not in "biuf" or weights.shape != (n,):
             raise CallError(
@@ -125,7 +125,7 @@ def _weights(net: Network, arrays: Sequence[Array], of_samples: Any, of_classes:
         return weights
     if net.target is None or (net.classes is None and net.threshold is None) or arrays[-1].size != len(arrays[-1]):
         raise GraphgradError("class_weight wants a target with a class for each sample")
-    labels = arrays[-1].reshape(-1)
+    labels = in_memory(arrays[-1]).reshape(-1)
     there = np.unique(labels).tolist()
     if isinstance(of_classes, str):
         if of_classes != "balanced":
@@ -167,10 +167,11 @@ def epoch_batches(data: Dataset, size: int, sampling: str, seed: int, epoch: int
 class Gatherer:
     """Puts the samples of a batch into buffers that all batches share.
 
-    Rows go straight from where they lie, a file that is mapped into memory included, into the step's input.
+    Rows go straight from where they lie, a file that is mapped into memory included, into the step's input. Those of a
+    Source are read first.
     """
 
-    def __init__(self, arrays: Sequence[Array], dtypes: Sequence[str], size: int) -> None:
+    def __init__(self, arrays: Sequence[Samples], dtypes: Sequence[str], size: int) -> None:
         self._arrays = list(arrays)
         self._buffers = [np.empty((size, *a.shape[1:]), d) for a, d in zip(arrays, dtypes, strict=True)]
 
@@ -178,7 +179,9 @@ class Gatherer:
         """The samples with these indices."""
         batch = [b[: len(indices)] for b in self._buffers]
         for a, b in zip(self._arrays, batch, strict=True):
-            if a.dtype == b.dtype:
+            if isinstance(a, Source):
+                a.read(indices, b)
+            elif a.dtype == b.dtype:
                 a.take(indices, 0, b, "clip")  # the mode "raise" would go through a buffer of NumPy's own
             else:
                 np.copyto(b, a[indices], casting="same_kind")

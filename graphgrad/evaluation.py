@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,8 @@ from graphgrad.errors import CallError, GraphgradError
 from graphgrad.metrics import Metric, classifies, decided, measured
 from graphgrad.networks import Network
 from graphgrad.rewrite import with_dtype
-from graphgrad.samples import Data, as_array, as_data, check_batch_sizes, several
+from graphgrad.samples import Data, as_data, as_samples, check_batch_sizes, several
+from graphgrad.sources import Samples, taken
 from graphgrad.types import Array
 
 PART = 1024  # samples that are evaluated in one call
@@ -54,7 +54,7 @@ class Evaluation:
         if self._prediction is None:
             raise GraphgradError("the network has no prediction; gg.Network(..., prediction=p) names it")
         leaves = self.leaves[: len(self.net.inputs)]
-        arrays = [as_array(name, a, t) for (name, a), t in zip(several("X", X, leaves), leaves, strict=True)]
+        arrays = as_samples(self.net, several("X", X, leaves), leaves)
         if self.net.batch and not len(arrays[0]):
             raise CallError("X has no samples")
         check_batch_sizes(leaves, arrays)
@@ -68,7 +68,7 @@ class Evaluation:
     def measure(
         self,
         parameters: Mapping[str, Array],
-        arrays: Sequence[Array],
+        arrays: Sequence[Samples],
         metrics: Sequence[Metric] = (),
         rows: Array | None = None,
     ) -> dict[str, float]:
@@ -76,7 +76,7 @@ class Evaluation:
         return self.measures([self.sums(parameters, arrays, rows, keep=bool(metrics))], metrics)
 
     def sums(
-        self, parameters: Mapping[str, Array], arrays: Sequence[Array], rows: Array | None, keep: bool = False
+        self, parameters: Mapping[str, Array], arrays: Sequence[Samples], rows: Array | None, keep: bool = False
     ) -> Sums:
         """What the measures of samples are made of; `keep` keeps their predictions, which metrics want."""
         found = Sums()
@@ -113,15 +113,15 @@ class Evaluation:
         return compile([self._prediction], target=self._target)
 
     def _parts(
-        self, function: Function, parameters: Mapping[str, Array], arrays: Sequence[Array], rows: Array | None
+        self, function: Function, parameters: Mapping[str, Array], arrays: Sequence[Samples], rows: Array | None
     ) -> Iterator[tuple[list[Array], list[Array]]]:
         """The results of a function over parts of the samples, with these parts."""
         order = [node["name"] for node in function.program.inputs]
         samples = 1 if not self.net.batch else len(arrays[0]) if rows is None else len(rows)
         size = PART if self.net.batch else 1
         for start in range(0, samples, size):
-            chosen: Any = slice(start, start + size) if rows is None else rows[start : start + size]
-            part = [a[chosen] if self.net.batch else a for a in arrays]
-            part = [np.asarray(a, t.dtype) for a, t in zip(part, self.leaves, strict=False)]
+            chosen = slice(start, start + size) if rows is None else rows[start : start + size]
+            some = chosen if self.net.batch else None
+            part = [taken(a, some, t.dtype) for a, t in zip(arrays, self.leaves, strict=False)]
             values = {**parameters, **{t.name: a for t, a in zip(self.leaves, part, strict=False)}}
             yield function.call([values[name] for name in order]), part

@@ -23,6 +23,7 @@ from graphgrad.model_file import Model, ModelError, write_model
 from graphgrad.parallel import Processes, check_mean
 from graphgrad.run import Run, as_json, columns, line
 from graphgrad.schedules import number_at
+from graphgrad.sources import taken
 from graphgrad.trainer import Trainer
 from graphgrad.types import Array
 
@@ -173,8 +174,7 @@ class Loop:
 
     def _samples(self, rows: Array | None) -> list[Array]:
         """The samples with these indices, or all, as the step takes them."""
-        arrays = self.data.arrays if rows is None else [a[rows] for a in self.data.arrays]
-        return [a if a.dtype == d else a.astype(d) for a, d in zip(arrays, self._dtypes, strict=True)]
+        return [taken(a, rows, d) for a, d in zip(self.data.arrays, self._dtypes, strict=True)]
 
     def _step(self, indices: Array | None) -> float:
         batch = self._batch(indices)

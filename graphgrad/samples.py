@@ -10,10 +10,12 @@ import numpy as np
 
 from graphgrad.errors import CallError
 from graphgrad.networks import Network
+from graphgrad.sources import Samples, Source, in_memory, opened, parts
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, show, solve_sizes
 
-Data: TypeAlias = Any  # an array, or for several inputs a sequence of them or a mapping by name
+#: An array or what is read by slices (`sources`), or for several inputs a sequence of them or a mapping by name.
+Data: TypeAlias = Any
 
 
 #: What the target of a loss may hold, and how an error tells it.
@@ -23,8 +25,11 @@ TARGETS: dict[str, tuple[Callable[[Array], Array], str]] = {
 }
 
 
-def as_data(leaves: Sequence[Tensor], net: Network, X: Data, Y: Data, names: tuple[str, str]) -> list[Array]:
-    """X and Y as contiguous arrays of the dtypes of a network's inputs and target, in that order, checked."""
+def as_data(leaves: Sequence[Tensor], net: Network, X: Data, Y: Data, names: tuple[str, str]) -> list[Samples]:
+    """X and Y as contiguous arrays of the dtypes of a network's inputs and target, in that order, checked.
+
+    Files that are mapped into memory and sources stay where they are, of their own dtypes.
+    """
     n = len(net.inputs)
     pairs = several(names[0], X, leaves[:n])
     if net.target is None:
@@ -34,7 +39,7 @@ def as_data(leaves: Sequence[Tensor], net: Network, X: Data, Y: Data, names: tup
         raise CallError(f"the network has a target, {net.target.name}, but {names[1]} was not given")
     else:
         pairs.append((names[1], Y))
-    arrays = [as_array(name, value, t) for (name, value), t in zip(pairs, leaves, strict=True)]
+    arrays = as_samples(net, pairs, leaves)
     given = [name for name, _ in pairs]
     if net.batch:
         first = len(arrays[0])
@@ -45,10 +50,10 @@ def as_data(leaves: Sequence[Tensor], net: Network, X: Data, Y: Data, names: tup
             raise CallError(f"{given[0]} has no samples")
     check_batch_sizes(leaves, arrays, given)
     if net.classes is not None and net.target is not None:
-        labels = arrays[-1]
-        if labels.min() < 0 or labels.max() >= net.classes:
+        ends = [end for part in parts(arrays[-1]) for end in (part.min(), part.max())]
+        if min(ends) < 0 or max(ends) >= net.classes:
             raise CallError(
-                f"{names[1]} holds labels from {labels.min()} to {labels.max()}, "
+                f"{names[1]} holds labels from {min(ends)} to {max(ends)}, "
                 f"but the network's {net.classes} classes are 0 to {net.classes - 1}"
             )
     if net.target is not None:
@@ -56,14 +61,21 @@ def as_data(leaves: Sequence[Tensor], net: Network, X: Data, Y: Data, names: tup
     return arrays
 
 
-def check_target(net: Network, target: Array, name: str) -> None:
+def as_samples(net: Network, given: Sequence[tuple[str, Any]], leaves: Sequence[Tensor]) -> list[Samples]:
+    """Data of which batches can be taken, by name, for each leaf. Without batches all of it is needed at once."""
+    take = as_rows if net.batch else as_array
+    return [take(name, value, t) for (name, value), t in zip(given, leaves, strict=True)]
+
+
+def check_target(net: Network, target: Samples, name: str) -> None:
     """Raises CallError for numbers that the network's loss has no meaning for, though it would compute with them."""
     node = net.loss.node
     if net.target is None or node.operator.name not in TARGETS or node.inputs[1] != net.target.id:
         return
     meant, told = TARGETS[node.operator.name]
-    if not (fits := meant(target)).all():
-        raise CallError(f"{name} holds {target[~fits].flat[0]:g}, but {node.operator.name} takes {told}")
+    for part in parts(target):
+        if not (fits := meant(part)).all():
+            raise CallError(f"{name} holds {part[~fits].flat[0]:g}, but {node.operator.name} takes {told}")
 
 
 def several(name: str, data: Data, leaves: Sequence[Tensor]) -> list[tuple[str, Any]]:
@@ -84,12 +96,32 @@ def several(name: str, data: Data, leaves: Sequence[Tensor]) -> list[tuple[str, 
 
 def as_array(name: str, value: Any, leaf: Tensor) -> Array:
     """Data as a contiguous array of a leaf's dtype and rank, every number finite."""
+    found = as_rows(name, value, leaf)
+    return converted(name, in_memory(found), leaf) if isinstance(found, Source) else found
+
+
+def as_rows(name: str, value: Any, leaf: Tensor) -> Samples:
+    """The same, but of what may be larger than memory batches are read and converted as they come."""
     if np.ma.is_masked(value):
         raise CallError(f"{name} is a masked array, whose mask would be lost; {name}.filled(0.0) would fit")
     try:
-        array = np.asarray(value)
+        array = opened(name, value)
+    except CallError:
+        raise
     except ValueError:
         raise CallError(f"{name} is no array: its rows have different lengths") from None
+    check_kind(name, array, leaf)
+    if isinstance(value, np.memmap):
+        return array
+    if isinstance(array, Source):
+        if array.size != len(array):
+            return array
+        array = in_memory(array)  # a number for each sample: the order of the samples takes as much memory
+    return converted(name, array, leaf)
+
+
+def check_kind(name: str, array: Samples, leaf: Tensor) -> None:
+    """Raises CallError for numbers of another kind than a leaf's, or another shape."""
     kind, floats = array.dtype.kind, leaf.dtype in FLOATS
     if kind not in "biuf" or (kind == "f" and not floats) or (leaf.dtype == "bool" and kind != "b"):
         hint = ""
@@ -104,28 +136,30 @@ def as_array(name: str, value: Any, leaf: Tensor) -> Array:
         missing = leaf.shape[len(array.shape) :]
         hint = f"; {name}[:, None] would fit" if array.ndim == 1 and missing == (1,) else ""
         raise CallError(f"{name} has shape {show(array.shape)}, but {leaf.name} is {show(leaf.shape)}{hint}")
-    if isinstance(value, np.memmap):  # larger than memory, perhaps: batches of it are converted as they come
-        return array
+
+
+def converted(name: str, array: Array, leaf: Tensor) -> Array:
+    """An array in a leaf's dtype, contiguous. Raises CallError for numbers that are not finite there."""
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, leaf.dtype)
-    if floats and not np.isfinite(array).all():
+    if leaf.dtype in FLOATS and not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise CallError(f"{name} is {array[where]} at {where} in {leaf.dtype}; every number must be finite")
     return array
 
 
-def check_batch_sizes(leaves: Sequence[Tensor], arrays: Sequence[Array], names: Sequence[str] = ()) -> None:
+def check_batch_sizes(leaves: Sequence[Tensor], arrays: Sequence[Samples], names: Sequence[str] = ()) -> None:
     solve_sizes(
         (name, t.shape, a.shape) for name, t, a in zip(names or [t.name for t in leaves], leaves, arrays, strict=True)
     )
 
 
-def fingerprint(arrays: Iterable[Array]) -> int:
-    """A number that other arrays hardly have. Of a file that is mapped into memory, by its first and last rows."""
+def fingerprint(arrays: Iterable[Samples]) -> int:
+    """A number that other arrays hardly have. Of what may be larger than memory, by its first and last rows."""
     found = 0
     for a in arrays:
         found = zlib.crc32(repr((a.shape, a.dtype.str)).encode(), found)
-        mapped = isinstance(a, np.memmap) or isinstance(a.base, np.memmap)  # `as_data` gives views of maps
-        for part in (a[:1000], a[-1000:]) if mapped else (a,):
+        outside = isinstance(a, (Source, np.memmap)) or isinstance(a.base, np.memmap)  # `as_data` gives views of maps
+        for part in (a[:1000], a[-1000:]) if outside else (in_memory(a),):
             found = zlib.crc32(np.ascontiguousarray(part).data.cast("B") if part.size else b"", found)
     return found

@@ -66,7 +66,8 @@ def train(
 
     **Batches.** Each epoch goes through a random partition of the samples, the last batch smaller;
     `sampling="lecture"` parts them once, and takes a batch of the partition at random in each iteration.
-    `batch_size=None` is one batch of all. X and Y may be files mapped into memory (`numpy.memmap`).
+    `batch_size=None` is one batch of all. X and Y may be larger than memory: files mapped into it (`numpy.memmap`), or
+    what has a `shape` and is read by slices of rows (`h5py.Dataset`, `zarr.Array`, a class of your own).
 
     **Validation.** A pair (Xv, Yv), or the fraction of samples to set aside, of each class alike with `stratify`.
     `metrics` are names (accuracy, balanced_accuracy, f1, mse, rmse, mae, max_error, r2) or functions of predictions and

@@ -42,7 +42,7 @@ codegen.loader codegen.module_writer
 codegen
 delimited
 table
-schedules data columns arrays
+schedules data columns arrays sources
 preprocessing
 networks optimizers
 objective shorthand
