@@ -53,6 +53,7 @@ def identifier(text: str) -> str:
     text = "".join(_GREEK.get(c, c) for c in text)
     if "\u0304" in text:  # the adjoint's bar
         text = text.replace("\u0304", "") + "_bar"
+    text = text.replace("ᵀ", "_T")
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
     name = re.sub(r"\W+", "_", plain).strip("_") or "t"
     if name[0].isdigit():

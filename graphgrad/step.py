@@ -197,7 +197,7 @@ def _on_one_vector(
         part = found[0][start : start + math.prod(shape)]
         if name not in transposed:
             return reshape(part, shape)
-        kept[name] = reshape(part, shape[::-1]).named(_free(new, f"{name}_T"))
+        kept[name] = reshape(part, shape[::-1]).named(_free(new, f"{name}ᵀ"))
         return transpose(kept[name])
 
     graph, moved = rebuild(outputs, visit)
