@@ -78,9 +78,17 @@ def split_rows(
 
 
 def standardize(X: Array, *others: Array) -> tuple[Array, ...]:
-    """X and others, less the mean of X's columns and divided by their standard deviation (1 where it is 0)."""
-    mean, deviation = np.mean(X, axis=0), np.std(X, axis=0)
-    return tuple((np.asarray(part) - mean) / np.where(deviation == 0, 1, deviation) for part in (X, *others))
+    """X and others, less the mean of X's columns and divided by their standard deviation.
+
+    A column that is constant in X loses that constant and is divided by 1.
+    """
+    X = np.asarray(X)
+    if not len(X):
+        raise GraphgradError("standardize: X has no samples, so no mean")
+    constant = np.max(X, axis=0) == np.min(X, axis=0)  # of equal numbers, mean and deviation may differ by rounding
+    mean = np.where(constant, X[0], np.mean(X, axis=0))
+    deviation = np.where(constant, 1, np.std(X, axis=0))
+    return tuple((np.asarray(part) - mean) / deviation for part in (X, *others))
 
 
 def batches(samples: int, size: int, generator: np.random.Generator) -> Iterator[Array]:

@@ -14,7 +14,7 @@ from graphgrad.networks import Network
 from graphgrad.samples import Data, as_data, fingerprint
 from graphgrad.sources import Samples, Source, in_memory, opened
 from graphgrad.tensor import Tensor
-from graphgrad.types import Array, show
+from graphgrad.types import FLOATS, Array, show
 
 SAMPLINGS = ("shuffle", "lecture")
 
@@ -80,11 +80,17 @@ def dataset(
         if net.batch is None:
             raise GraphgradError("weights are one for each sample, but no named size counts the network's samples")
         kept = np.arange(len(weights)) if rows is None else rows
+        if not weights[kept].any():
+            raise CallError("sample_weight is 0 for all samples")
+        largest = weights[kept].max()
+        if not 2.0**-32 < largest < 2.0**32:  # float32 would under- or overflow; the scale is nothing to a mean
+            weights = np.ldexp(weights, -np.frexp(largest)[1])  # by a power of 2, which is exact
+        dtype = leaves[0].dtype if leaves[0].dtype in FLOATS else "float64"
+        weights = np.where(weights < np.finfo(dtype).tiny, 0.0, weights)
         if not weights[kept].all():  # what weighs nothing teaches nothing, and a batch of such alone has no mean
             rows = kept[weights[kept] > 0]
-            if not len(rows):
-                raise CallError("sample_weight is 0 for all samples")
-        arrays = [*arrays, weights.astype(leaves[0].dtype if leaves[0].dtype.startswith("float") else "float64")]
+        with np.errstate(over="ignore"):  # of samples that are not trained on
+            arrays = [*arrays, weights.astype(dtype)]
     return Dataset(arrays, rows, weights, checks, check_rows)
 
 
@@ -134,7 +140,7 @@ def _weights(net: Network, arrays: Sequence[Samples], of_samples: Any, of_classe
         total = float(np.sum(base))
         table = {c: total / (len(there) * max(float(np.sum(base[labels == c])), 1e-300)) for c in there}
     elif isinstance(of_classes, Mapping):
-        table = {c: of_classes.get(c, of_classes.get(int(c), 1.0)) for c in there}
+        table = {c: of_classes.get(c, 1.0) for c in there}
         known = range(net.classes) if net.classes is not None else there
         if strange := [c for c in of_classes if c not in known]:
             raise GraphgradError(f"class_weight names {strange[0]!r}, which is no label; there are: {list(known)}")

@@ -33,6 +33,7 @@ def _error(p: Array, t: Array) -> Array:
 
 def _r2(p: Array, t: Array) -> float:
     """1 - Σ(p - t)² / Σ(t - t̄)², the mean over columns; as ever, a constant target is 1 when hit and 0 when not."""
+    t = t.astype(np.float64)  # in float32 the squares of large numbers overflow, and a column's sum loses digits
     varies = np.max(t, axis=0) > np.min(t, axis=0)  # of equal numbers, the mean may differ by rounding
     rest, spread = np.sum(_error(p, t) ** 2, axis=0), np.sum((t - np.mean(t, axis=0)) ** 2, axis=0)
     return float(np.mean(np.where(varies, 1 - rest / np.where(varies, spread, 1), rest == 0)))
@@ -72,10 +73,24 @@ def classifies(net: Network) -> bool:
     return net.prediction is not None and (net.classes is not None or net.threshold is not None)
 
 
+def beside(prediction: Array, target: Array) -> Array:
+    """A prediction in the shape of its target, from which it may differ by axes of length 1.
+
+    Of (N, 1) and (N,) NumPy would compare each with each. Raises GraphgradError where the shapes do not fit.
+    """
+    if [d for d in prediction.shape if d != 1] != [d for d in target.shape if d != 1]:
+        raise GraphgradError(
+            f"a metric compares predictions of shape {show(prediction.shape)} with targets of shape "
+            f"{show(target.shape)}; a function of both of your own would fit"
+        )
+    return prediction.reshape(target.shape)
+
+
 def decided(net: Network, prediction: Array, target: Array) -> tuple[Array, Array]:
     """The classes that predictions decide for, and those that are true. Labels, or whether above the threshold."""
     if net.threshold is None:
         return np.argmax(prediction, axis=-1), target
+    prediction = beside(prediction, target)
     return prediction > net.threshold, target > net.threshold
 
 
@@ -115,7 +130,10 @@ def named(net: Network, metrics: str | Measure | Iterable[str | Measure]) -> tup
 def measured(net: Network, metric: Metric, prediction: Array, target: Array) -> float:
     """A metric's number. Raises GraphgradError where a function of the user's own gives none."""
     own = METRICS.get(metric.name) is not metric  # a function that might change its arguments, so it gets copies
-    pair = decided(net, prediction, target) if metric.decisions else (prediction, target)
+    if metric.decisions:
+        pair = decided(net, prediction, target)
+    else:
+        pair = (prediction if own else beside(prediction, target)), target
     value: Any = metric.measure(*[a.copy() if own else a for a in pair])
     try:
         return float(value)

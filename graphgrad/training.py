@@ -278,9 +278,10 @@ def _begun(
         _writable(checkpoint)
     if resume is None:
         return None
-    remove_leftovers(resume)
-    if checkpoint is not None and Path(checkpoint) == Path(resume) and not Path(resume).exists():
-        return None
+    if checkpoint is not None and Path(checkpoint) == Path(resume):
+        remove_leftovers(resume)  # of a file that is only read, another run may be writing the next one
+        if not Path(resume).exists():
+            return None
     return os.fspath(resume), content_of(resume)
 
 

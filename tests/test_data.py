@@ -77,3 +77,13 @@ def test_tables_are_read_without_another_import() -> None:
     code = "import graphgrad as gg; print(gg.data.read_table.__name__, gg.train.__name__, 'data' in dir(gg))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("read_table train True\n", "")
+
+
+def test_a_constant_column_is_no_noise() -> None:
+    """The deviation of equal numbers is often a rounding error, by which nothing is to be divided."""
+    for constant in (0.1, 0.3, 1e9 / 3):
+        column, other = standardize(np.full((7, 2), constant), np.array([[constant + 0.5, constant]]))
+        assert not column.any()
+        np.testing.assert_allclose(other, [[0.5, 0.0]], rtol=1e-6)
+    with pytest.raises(gg.GraphgradError, match="X has no samples"):
+        standardize(np.empty((0, 2)))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
+from graphgrad.dataset import dataset
 from graphgrad.errors import GraphgradError
 
 rng = np.random.default_rng(1)
@@ -90,6 +91,31 @@ def test_batches_count_by_their_weights() -> None:
     p = gg.evaluate(net.prediction, x=X, **net.initialize(0))  # type: ignore[arg-type]
     each = np.mean((p - NUMBERS) ** 2, axis=1)
     assert run.history["loss"][0] == pytest.approx(np.average(each, weights=weights), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-50, 1e-300, 1e30, 1e300, 3.0])
+def test_the_scale_of_weights_is_nothing_to_training(scale: float) -> None:
+    """Though the step computes in float32, in which 1e-50 is 0."""
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(65, 2)), rng.uniform(0.5, 1.0, 65)
+    net = gg.feedforward([2, 4, 1], "tanh")
+    one, other = (gg.train(net, X, X[:, :1], sample_weight=s * w, epochs=3) for s in (1.0, scale))
+    np.testing.assert_allclose(other.history["loss"], one.history["loss"], rtol=1e-6)
+
+
+def test_a_weight_that_is_nothing_beside_the_others_counts_as_none() -> None:
+    """The last batch has one sample: were its weight 0 in float32, the mean over the batch would be 0 / 0."""
+    X = np.random.default_rng(0).normal(size=(65, 2))
+    run = gg.train(gg.feedforward([2, 4, 1]), X, X[:, :1], sample_weight=np.exp(-300 * X[:, 0] ** 2), epochs=20)
+    assert (run.stopped, len(run.history["loss"])) == ("", 20)
+
+
+def test_soft_labels_have_no_class_s_weight() -> None:
+    net = gg.feedforward([2, 1], loss="bce")
+    leaves, soft = [*net.inputs, net.target], np.array([[0.9], [0.9], [1.0], [0.0]])
+    data = dataset(leaves, net, np.ones((4, 2)), soft, class_weight={0: 0.25})
+    assert data.weights is not None
+    assert (data.weights / data.weights[0]).tolist() == [1.0, 1.0, 1.0, 0.25]
 
 
 def test_weights_of_classes() -> None:

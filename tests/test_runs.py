@@ -81,6 +81,44 @@ def test_a_metric_of_one_s_own_sees_all_samples_at_once() -> None:
     assert run.history["spread"][-1] == pytest.approx(np.ptp(run.predict(big)), rel=1e-6)
 
 
+def test_r2_of_large_float32_targets_is_that_of_float64() -> None:
+    rng, r2 = np.random.default_rng(0), METRICS["r2"].measure
+    t = (2000 + rng.normal(size=(100_000, 2))).astype(np.float32)
+    p = (t + 0.5 * rng.normal(size=t.shape)).astype(np.float32)
+    assert r2(p, t) == pytest.approx(r2(p.astype(np.float64), t.astype(np.float64)), rel=1e-9)
+    assert 0.7 < r2(p, t) < 0.8
+    assert r2(np.zeros((9, 1), np.float32), np.linspace(-1e20, 1e20, 9, dtype=np.float32)[:, None]) == 0.0
+
+
+def flat_target(columns: int, threshold: float | None) -> gg.Network:
+    """A prediction with a column, beside a target without."""
+    g = gg.Graph()
+    x, y, W = g.input("x", ("N", 2)), g.input("y", ("N",)), g.parameter("W", (columns, 2))
+    p = gg.sigmoid(x @ W.T)
+    return gg.Network(loss=gg.mean((p[:, 0] - y) ** 2), inputs=[x], target=y, prediction=p, threshold=threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.5, None])
+def test_a_column_is_compared_with_a_vector_element_by_element(threshold: float | None) -> None:
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    Y = (X.sum(axis=1) > 0).astype(float)
+    metric = "accuracy" if threshold else "mse"
+    net = flat_target(1, threshold)
+    run = gg.train(net, X, Y, optimizer=gg.Adam(0.1), epochs=40, validation=(X, Y), metrics=metric)
+    p = run.predict(X)[:, 0]
+    wanted = np.mean((p > 0.5) == Y) if threshold else np.mean((p - Y) ** 2)
+    full = metric if threshold else "mean_squared_error"
+    assert run.history[f"validation_{full}"][-1] == pytest.approx(wanted, rel=1e-6)
+    if threshold:
+        assert run.evaluate(X, Y)["accuracy"] == pytest.approx(wanted)
+
+
+def test_shapes_that_no_metric_compares_are_told() -> None:
+    X, Y = np.ones((8, 2)), np.ones(8)
+    with pytest.raises(GraphgradError, match=r"predictions of shape \(8, 2\) with targets of shape \(8,\)"):
+        gg.train(flat_target(2, None), X, Y, validation=(X, Y), metrics="mae")
+
+
 def test_a_constant_target_has_an_r2_of_one_or_zero() -> None:
     r2 = METRICS["r2"].measure
     t = np.ones((4, 1))
