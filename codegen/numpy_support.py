@@ -10,8 +10,9 @@ def erf(x: object, out: object = None, complement: bool = False) -> object:
 
     The rational approximations are those of fdlibm's s_erf.c (Sun Microsystems, 1993): by pieces of |x|, with numerator
     and denominator from the highest power down. Other dtypes are computed in float64 and rounded once; float32 needs
-    but one rational function x·R(x²), within 2e-8 of erf(x) up to 3.925, from where float32 knows only 1. Blocks keep
-    the scratch memory small, whatever the size.
+    but one rational function: x·R(x²), within 2e-8 of erf(x) up to 3.925, from where float32 knows only 1; and of 1 - erf
+    exp(-x²)·R(|x|), within 6e-9 of itself, where float32 has numbers so small. Blocks keep the scratch memory small,
+    whatever the size.
     """
     single = (
         (2.045990034860408e-06, 0.0002848422922494604, 0.0037725881974236234, 0.05276940265204087, 0.19059492722738489,
@@ -19,6 +20,10 @@ def erf(x: object, out: object = None, complement: bool = False) -> object:
         (3.8047324249134273e-05, 0.0011638632202103005, 0.014983273668997599, 0.11418316052451832, 0.50224308682152,
          1.0),
     )  # fmt: skip
+    rest = (
+        (0.03288493991943662, 0.22963965216997914, 0.7324865817343942, 1.239252396291423, 1.0000000058497116),
+        (0.05828635372485495, 0.40705168338917697, 1.3270159577896898, 2.404063878584103, 2.3676321525192203, 1.0),
+    )
     pieces = (
         (  # |x| < 0.84375: x + x·R(x²)
             (-2.3763016656650163e-05, -0.005770270296489442, -0.02848174957559851, -0.3250421072470015,
@@ -48,23 +53,29 @@ def erf(x: object, out: object = None, complement: bool = False) -> object:
     )  # fmt: skip
     flags, access = ["external_loop", "buffered", "zerosize_ok"], [["readonly"], ["writeonly", "allocate"]]
     blocks = np.nditer([x, out], flags, access, [np.float64, np.float64], casting="same_kind", buffersize=3072)  # type: ignore[call-overload]
-    short = not complement and np.asarray(x).dtype == np.float32
+    short = np.asarray(x).dtype == np.float32
+    numerator, denominator = rest if complement else single
     with blocks, np.errstate(all="ignore"):
         for t, y in blocks:
             if short:
-                a = np.minimum(np.maximum(t, -3.925), 3.925)
-                s = a * a
-                p, q = single[0][0] * s, single[1][0] * s
-                for c in single[0][1:-1]:
+                a = np.minimum(np.abs(t), 10.2) if complement else np.minimum(np.maximum(t, -3.925), 3.925)
+                s = a if complement else a * a
+                p, q = numerator[0] * s, denominator[0] * s
+                for c in numerator[1:-1]:
                     p += c
                     p *= s
-                for c in single[1][1:-1]:
+                for c in denominator[1:-1]:
                     q += c
                     q *= s
-                p += single[0][-1]
-                q += single[1][-1]
+                p += numerator[-1]
+                q += denominator[-1]
                 p /= q
-                np.multiply(a, p, y)
+                if complement:
+                    a *= -a
+                    p *= np.exp(a, a)
+                    np.copyto(y, np.where(t < 0.0, 2.0 - p, p))
+                else:
+                    np.multiply(a, p, y)
                 continue
             a = np.minimum(np.abs(t), 28.0)
             piece = (a >= 0.84375).view(np.int8) + (a >= 1.25) + (a >= 1 / 0.35)

@@ -268,6 +268,18 @@ def test_erf_is_within_four_units_in_the_last_place(complement: bool, exact: Any
     assert np.isnan(erf(np.array([np.nan]), complement=complement))
 
 
+@pytest.mark.parametrize(("complement", "exact"), [(False, math.erf), (True, math.erfc)])
+def test_erf_of_float32_is_within_one_unit_in_the_last_place(complement: bool, exact: Any) -> None:
+    """Down to the smallest numbers that float32 has: 1 - erf keeps all its digits in the tail."""
+    x = np.concatenate([np.linspace(-11, 11, 40001), [0.0, 1e-30, np.inf], 10.0 ** np.linspace(-45, 38, 500)])
+    x = np.concatenate([x, -x]).astype(np.float32)
+    found, wanted = np.empty_like(x), np.array([exact(float(v)) for v in x])
+    erf(x, found, complement)
+    unit = np.spacing(np.abs(wanted).astype(np.float32)).astype(np.float64)
+    assert np.max(np.abs(found - wanted) / unit) <= 1
+    assert np.isnan(erf(np.full(3, np.nan, np.float32), np.empty(3, np.float32), complement)).all()
+
+
 def test_erf_takes_views_zero_sizes_and_its_own_memory() -> None:
     x = np.linspace(-3, 3, 6000).reshape(60, 100)
     wanted = np.vectorize(math.erf)(x)
