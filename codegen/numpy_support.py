@@ -9,10 +9,9 @@ def erf(x: object, out: object = None, complement: bool = False) -> object:
     """The error function, or 1 - erf(x) without cancellation, into `out`: within 4 units in the last place of float64.
 
     The rational approximations are those of fdlibm's s_erf.c (Sun Microsystems, 1993): by pieces of |x|, with numerator
-    and denominator from the highest power down. Other dtypes are computed in float64 and rounded once; float32 needs
-    but one rational function: x·R(x²), within 2e-8 of erf(x) up to 3.925, from where float32 knows only 1; and of 1 - erf
-    exp(-x²)·R(|x|), within 6e-9 of itself, where float32 has numbers so small. Blocks keep the scratch memory small,
-    whatever the size.
+    and denominator from the highest power down. Other dtypes are computed in float64 and rounded once. For float32 one
+    rational function is enough: x·R(x²), within 2e-8 of erf(x) up to 3.925, from where float32 knows only 1; and
+    exp(-x²)·R(|x|), within 6e-9 of all of 1 - erf(|x|). Blocks keep the scratch memory small, whatever the size.
     """
     single = (
         (2.045990034860408e-06, 0.0002848422922494604, 0.0037725881974236234, 0.05276940265204087, 0.19059492722738489,
@@ -54,21 +53,21 @@ def erf(x: object, out: object = None, complement: bool = False) -> object:
     flags, access = ["external_loop", "buffered", "zerosize_ok"], [["readonly"], ["writeonly", "allocate"]]
     blocks = np.nditer([x, out], flags, access, [np.float64, np.float64], casting="same_kind", buffersize=3072)  # type: ignore[call-overload]
     short = np.asarray(x).dtype == np.float32
-    numerator, denominator = rest if complement else single
+    top, bottom = rest if complement else single
     with blocks, np.errstate(all="ignore"):
         for t, y in blocks:
             if short:
                 a = np.minimum(np.abs(t), 10.2) if complement else np.minimum(np.maximum(t, -3.925), 3.925)
                 s = a if complement else a * a
-                p, q = numerator[0] * s, denominator[0] * s
-                for c in numerator[1:-1]:
+                p, q = top[0] * s, bottom[0] * s
+                for c in top[1:-1]:
                     p += c
                     p *= s
-                for c in denominator[1:-1]:
+                for c in bottom[1:-1]:
                     q += c
                     q *= s
-                p += numerator[-1]
-                q += denominator[-1]
+                p += top[-1]
+                q += bottom[-1]
                 p /= q
                 if complement:
                     a *= -a
