@@ -80,6 +80,7 @@ class Loop:
     bar: Any = None
     _interrupts: Interrupts = field(default_factory=Interrupts)
     _moment: Moment | None = None  # the last one that the run can go back to
+    _earlier: Mapping[str, Array] | None = None  # what was before the last update of the epoch before
     _records: list[tuple[int, float, dict[str, Array]]] = field(default_factory=list)
     _kept: dict[str, Array] | None = None
     _saved: tuple[int, int, str] | None = None  # where the run was when the file was last written
@@ -125,15 +126,19 @@ class Loop:
     def _epoch(self) -> None:
         progress, held = self.progress, self.trainer.function.state
         start = self._moment = Moment(held.snapshot(), replace(progress), self.best)
+        earlier, self._earlier = self._earlier, None
         for indices in self._batches():
             self._keep_record()
+            if progress.batch == self.steps - 1:
+                self._earlier = start.values if progress.batch == start.progress.batch else held.snapshot()
             if progress.batch == start.progress.batch:  # the only step before which the run can go back
                 with self._interrupts.raised():
                     loss = self._step(indices)
             else:
                 loss = self._step(indices)
             if not math.isfinite(loss):
-                return self._lost(start)
+                return self._lost(start, earlier)
+            earlier = None
             if self._kept is not None:
                 self._records.append((self.trainer.k - 1, loss, self._kept))
             self._count(loss, indices)
@@ -143,7 +148,7 @@ class Loop:
                 progress.stopped = "interrupted"
                 return None
         if not held.finite():
-            return self._lost(start)
+            return self._lost(start, earlier)
         self._moment = Moment(held.snapshot() if self.callbacks else None, replace(progress), self.best)
         record = {"epoch": progress.epoch + 1, "loss": progress.total / progress.weight, **self._rate()}
         with self._interrupts.raised():
@@ -268,18 +273,23 @@ class Loop:
 
     # -- what is not finite -------------------------------------------------------------------------------------------
 
-    def _lost(self, start: Moment) -> None:
-        """Go through the epoch once more, up to the step that left the finite numbers, and stop before it."""
+    def _lost(self, start: Moment, earlier: Mapping[str, Array] | None) -> None:
+        """Go through the epoch once more, up to the step that left the finite numbers, and stop before it.
+
+        Where its loss is not finite, the parameters before it are no good ones: then before the step before that, which
+        at the beginning of an epoch was the last one of another, or is not known.
+        """
         held = self.trainer.function.state
         self._back(start)
-        self.bar, told, pressed = None, "a number was not finite", max(1, self._interrupts.noted)
+        self.bar, told, loss, pressed = None, "a number was not finite", 0.0, max(1, self._interrupts.noted)
+        good, k = None if earlier is None else Moment(earlier, start.progress, self.best), self.trainer.k
         for indices in self._batches():
             if self._interrupts.noted > pressed:
                 raise KeyboardInterrupt
-            before = held.snapshot()
-            loss = self._step(indices)
+            before = Moment(held.snapshot(), replace(self.progress), self.best)
+            loss, k = self._step(indices), k + 1
             if not (math.isfinite(loss) and held.finite()):
-                held.restore(before)
+                self._back(before)
                 with self._interrupts.raised():
                     told = self._diagnosed(indices) or (
                         f"loss and gradient are finite, but the update makes numbers that are not{SMALLER}"
@@ -287,12 +297,19 @@ class Loop:
                         else "the loss is not finite"
                     )
                 break
+            good = before
             self._count(loss, indices)
-        where = f"epoch {self.progress.epoch + 1}, update {self.trainer.k + 1}"
+        where, kept = f"epoch {self.progress.epoch + 1}, update {k}", "it"
+        if not math.isfinite(loss) and good is not None:
+            self._back(good)
+            kept = f"update {self.trainer.k + 1}, the last ones whose loss was finite,"
+            watched = self.stopping is not None and self.stopping.column == "validation_loss"
+            if self.best is not None and good.values is earlier and start.progress.best_epoch == start.progress.epoch:
+                self.best = self.best if watched else self.trainer.parameters  # it was those whose loss is not finite
         self.progress.stopped = f"{where}: {told}"
         if self.processes.first:
             warnings.warn(
-                f"training stopped in {self.progress.stopped}. The parameters before it are kept.",
+                f"training stopped in {self.progress.stopped}. The parameters before {kept} are kept.",
                 TrainingWarning,
                 stacklevel=5,
             )
