@@ -58,6 +58,12 @@ class Run:
         return self.stopped == "interrupted"
 
     @property
+    def best_epoch(self) -> int | None:
+        """The epoch, from 1 on, that the parameters are of where early stopping watched; otherwise None: of the last."""
+        told = self._model.progress
+        return told.get("best_epoch") if told.get("best") is not None else None
+
+    @property
     def trainer(self) -> Trainer:
         """The trainer, with the run's parameters and the optimizer's state: `step` goes on from there.
 

@@ -114,6 +114,16 @@ def test_classes_are_no_metric_of_numbers() -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def test_the_best_epoch_is_told_by_a_file_too_and_there_is_none_without_early_stopping(tmp_path: Path) -> None:
+    rule = gg.EarlyStopping("loss", patience=2, min_delta=0.5)  # nothing beats the first epoch by so much
+    run = gg.train(classifier(), X, LABELS, epochs=9, early_stopping=rule)
+    run.save(tmp_path / "m")
+    assert (run.best_epoch, gg.load(tmp_path / "m").best_epoch) == (1, 1)
+    assert run.history["loss"].argmin() == 2
+    assert gg.train(classifier(), X, LABELS, epochs=2).best_epoch is None
+    assert gg.train(classifier(), X, LABELS, epochs=0, early_stopping=rule).best_epoch is None
+
+
 @pytest.mark.parametrize("column", ["validation_loss", "validation_accuracy"])
 def test_the_best_parameters_are_kept(column: str) -> None:
     seen: list[dict[str, np.ndarray]] = []
@@ -129,6 +139,7 @@ def test_the_best_parameters_are_kept(column: str) -> None:
             best, at = value, epoch
     assert run.stopped == "early stopping"
     assert len(values) == at + 1 + 4
+    assert run.best_epoch == at + 1
     for name, array in run.parameters.items():
         assert np.array_equal(array, seen[at][name])
         assert np.array_equal(array, run.trainer.parameters[name])
@@ -147,6 +158,7 @@ def test_without_an_end_the_best_parameters_are_kept_too() -> None:
     )
     assert not run.stopped
     best = run.history["validation_loss"].argmin()
+    assert run.best_epoch == best + 1
     assert best < 11
     shorter = gg.train(classifier(), X, LABELS, optimizer=gg.Adam(0.3), epochs=int(best) + 1, validation=0.3)
     assert run.parameters["W1"].tobytes() == shorter.parameters["W1"].tobytes()
