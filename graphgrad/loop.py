@@ -386,7 +386,7 @@ class Loop:
             self.trainer.parameters = model.parameters
         sample = self._whole if self._gather is None else self._samples(self._first(self.batch_size))
         trainer = self.trainer if self.trainer.summed is None else None  # one of several takes no step alone
-        return Run(model, trainer, sample, self._recorded(), self.trainer.optimizer)
+        return Run(model, trainer, sample, self._recorded(), self.trainer.optimizer, self.data.check_rows)
 
     def _first(self, count: int | None) -> Array:
         """The indices of the first samples."""

@@ -1,6 +1,7 @@
 """What a run tells and keeps: metrics, early stopping, the history, files, records, samplings."""
 
 import json
+import pickle
 import re
 import struct
 from collections import Counter
@@ -182,6 +183,19 @@ def test_a_column_that_will_not_be_there_is_told_first(given: Any, message: str)
         gg.EarlyStopping(patience=0)
     with pytest.raises(GraphgradError, match=r"^EarlyStopping: min_delta is a number from 0 on, but -1 was given$"):
         gg.EarlyStopping(min_delta=-1)
+
+
+def test_a_run_tells_which_samples_were_set_aside(tmp_path: Path) -> None:
+    run = gg.train(classifier(), X, LABELS, epochs=2, validation=0.4)
+    rows = run.validation_rows
+    assert rows is not None
+    assert (rows.dtype, len(set(rows.tolist()))) == ("int64", 36)
+    assert sorted([*rows, *kept_rows(run)]) == list(range(90))
+    assert run.evaluate(X[rows], LABELS[rows])["loss"] == pytest.approx(run.history["validation_loss"][-1], rel=1e-6)
+    assert np.array_equal(pickle.loads(pickle.dumps(run)).validation_rows, rows)
+    run.save(tmp_path / "m")
+    without = (gg.load(tmp_path / "m"), gg.train(classifier(), X, LABELS, epochs=1, validation=(X, LABELS)))
+    assert [other.validation_rows for other in without] == [None, None]
 
 
 def test_a_fraction_is_set_aside_of_each_class_alike() -> None:
