@@ -246,9 +246,9 @@ def finish(run: Run, prepared: Prepared, settings: Settings, say: Callable[[str]
         say(f"epoch {last['epoch']:g}: {told}")
     if run.interrupted:
         say("interrupted; what was learned until then is saved, and --resume goes on from it")
-    elif run.stopped == "early stopping":
-        best = int(np.argmin(run.history["validation_loss"])) + 1
-        say(f"stopped early; the model is that of epoch {best}, which has the lowest validation loss")
+    elif run.best_epoch is not None:
+        ended = "stopped early; " if run.stopped == "early stopping" else ""
+        say(f"{ended}the model is that of epoch {run.best_epoch}, which has the best validation loss")
     say(f"saved in {out}: {', '.join(written)}")
 
 
@@ -270,6 +270,8 @@ def report(run: Run, known: Preprocessing, table: Table, rows: Array) -> str:
 
 def report_lines(run: Run, prepared: Prepared, settings: Settings, which: str, measured: str) -> list[str]:
     ended = f"{len(run.history.get('epoch', ()))} epochs" + (f"; stopped: {run.stopped}" if run.stopped else "")
+    if run.best_epoch is not None:
+        ended += f"; the model is that of epoch {run.best_epoch}"
     notes = [
         *prepared.table.notes,
         *prepared.known.notes(prepared.table, np.sort(np.r_[prepared.rows, prepared.aside])),

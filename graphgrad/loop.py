@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -18,6 +15,7 @@ import numpy as np
 from graphgrad.dataset import Dataset, Gatherer, epoch_batches
 from graphgrad.errors import GraphgradError
 from graphgrad.finite import SMALLER, first_not_finite
+from graphgrad.interrupts import Interrupts, held_back
 from graphgrad.metrics import EarlyStopping, Metric
 from graphgrad.model_file import Model, ModelError, write_model
 from graphgrad.parallel import Processes, check_mean
@@ -49,6 +47,15 @@ class Progress:
     history: dict[str, list[float | None]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What a run was between two updates; `values` are None where nothing has changed them since."""
+
+    values: Mapping[str, Array] | None
+    progress: Progress
+    best: dict[str, Array] | None
+
+
 @dataclass
 class Loop:
     """A run while it runs."""
@@ -72,7 +79,9 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
     best: dict[str, Array] | None = None  # parameters of the best epoch
     bar: Any = None
-    _interrupts: list[int] = field(default_factory=list)
+    _interrupts: Interrupts = field(default_factory=Interrupts)
+    _moment: Moment | None = None  # the last one that the run can go back to
+    _earlier: Mapping[str, Array] | None = None  # what was before the last update of the epoch before
     _records: list[tuple[int, float, dict[str, Array]]] = field(default_factory=list)
     _kept: dict[str, Array] | None = None
     _saved: tuple[int, int, str] | None = None  # where the run was when the file was last written
@@ -93,18 +102,20 @@ class Loop:
         if self.progress.stopped == "interrupted":
             self.progress.stopped = ""
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told below
-        with held_back_interrupt() as self._interrupts, quiet:
+        several = self.processes.size > 1  # then one that is broken off ends all, for the others wait for it
+        self._interrupts.raising = several
+        with held_back(self._interrupts), quiet:
             try:
                 while self.progress.epoch < self.epochs and not self.progress.stopped:
                     self._epoch()
-                whole = True
-            except KeyboardInterrupt:  # a second one, in the middle of a step
-                if self.processes.size > 1:
+            except KeyboardInterrupt:
+                if several:
                     raise
-                self.progress.stopped, whole = "interrupted", False
-        if whole:
+                self._broken_off()
             self._save()
-        return self._finished()
+            if self._interrupts.noted and not several:
+                self.progress.stopped = self.progress.stopped or "interrupted"
+            return self._finished()
 
     def check_parts(self) -> None:
         """Raises GraphgradError where processes cannot share batches. Tried with a few samples."""
@@ -115,35 +126,46 @@ class Loop:
 
     def _epoch(self) -> None:
         progress, held = self.progress, self.trainer.function.state
-        start, begun = held.snapshot(), replace(progress, history=dict(progress.history))
+        start = self._moment = Moment(held.snapshot(), replace(progress), self.best)
+        earlier, self._earlier = self._earlier, None
         for indices in self._batches():
             self._keep_record()
-            loss = self._step(indices)
+            if progress.batch == self.steps - 1:
+                self._earlier = start.values if progress.batch == start.progress.batch else held.snapshot()
+            if progress.batch == start.progress.batch:  # the only step before which the run can go back
+                with self._interrupts.raised():
+                    loss = self._step(indices)
+            else:
+                loss = self._step(indices)
             if not math.isfinite(loss):
-                return self._lost(start, begun)
+                return self._lost(start, earlier)
+            earlier = None
             if self._kept is not None:
                 self._records.append((self.trainer.k - 1, loss, self._kept))
             self._count(loss, indices)
             if self.checkpoint_every and self.trainer.k % self.checkpoint_every == 0:
                 self._save()
-            if self._interrupted():
+            if self._interrupted() and progress.batch < self.steps:
                 progress.stopped = "interrupted"
-                if progress.batch < self.steps:
-                    return None
+                return None
         if not held.finite():
-            return self._lost(start, begun)
+            return self._lost(start, earlier)
+        self._moment = Moment(held.snapshot() if self.callbacks else None, replace(progress), self.best)
         record = {"epoch": progress.epoch + 1, "loss": progress.total / progress.weight, **self._rate()}
-        record |= self._validated()
+        with self._interrupts.raised():
+            record |= self._validated()
         progress.epoch, progress.batch, progress.total, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
         for name, value in record.items():
             progress.history.setdefault(name, []).append(as_json(value))
         self._tell(record)
         self._watch(record)
-        ended = any([callback(self.trainer, record) is True for callback in self.callbacks])
+        with self._interrupts.raised():
+            answers = [callback(self.trainer, record) for callback in self.callbacks]
+        ended = any([isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers])
         self.processes.follow_first(held)
         if any(self.processes.of_all(ended)):
             progress.stopped = progress.stopped or "callback"
-        if any(self.processes.of_all(bool(self._interrupts))):
+        if any(self.processes.of_all(self._interrupts.noted > 0)):
             progress.stopped = progress.stopped or "interrupted"
         if self.checkpoint_every is None:
             self._save()
@@ -181,7 +203,7 @@ class Loop:
         if self.trainer.summed is None:
             return self.trainer.step(*batch)
         own = float(np.sum(batch[-1])) if self.data.weights is not None else float(len(batch[0]))
-        return self.trainer.summed(batch, own / self._weight(indices), bool(self._interrupts))
+        return self.trainer.summed(batch, own / self._weight(indices), self._interrupts.noted > 0)
 
     def _weight(self, indices: Array | None) -> float:
         return self.data.weight(self.data.rows if indices is None else indices) if self.trainer.net.batch else 1.0
@@ -202,7 +224,7 @@ class Loop:
         self._kept = self.trainer.parameters if wanted else None
 
     def _interrupted(self) -> bool:
-        return self.trainer.summed.interrupted if self.trainer.summed is not None else bool(self._interrupts)
+        return self.trainer.summed.interrupted if self.trainer.summed is not None else self._interrupts.noted > 0
 
     def _rate(self) -> dict[str, float]:
         alpha = getattr(self.trainer.optimizer, "alpha", None)
@@ -233,30 +255,62 @@ class Loop:
         elif progress.epoch - progress.best_epoch >= self.stopping.patience:
             progress.stopped = "early stopping"
 
+    # -- back to a moment before ---------------------------------------------------------------------------------------
+
+    def _back(self, to: Moment) -> None:
+        if to.values is not None:
+            self.trainer.function.state.restore(to.values)
+        history = {name: column[: to.progress.epoch] for name, column in to.progress.history.items()}
+        self.progress, self.best = replace(to.progress, history=history), to.best
+
+    def _broken_off(self) -> None:
+        """End a run in which something was broken off: it goes back to the moment before, and takes that up later."""
+        told = self.progress.epoch
+        if self._moment is not None:
+            self._back(self._moment)
+        self.progress.stopped = "interrupted"
+        if self.progress.epoch < told:
+            self.begin_log()
+
     # -- what is not finite -------------------------------------------------------------------------------------------
 
-    def _lost(self, start: Mapping[str, Array], begun: Progress) -> None:
-        """Go through the epoch once more, up to the step that left the finite numbers, and stop before it."""
+    def _lost(self, start: Moment, earlier: Mapping[str, Array] | None) -> None:
+        """Go through the epoch once more, up to the step that left the finite numbers, and stop before it.
+
+        Where its loss is not finite, the parameters before it are no good ones: then before the step before that, which
+        at the beginning of an epoch was the last one of another, or is not known.
+        """
         held = self.trainer.function.state
-        held.restore(start)
-        self.progress, self.bar, told = begun, None, "a number was not finite"
+        self._back(start)
+        self.bar, told, loss, pressed = None, "a number was not finite", 0.0, max(1, self._interrupts.noted)
+        good, k = None if earlier is None else Moment(earlier, start.progress, self.best), self.trainer.k
         for indices in self._batches():
-            before = held.snapshot()
-            loss = self._step(indices)
+            if self._interrupts.noted > pressed:
+                raise KeyboardInterrupt
+            before = Moment(held.snapshot(), replace(self.progress), self.best)
+            loss, k = self._step(indices), k + 1
             if not (math.isfinite(loss) and held.finite()):
-                held.restore(before)
-                told = self._diagnosed(indices) or (
-                    f"loss and gradient are finite, but the update makes numbers that are not{SMALLER}"
-                    if math.isfinite(loss)
-                    else "the loss is not finite"
-                )
+                self._back(before)
+                with self._interrupts.raised():
+                    told = self._diagnosed(indices) or (
+                        f"loss and gradient are finite, but the update makes numbers that are not{SMALLER}"
+                        if math.isfinite(loss)
+                        else "the loss is not finite"
+                    )
                 break
+            good = before
             self._count(loss, indices)
-        where = f"epoch {self.progress.epoch + 1}, update {self.trainer.k + 1}"
+        where, kept = f"epoch {self.progress.epoch + 1}, update {k}", "it"
+        if not math.isfinite(loss) and good is not None:
+            self._back(good)
+            kept = f"update {self.trainer.k + 1}, the last ones whose loss was finite,"
+            watched = self.stopping is not None and self.stopping.column == "validation_loss"
+            if self.best is not None and good.values is earlier and start.progress.best_epoch == start.progress.epoch:
+                self.best = self.best if watched else self.trainer.parameters  # it was those whose loss is not finite
         self.progress.stopped = f"{where}: {told}"
         if self.processes.first:
             warnings.warn(
-                f"training stopped in {self.progress.stopped}. The parameters before it are kept.",
+                f"training stopped in {self.progress.stopped}. The parameters before {kept} are kept.",
                 TrainingWarning,
                 stacklevel=5,
             )
@@ -326,12 +380,14 @@ class Loop:
             self._write_log("a", [line(record)])
 
     def _finished(self) -> Run:
+        if self.bar is not None:
+            self.bar.close()
         model = self.model()
         if model.current is not None:
             self.trainer.parameters = model.parameters
         sample = self._whole if self._gather is None else self._samples(self._first(self.batch_size))
         trainer = self.trainer if self.trainer.summed is None else None  # one of several takes no step alone
-        return Run(model, trainer, sample, self._recorded(), self.trainer.optimizer)
+        return Run(model, trainer, sample, self._recorded(), self.trainer.optimizer, self.data.check_rows)
 
     def _first(self, count: int | None) -> Array:
         """The indices of the first samples."""
@@ -339,9 +395,11 @@ class Loop:
         return np.arange(len(self.data.arrays[0]))[:count] if rows is None else rows[:count]
 
     def _recorded(self) -> dict[str, Any] | None:
-        if self.record is None or not self._records:
+        done = self.trainer.k
+        records = [record for record in self._records if record[0] < done]  # none of steps that were taken back
+        if not records:
             return None
-        k, losses, kept = zip(*self._records, strict=True)
+        k, losses, kept = zip(*records, strict=True)
         return {
             "k": np.array(k),
             "loss": np.array(losses),
@@ -362,26 +420,3 @@ def read_progress(told: Mapping[str, Any]) -> Progress:
     except (TypeError, ValueError):
         pass
     raise ModelError("what it tells of its progress is broken")
-
-
-@contextmanager
-def held_back_interrupt() -> Iterator[list[int]]:
-    """Ctrl-C is noted in the list instead of raised, so that no update is cut in half; a second one is raised."""
-    noted: list[int] = []
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield noted
-        return
-
-    def note(number: int, frame: object) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

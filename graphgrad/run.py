@@ -32,6 +32,8 @@ class Run:
     `history` has "epoch", "loss" (the mean over the epoch's batches, each before its update), "rate" (α_k at the
     epoch's last step), and with validation data "validation_loss" and a column for each metric. `stopped` says why
     training ended before all epochs were over: "early stopping", "callback", "interrupted", what was not finite, or "".
+    `validation_rows` are the indices of the samples that `validation=0.2` set aside, of int64; None where it set none
+    aside, and for a run from a file.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Run:
         sample: Sequence[Array] = (),
         records: Mapping[str, Any] | None = None,
         optimizer: Optimizer | None = None,
+        validation_rows: Array | None = None,
     ) -> None:
         self._model, self._trainer, self.sample = model, trainer, list(sample)
         self._optimizer = trainer.optimizer if trainer is not None else optimizer  # code of a user's own, perhaps
@@ -49,6 +52,7 @@ class Run:
         self.settings: dict[str, Any] = model.settings
         self.preprocessing: dict[str, Any] | None = model.preprocessing
         self.records = records
+        self.validation_rows = validation_rows
         self.history: dict[str, Array] = columns(model.progress.get("history", {}))
         self.stopped = str(model.progress.get("stopped", ""))
 
@@ -56,6 +60,12 @@ class Run:
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended it."""
         return self.stopped == "interrupted"
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch, from 1 on, that the parameters are of, where early stopping watched. Otherwise None: the last."""
+        found = self._model.progress.get("best_epoch")
+        return found if type(found) is int and found > 0 else None
 
     @property
     def trainer(self) -> Trainer:

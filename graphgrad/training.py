@@ -81,7 +81,8 @@ def train(
     after each epoch; one that returns True ends training. `log` is a file of JSON lines, one for each epoch.
     `record=True` keeps the parameters before each step, or a number n before each n-th, for `gg.explain`. Ctrl-C ends
     training after the step at hand: what was learned is returned. Where a number is no longer finite, training stops
-    with the parameters before that, and a warning that says which value was the first and where it comes from.
+    with the last parameters whose loss was finite, and a warning that says which value was the first and where it
+    comes from.
 
     **Nothing lost.** `checkpoint` is a file that is written after each epoch, or every `checkpoint_every` updates, and
     on Ctrl-C. `resume` goes on from such a file, or from one that `run.save` wrote, to the same bytes as a run that was

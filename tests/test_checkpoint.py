@@ -16,6 +16,7 @@ import pytest
 import graphgrad as gg
 from graphgrad import schedules
 from graphgrad.errors import GraphgradError
+from graphgrad.evaluation import Evaluation
 from graphgrad.model_file import read_model, write_model
 from graphgrad.preprocessing import Preprocessing
 from graphgrad.table import Table
@@ -134,6 +135,120 @@ def test_a_step_over_all_samples_is_done_once_where_the_run_ended_before_its_epo
         gg.train(net(), X, Y, batch_size=None, epochs=3, metrics="accuracy", **{**told, "checkpoint": tmp_path / "d"}),  # type: ignore[arg-type]
         tmp_path,
     )
+
+
+def shrink(trainer: gg.Trainer, record: Any) -> bool:
+    """A callback that changes what is learned, and ends the run in the fifth epoch."""
+    trainer.parameters = {name: 0.9 * a for name, a in trainer.parameters.items()}
+    return record["epoch"] == 5
+
+
+@pytest.mark.parametrize("presses", [1, 2, 3])
+@pytest.mark.parametrize("place", ["step", "after a step", "validation", "callback", "after a callback", "write"])
+@pytest.mark.parametrize("call", [3, 8])  # of such a place
+@pytest.mark.parametrize("name", ["adam", "momentum", "low"])
+def test_any_number_of_interrupts_at_any_moment_loses_nothing(
+    name: str, call: int, place: str, presses: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was broken off is gone back before, so that the run and its file are those of a moment of the run."""
+    settings: dict[str, Any] = {"epochs": 6, "validation": 0.2, "early_stopping": "validation_loss"}
+    log, calls = tmp_path / "log", [0]
+
+    def press() -> None:
+        calls[0] += 1
+        if calls[0] == (call if "step" in place else call // 2):
+            for _ in range(presses):
+                signal.raise_signal(signal.SIGINT)
+
+    def pressed(function: Any, late: bool) -> Any:
+        def inner(*given: Any, **options: Any) -> Any:
+            if not late:
+                press()
+            result = function(*given, **options)
+            if late:
+                press()
+            return result
+
+        return inner
+
+    run = trained(tmp_path, name, **settings, callbacks=shrink, checkpoint=tmp_path / "d", log=log)
+    assert run.stopped == "callback"
+    whole, lines = bytes_of(run, tmp_path), log.read_text()
+    callback = pressed(shrink, place.startswith("after")) if "callback" in place else shrink
+    with monkeypatch.context() as patched:
+        if "step" in place:
+            patched.setattr(gg.Trainer, "step", pressed(gg.Trainer.step, place.startswith("after")))
+        if place == "validation":
+            patched.setattr(Evaluation, "sums", pressed(Evaluation.sums, False))
+        if place == "write":
+            patched.setattr(os, "replace", pressed(os.replace, False))
+        first = trained(tmp_path, name, **settings, callbacks=callback, checkpoint=tmp_path / "c", log=log)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert len(log.read_text().splitlines()) == len(first.history.get("epoch", ()))
+    first.save(tmp_path / "kept")
+    for file in ("kept", "c"):
+        again = trained(
+            tmp_path, name, **settings, callbacks=shrink, checkpoint=tmp_path / "e", resume=tmp_path / file, log=log
+        )
+        assert (bytes_of(again, tmp_path), log.read_text()) == (whole, lines)
+
+
+@pytest.mark.parametrize("place", ["validation", "callback"])
+def test_a_second_interrupt_ends_a_validation_or_a_callback_soon(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after: list[str] = []
+
+    def long(*given: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        after.append(place)
+
+    if place == "validation":
+        monkeypatch.setattr(Evaluation, "sums", long)
+    run = trained(tmp_path, "adam", validation=0.2, callbacks=long if place == "callback" else (), record=True)
+    assert (run.interrupted, after, len(run.history.get("epoch", ()))) == (True, [], 0)
+    assert run.trainer.k == 7  # the whole epoch
+    assert run.records is not None
+    assert run.records["k"].tolist() == list(range(7))
+
+
+def test_an_interrupt_while_the_last_file_is_written_keeps_the_run_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = os.replace
+
+    def pressed(source: str, target: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        written(source, target)
+
+    monkeypatch.setattr(os, "replace", pressed)
+    run = trained(tmp_path, "adam", checkpoint=tmp_path / "c", checkpoint_every=1000)
+    assert (run.interrupted, len(run.history["loss"])) == (True, 9)
+    assert gg.load(tmp_path / "c").trainer.k == run.trainer.k == 9 * 8
+
+
+@pytest.mark.filterwarnings("ignore::graphgrad.loop.TrainingWarning")
+def test_a_search_for_what_is_not_finite_is_broken_off_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = np.ones((40, 1)), np.ones((40, 1))
+
+    def train(**more: Any) -> gg.Run:
+        return gg.train(gg.feedforward([1, 1]), x, y, optimizer=gg.SGD(40.0), batch_size=1, **more)
+
+    whole = bytes_of(train(checkpoint=tmp_path / "d"), tmp_path)
+    step, calls = gg.Trainer.step, [0]
+
+    def pressed(trainer: gg.Trainer, *batch: Any) -> float:
+        calls[0] += 1
+        if calls[0] > trainer.k + 1:  # it goes through the epoch once more
+            signal.raise_signal(signal.SIGINT)
+        return step(trainer, *batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gg.Trainer, "step", pressed)
+        run = train(checkpoint=tmp_path / "c")
+    assert (run.interrupted, run.trainer.k) == (True, 0)
+    assert bytes_of(train(checkpoint=tmp_path / "c", resume=tmp_path / "c"), tmp_path) == whole
 
 
 @pytest.mark.parametrize("end", ["early stopping", "callback"])

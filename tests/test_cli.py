@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save as safetensors_bytes
 
 import graphgrad as gg
-from graphgrad import cli, loading
+from graphgrad import cli, fitting, loading
 
 NET = """\
 import graphgrad as gg
@@ -324,6 +324,15 @@ def test_what_left_the_finite_numbers_is_told_and_the_last_good_model_kept(run: 
     assert "made at" not in errors  # a network in shorthand has no line
     assert "saved in graphgrad-run" in told
     assert all(np.isfinite(a).all() for a in gg.load(here / "graphgrad-run" / "model.safetensors").parameters.values())
+
+
+def test_the_epoch_that_a_model_is_of_is_that_of_the_run(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one of the lowest loss, which may be better by less than it takes."""
+    monkeypatch.setattr(fitting, "EarlyStopping", lambda column, patience: gg.EarlyStopping(column, patience, 1e3))
+    code, out, _ = run(*"train net.py:net good.csv --target y --epochs 9 --early-stopping 2 --out o".split())
+    assert code == 0
+    assert "stopped early; the model is that of epoch 1, which has the best validation loss" in out
+    assert "; stopped: early stopping; the model is that of epoch 1." in (here / "o" / "report.md").read_text()
 
 
 def test_missing_cells_are_dropped_or_imputed_on_request(run: Run, here: Path) -> None:

@@ -1,6 +1,7 @@
 """What a run tells and keeps: metrics, early stopping, the history, files, records, samplings."""
 
 import json
+import pickle
 import re
 import struct
 from collections import Counter
@@ -152,6 +153,16 @@ def test_classes_are_no_metric_of_numbers() -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def test_the_best_epoch_is_told_by_a_file_too_and_there_is_none_without_early_stopping(tmp_path: Path) -> None:
+    rule = gg.EarlyStopping("loss", patience=2, min_delta=0.5)  # nothing beats the first epoch by so much
+    run = gg.train(classifier(), X, LABELS, epochs=9, early_stopping=rule)
+    run.save(tmp_path / "m")
+    assert (run.best_epoch, gg.load(tmp_path / "m").best_epoch) == (1, 1)
+    assert run.history["loss"].argmin() == 2
+    assert gg.train(classifier(), X, LABELS, epochs=2).best_epoch is None
+    assert gg.train(classifier(), X, LABELS, epochs=0, early_stopping=rule).best_epoch is None
+
+
 @pytest.mark.parametrize("column", ["validation_loss", "validation_accuracy"])
 def test_the_best_parameters_are_kept(column: str) -> None:
     seen: list[dict[str, np.ndarray]] = []
@@ -167,6 +178,7 @@ def test_the_best_parameters_are_kept(column: str) -> None:
             best, at = value, epoch
     assert run.stopped == "early stopping"
     assert len(values) == at + 1 + 4
+    assert run.best_epoch == at + 1
     for name, array in run.parameters.items():
         assert np.array_equal(array, seen[at][name])
         assert np.array_equal(array, run.trainer.parameters[name])
@@ -185,6 +197,7 @@ def test_without_an_end_the_best_parameters_are_kept_too() -> None:
     )
     assert not run.stopped
     best = run.history["validation_loss"].argmin()
+    assert run.best_epoch == best + 1
     assert best < 11
     shorter = gg.train(classifier(), X, LABELS, optimizer=gg.Adam(0.3), epochs=int(best) + 1, validation=0.3)
     assert run.parameters["W1"].tobytes() == shorter.parameters["W1"].tobytes()
@@ -208,6 +221,19 @@ def test_a_column_that_will_not_be_there_is_told_first(given: Any, message: str)
         gg.EarlyStopping(patience=0)
     with pytest.raises(GraphgradError, match=r"^EarlyStopping: min_delta is a number from 0 on, but -1 was given$"):
         gg.EarlyStopping(min_delta=-1)
+
+
+def test_a_run_tells_which_samples_were_set_aside(tmp_path: Path) -> None:
+    run = gg.train(classifier(), X, LABELS, epochs=2, validation=0.4)
+    rows = run.validation_rows
+    assert rows is not None
+    assert (rows.dtype, len(set(rows.tolist()))) == ("int64", 36)
+    assert sorted([*rows, *kept_rows(run)]) == list(range(90))
+    assert run.evaluate(X[rows], LABELS[rows])["loss"] == pytest.approx(run.history["validation_loss"][-1], rel=1e-6)
+    assert np.array_equal(pickle.loads(pickle.dumps(run)).validation_rows, rows)
+    run.save(tmp_path / "m")
+    without = (gg.load(tmp_path / "m"), gg.train(classifier(), X, LABELS, epochs=1, validation=(X, LABELS)))
+    assert [other.validation_rows for other in without] == [None, None]
 
 
 def test_a_fraction_is_set_aside_of_each_class_alike() -> None:

@@ -210,13 +210,14 @@ def test_a_loss_that_is_not_finite_ends_training_with_words() -> None:
     message = (
         r"^training stopped in epoch (\d+), update \1: the first value that is not finite is inf in "
         r"loss = mean_squared_error\(z1, y\) \(made at test_training\.py:\d+: .*\); a smaller step size may help\. "
-        r"The parameters before it are kept\.$"
+        r"The parameters before update (\d+), the last ones whose loss was finite, are kept\.$"
     )
     with pytest.warns(TrainingWarning, match=message) as told:
         run = gg.train(gg.feedforward([1, 1]), X, Y, optimizer=gg.SGD(1e3), epochs=100)
     assert told[0].filename == __file__
     assert all(np.isfinite(a).all() for a in run.parameters.values())
-    assert run.stopped.startswith(f"epoch {len(run.history['loss']) + 1}, update {run.trainer.k + 1}: ")
+    assert run.stopped.startswith(f"epoch {len(run.history['loss']) + 1}, update {run.trainer.k + 2}: ")
+    assert np.isfinite(run.evaluate(X, Y)["loss"])
 
 
 def test_what_is_not_finite_is_told_as_it_is() -> None:
@@ -231,6 +232,83 @@ def test_what_is_not_finite_is_told_as_it_is() -> None:
     assert np.isfinite(run.evaluate(X, Y)["loss"])
     with pytest.warns(TrainingWarning, match=r"inf in loss = .*\)\. The parameters before it are kept\.$"):
         gg.train(gg.feedforward([1, 1]), X, 1e30 * Y, epochs=3)
+
+
+def exploding(batch_size: int | None, alpha: float = 10.0, **options: Any) -> gg.Run:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    net = gg.feedforward([2, 16, 1], "relu")
+    with pytest.warns(TrainingWarning):
+        return gg.train(net, X, X[:, :1] * X[:, 1:], optimizer=gg.SGD(alpha), batch_size=batch_size, **options)
+
+
+@pytest.mark.parametrize("alpha", [3.0, 10.0, 1e3, 1e30])
+@pytest.mark.parametrize("batch_size", [7, 20, 59, None])
+@pytest.mark.parametrize("early_stopping", [None, "loss"])
+def test_the_parameters_kept_are_the_last_ones_whose_own_loss_was_finite(
+    batch_size: int | None, alpha: float, early_stopping: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of a step is that of the parameters before it, so the update that made it inf lies one step back."""
+    seen: list[tuple[float, dict[str, np.ndarray]]] = []
+    step = gg.Trainer.step
+
+    def watched(trainer: gg.Trainer, *batch: Any) -> float:
+        before = trainer.parameters
+        loss = step(trainer, *batch)
+        if len(seen) == trainer.k - 1:  # not when the epoch is gone through once more
+            seen.append((loss, before))
+        return loss
+
+    monkeypatch.setattr(gg.Trainer, "step", watched)
+    run = exploding(batch_size, alpha, early_stopping=early_stopping)
+    good = [parameters for loss, parameters in seen if np.isfinite(loss)]
+    if early_stopping is None:
+        assert all(np.array_equal(a, good[-1][name]) for name, a in run.parameters.items())
+        assert run.trainer.k == len(good) - 1
+    bad = [parameters for loss, parameters in seen if not np.isfinite(loss)]
+    assert not any(all(np.array_equal(a, p[name]) for name, a in run.parameters.items()) for p in bad)
+
+
+def test_a_run_whose_first_loss_is_not_finite_keeps_what_it_began_with() -> None:
+    net = gg.feedforward([1, 1])
+    with pytest.warns(TrainingWarning, match=r"update 1: .* The parameters before it are kept\.$"):
+        run = gg.train(net, np.ones((8, 1)), np.full((8, 1), 1e30), epochs=3)
+    assert (run.trainer.k, run.parameters["W1"].tolist()) == (0, net.initialize(0)["W1"].astype("float32").tolist())
+
+
+@pytest.mark.parametrize("batch_size", [20, None])
+def test_a_checkpoint_on_the_way_to_a_loss_that_is_not_finite_ends_with_the_good_parameters(
+    batch_size: int | None, tmp_path: Path
+) -> None:
+    run = exploding(batch_size, checkpoint=tmp_path / "c", checkpoint_every=1)
+    again = gg.load(tmp_path / "c")
+    assert again.stopped == run.stopped
+    assert all(np.array_equal(a, again.parameters[name]) for name, a in run.parameters.items())
+    assert again.trainer.k == run.trainer.k
+
+
+@pytest.mark.parametrize("batch_size", [20, None])
+def test_a_run_that_went_on_goes_back_as_one_that_was_never_stopped(batch_size: int | None, tmp_path: Path) -> None:
+    whole = exploding(batch_size, checkpoint=tmp_path / "d")
+    failed = int(whole.stopped.split("update ")[1].split(":")[0])
+    for k in range(1, failed):
+
+        def press(trainer: gg.Trainer, *batch: Any, k: int = k, step: Any = gg.Trainer.step) -> float:
+            if trainer.k == k - 1:
+                signal.raise_signal(signal.SIGINT)
+            return float(step(trainer, *batch))
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(gg.Trainer, "step", press)
+            options: dict[str, Any] = {"optimizer": gg.SGD(10.0), "batch_size": batch_size}
+            X = np.random.default_rng(0).normal(size=(60, 2))
+            gg.train(whole.network, X, X[:, :1] * X[:, 1:], checkpoint=tmp_path / "c", **options)
+        again = exploding(batch_size, checkpoint=tmp_path / "c", resume=tmp_path / "c")
+        assert again.stopped == whole.stopped
+        if k < failed - 1:
+            assert (tmp_path / "c").read_bytes() == (tmp_path / "d").read_bytes()
+        else:  # what was before the file's own parameters is not known: they stay
+            assert again.trainer.k == k
 
 
 def test_a_progress_bar_is_shown_on_request_alone(capsys: pytest.CaptureFixture[str]) -> None:

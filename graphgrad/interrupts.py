@@ -1,0 +1,48 @@
+"""Ctrl-C while a run runs: noted, so that nothing is cut in half that has to stay whole."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Interrupts:
+    """How many there were. From the second one on they are raised too, where `raising` says so."""
+
+    noted: int = 0
+    raising: bool = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.noted += 1
+        if self.noted > 1 and self.raising:
+            self.raising = False  # one is enough: another could strike what brings the run to an end
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Around what may be broken off, since its caller knows a way back to before it."""
+        before, self.raising = self.raising, True
+        try:
+            yield
+        finally:
+            self.raising = before
+
+
+@contextmanager
+def held_back(interrupts: Interrupts) -> Iterator[None]:
+    """Ctrl-C is noted there instead of raised. Not beside the main thread, nor where the program handles it itself."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupts)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
