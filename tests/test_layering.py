@@ -33,7 +33,7 @@ storage transforms scalarize check
 codegen.names codegen.numpy_support codegen.literals
 codegen.program
 codegen.linear_state
-codegen.blocks
+codegen.blocks codegen.plain_numbers
 codegen.schedule codegen.memory codegen.prepare
 codegen.printed codegen.state
 codegen.numpy_target codegen.workspace

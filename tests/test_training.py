@@ -199,8 +199,9 @@ def test_training_beside_the_main_thread() -> None:
     assert all(np.array_equal(column, here.history[name]) for name, column in runs[0].history.items())
 
 
-def test_a_callback_ends_training() -> None:
-    run = gg.train(classifier(), *blobs(), epochs=50, callbacks=lambda trainer, record: record["epoch"] == 3)
+@pytest.mark.parametrize("true", [True, np.True_])
+def test_a_callback_ends_training(true: Any) -> None:
+    run = gg.train(classifier(), *blobs(), epochs=50, callbacks=lambda trainer, record: true & (record["epoch"] == 3))
     assert run.history["epoch"].tolist() == [1, 2, 3]
     assert not run.interrupted
 
