@@ -13,13 +13,14 @@ from typing import Any
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
-from graphgrad.notation import Piece, fill, fill_plain
+from graphgrad.notation import Piece, fill_plain
 from graphgrad.types import FLOATS, Dimension, count, size_names
 
 from . import numpy_support
 from .blocks import inner_values
-from .literals import code, literal, np_dtype, number_name, positional
+from .literals import code, np_dtype, positional
 from .names import Names
+from .number_printer import NumberPrinter
 from .plain_numbers import plain_numbers
 from .printed import Call, Printed
 from .program import ITEM_SIZE, Program, operand_dtype, passing_views, per_call_views
@@ -35,7 +36,7 @@ def print_numpy(program: Program, *, keywords: bool = False, counting: bool = Tr
     return _Printer(program, keywords=keywords, counting=counting).run()
 
 
-class _Printer:
+class _Printer(NumberPrinter):
     def __init__(self, program: Program, *, keywords: bool, counting: bool) -> None:
         self.program, self.keywords = program, keywords
         self.graph: Graph = program.graph
@@ -43,8 +44,7 @@ class _Printer:
         self.taken = Names()
         for name in vars(numpy_support):
             self.taken.take(name)
-        self.scalars: dict[int, Piece] = {}  # weak nodes as expressions
-        self.zero_d: dict[tuple[int, str], str] = {}  # (weak node, dtype) -> the 0-d array that ufuncs take
+        self.scalars, self.zero_d = {}, {}
         self.made: dict[str, str] = {}  # expression -> the array that it made, once for each workspace
         self.bare: dict[str, str] = {}  # spellings with NumPy's functions as bare names
         self.lines = self.out.prologue
@@ -204,28 +204,6 @@ class _Printer:
         outside += [(f"    {text}", id) for text, id in self.lines]
         self.lines = outside
 
-    def _of_numbers(self, node: Node) -> bool:
-        """Whether a statement computes one number from numbers that only the data tells, by Python's arithmetic."""
-        op = node.operator
-        operands = [self.graph.nodes[i] for i in node.inputs]
-        plain = op.kind == "elementwise" and bool(op.scalar) and node.dtype in FLOATS
-        return plain and not node.shape and all(not n.shape and (n.dtype in FLOATS or n.weak) for n in operands)
-
-    def _number_line(self, node: Node) -> str:
-        """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
-        pieces = {}
-        for name, i in zip(node.operator.operands, node.inputs, strict=True):
-            pieces[name] = Piece(self._as_float(i) if self.graph.nodes[i].weak else f"{self.out.names[i]}[()]", 100)
-        text = fill(node.operator.scalar, pieces, node.operator.binding)
-        return self._bare(f"{self.out.names[node.id]}[()] = {text}")
-
-    def _as_float(self, id: int) -> str:
-        """A weak number as Python's float, which computes with float32 as it is."""
-        text = self._as_scalar(id).text
-        if self.graph.nodes[id].operator.name == "constant":
-            return f"({text})"
-        return f"float({text})" if self.program.stages[id] else self._once(f"{text}_number", f"float({text})")
-
     def _template(self, node: Node) -> tuple[str, ...]:
         spelling = node.operator.numpy
         if callable(spelling):
@@ -324,78 +302,6 @@ class _Printer:
         if self.keywords or not shape or any(d != 1 for d in shape) or given or not name.isidentifier():
             return name
         return self._once(f"{name}_0d", f"{name}.reshape(())")
-
-    def _operand(self, id: int, dtype: str) -> str:
-        node = self.graph.nodes[id]
-        if not node.weak:
-            return self.out.names[id]
-        own = "bool" if node.dtype == "bool" and dtype == "bool" else dtype
-        key = (id, own)
-        if key not in self.zero_d:
-            value = node["value"].array.item() if node.operator.name == "constant" else None
-            name = self.taken.take(number_name(value) if value is not None else self._scalar_name(id))
-            self.zero_d[key] = name
-            text = self.scalars[id].text if id in self.scalars else literal(value)
-            if self.program.stages[id] == 0:
-                self.out.prologue.append((f"{name} = np.array({text}, np.{np_dtype(own)})", id))
-            else:
-                self.out.prologue.append((f"{name} = np.zeros((), np.{np_dtype(own)})", id))
-                self._emit(f"{name}[()] = {text}", id)
-        return self.zero_d[key]
-
-    def _scalar_name(self, id: int) -> str:
-        text = self.scalars[id].text
-        return f"{text}_0d" if text.isidentifier() else f"c{id}"
-
-    def _scalar(self, id: int) -> None:
-        """A weak value as a Python expression; named if it is more than a name or a number."""
-        node = self.program.node(id)
-        if node.operator.name == "constant":
-            value = node["value"].array.item()
-            self.scalars[id] = Piece(literal(value), 100 if not isinstance(value, (int, float)) or value >= 0 else 15)
-            return
-        if node.operator.kind == "size":
-            dim = node["dim"]
-            self.scalars[id] = Piece(
-                code(dim), 100 if code(dim).isalnum() or code(dim).isidentifier() else 10
-            )  # M*N + 1 is no atom
-            return
-        op = node.operator
-        pieces = {n: self._number(i, id in self.plain) for n, i in zip(op.operands, node.inputs, strict=True)}
-        if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
-            pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
-        if op.name == "power" and id not in self.plain:  # of Python's numbers it could raise, or be complex
-            base = pieces["x"]
-            number = self.graph.nodes[node.inputs[0]].operator.name == "constant"
-            pieces["x"] = Piece(self._once("base", f"np.float64({base.text})"), 100) if number else base
-        if op.scalar:
-            text = fill(op.scalar, pieces, op.binding)
-        elif isinstance(op.numpy, str) and ", out={out}" in op.numpy:
-            plain = {n: p.text for n, p in pieces.items()} | {k: code(v) for k, v in node.attributes}
-            text = fill_plain(op.numpy.replace(", out={out}", ""), plain)
-        else:
-            raise GraphgradError(f"{op.name} of Python's numbers has no spelling: {self.graph.where(id)}")
-        if op.name == "where":  # a choice of Python's own numbers: NumPy's divide by zero as arrays do
-            text = f"np.{np_dtype(node.dtype)}({text})"
-        name = self._name(id)
-        if self.in_step:
-            self.out.locals.append(name)
-        self._emit(f"{name} = {self._bare(text)}", id)
-        self.scalars[id] = Piece(name, 100)
-
-    def _number(self, id: int, plain: bool) -> Piece:
-        """A number for an expression of Python's own arithmetic, or of NumPy's."""
-        piece = self._as_scalar(id)
-        if id not in self.plain or plain:
-            return piece
-        if self.program.roles[id] == "held":
-            return Piece(f"{self.out.names[id]}[()]", 100)
-        return Piece(f"np.{np_dtype(self.graph.nodes[id].dtype)}({piece.text})", 100)
-
-    def _as_scalar(self, id: int) -> Piece:
-        if id not in self.scalars:
-            self._scalar(id)
-        return self.scalars[id]
 
     def _pack(self, id: int) -> None:
         """Copy into the vector what was not computed in its place."""

@@ -36,6 +36,7 @@ codegen.linear_state
 codegen.blocks codegen.plain_numbers
 codegen.schedule codegen.memory codegen.prepare
 codegen.printed codegen.state
+codegen.number_printer
 codegen.numpy_target codegen.workspace
 codegen.source codegen.profile
 codegen.loader codegen.module_writer

@@ -1,0 +1,132 @@
+"""How numbers are printed: a weak value as an expression of Python's, and as the 0-d array that a ufunc takes."""
+
+from __future__ import annotations
+
+from graphgrad.errors import GraphgradError
+from graphgrad.graph import Graph, Node
+from graphgrad.notation import Piece, fill, fill_plain
+from graphgrad.types import FLOATS
+
+from .literals import code, literal, np_dtype, number_name
+from .names import Names
+from .printed import Printed
+from .program import Program
+
+
+class NumberPrinter:
+    """The part of a printer that knows numbers. What is declared here without a body, the whole printer has."""
+
+    program: Program
+    graph: Graph
+    out: Printed
+    taken: Names
+    scalars: dict[int, Piece]  # weak nodes as expressions
+    zero_d: dict[tuple[int, str], str]  # (weak node, dtype) -> the 0-d array that ufuncs take
+    plain: frozenset[int]  # weak nodes that Python's own arithmetic computes
+    in_step: bool
+
+    def _name(self, id: int, wish: str | None = None) -> str:
+        raise NotImplementedError
+
+    def _once(self, wish: str, expression: str) -> str:
+        raise NotImplementedError
+
+    def _emit(self, line: str, id: int | None) -> None:
+        raise NotImplementedError
+
+    def _bare(self, text: str) -> str:
+        raise NotImplementedError
+
+    def _of_numbers(self, node: Node) -> bool:
+        """Whether a statement computes one number from numbers that only the data tells, by Python's arithmetic."""
+        op = node.operator
+        operands = [self.graph.nodes[i] for i in node.inputs]
+        plain = op.kind == "elementwise" and bool(op.scalar) and node.dtype in FLOATS
+        return plain and not node.shape and all(not n.shape and (n.dtype in FLOATS or n.weak) for n in operands)
+
+    def _number_line(self, node: Node) -> str:
+        """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
+        pieces = {}
+        for name, i in zip(node.operator.operands, node.inputs, strict=True):
+            pieces[name] = Piece(self._as_float(i) if self.graph.nodes[i].weak else f"{self.out.names[i]}[()]", 100)
+        text = fill(node.operator.scalar, pieces, node.operator.binding)
+        return self._bare(f"{self.out.names[node.id]}[()] = {text}")
+
+    def _as_float(self, id: int) -> str:
+        """A weak number as Python's float, which computes with float32 as it is."""
+        text = self._as_scalar(id).text
+        if self.graph.nodes[id].operator.name == "constant":
+            return f"({text})"
+        return f"float({text})" if self.program.stages[id] else self._once(f"{text}_number", f"float({text})")
+
+    def _operand(self, id: int, dtype: str) -> str:
+        node = self.graph.nodes[id]
+        if not node.weak:
+            return self.out.names[id]
+        own = "bool" if node.dtype == "bool" and dtype == "bool" else dtype
+        key = (id, own)
+        if key not in self.zero_d:
+            value = node["value"].array.item() if node.operator.name == "constant" else None
+            name = self.taken.take(number_name(value) if value is not None else self._scalar_name(id))
+            self.zero_d[key] = name
+            text = self.scalars[id].text if id in self.scalars else literal(value)
+            if self.program.stages[id] == 0:
+                self.out.prologue.append((f"{name} = np.array({text}, np.{np_dtype(own)})", id))
+            else:
+                self.out.prologue.append((f"{name} = np.zeros((), np.{np_dtype(own)})", id))
+                self._emit(f"{name}[()] = {text}", id)
+        return self.zero_d[key]
+
+    def _scalar_name(self, id: int) -> str:
+        text = self.scalars[id].text
+        return f"{text}_0d" if text.isidentifier() else f"c{id}"
+
+    def _scalar(self, id: int) -> None:
+        """A weak value as a Python expression; named if it is more than a name or a number."""
+        node = self.program.node(id)
+        if node.operator.name == "constant":
+            value = node["value"].array.item()
+            self.scalars[id] = Piece(literal(value), 100 if not isinstance(value, (int, float)) or value >= 0 else 15)
+            return
+        if node.operator.kind == "size":
+            dim = node["dim"]
+            self.scalars[id] = Piece(
+                code(dim), 100 if code(dim).isalnum() or code(dim).isidentifier() else 10
+            )  # M*N + 1 is no atom
+            return
+        op = node.operator
+        pieces = {n: self._number(i, id in self.plain) for n, i in zip(op.operands, node.inputs, strict=True)}
+        if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
+            pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
+        if op.name == "power" and id not in self.plain:  # of Python's numbers it could raise, or be complex
+            base = pieces["x"]
+            number = self.graph.nodes[node.inputs[0]].operator.name == "constant"
+            pieces["x"] = Piece(self._once("base", f"np.float64({base.text})"), 100) if number else base
+        if op.scalar:
+            text = fill(op.scalar, pieces, op.binding)
+        elif isinstance(op.numpy, str) and ", out={out}" in op.numpy:
+            plain = {n: p.text for n, p in pieces.items()} | {k: code(v) for k, v in node.attributes}
+            text = fill_plain(op.numpy.replace(", out={out}", ""), plain)
+        else:
+            raise GraphgradError(f"{op.name} of Python's numbers has no spelling: {self.graph.where(id)}")
+        if op.name == "where":  # a choice of Python's own numbers: NumPy's divide by zero as arrays do
+            text = f"np.{np_dtype(node.dtype)}({text})"
+        name = self._name(id)
+        if self.in_step:
+            self.out.locals.append(name)
+        self._emit(f"{name} = {self._bare(text)}", id)
+        self.scalars[id] = Piece(name, 100)
+
+    def _number(self, id: int, plain: bool) -> Piece:
+        """A number for an expression of Python's own arithmetic, or of NumPy's."""
+        piece = self._as_scalar(id)
+        if id not in self.plain or plain:
+            return piece
+        if self.program.roles[id] == "held":
+            return Piece(f"{self.out.names[id]}[()]", 100)
+        return Piece(f"np.{np_dtype(self.graph.nodes[id].dtype)}({piece.text})", 100)
+
+    def _as_scalar(self, id: int) -> Piece:
+        if id not in self.scalars:
+            self._scalar(id)
+        return self.scalars[id]
