@@ -19,7 +19,7 @@ from .works import Work
 
 Say = Callable[[str], None]
 
-ON = ("row 3", "row 4")
+ON = ("row 1", "row 3", "row 4")
 PROCESSES = 5
 
 
@@ -81,6 +81,26 @@ def an_array_for_each_name() -> Iterator[None]:
 
 
 @contextmanager
+def matrices_as_they_are() -> Iterator[None]:
+    from graphgrad import trainer
+
+    def plain(*arguments: Any, **options: Any) -> Any:
+        return training_graph(*arguments, **{**options, "transposed": False})
+
+    training_graph = trainer.training_graph
+    with mock.patch.object(trainer, "training_graph", plain):
+        yield
+
+
+@contextmanager
+def numbers_of_numpy() -> Iterator[None]:
+    from graphgrad.codegen import loader
+
+    with mock.patch.object(loader, "print_numpy", partial(loader.print_numpy, counting=False)):
+        yield
+
+
+@contextmanager
 def nothing() -> Iterator[None]:
     yield
 
@@ -91,6 +111,8 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "all rewrites that move rounding (exact=True)": (nothing, {"exact": True}),
     "linear states in their own units": (no_own_units, {}),
     "blocks (block=0)": (no_blocks, {}),
+    "first layers' matrices transposed": (matrices_as_they_are, {}),
+    "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
     "relu against an array of zeros": (relu_by_a_number, {}),
     "sums as products with ones": (plain_sums, {}),
     "one array object for each place": (an_array_for_each_name, {}),
