@@ -74,7 +74,8 @@ def train(
     history, or an `EarlyStopping`; the run then has the parameters of the best epoch.
 
     **Loss and gradients.** `sample_weight` has a number for each sample, `class_weight` one for each label, or is
-    "balanced". `l2`, `clip_value` and `clip_norm` are those of `graphgrad.objective.Gradients`.
+    "balanced", which counts the samples that are trained on. `l2`, `clip_value` and `clip_norm` are those of
+    `graphgrad.objective.Gradients`.
 
     **While it runs.** `progress` shows a bar (by default on a terminal). `callbacks` are called with (trainer, record)
     after each epoch; one that returns True ends training. `log` is a file of JSON lines, one for each epoch.
