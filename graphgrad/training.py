@@ -70,8 +70,9 @@ def train(
 
     **Validation.** A pair (Xv, Yv), or the fraction of samples to set aside, of each class alike with `stratify`.
     `metrics` are names (accuracy, balanced_accuracy, f1, mse, rmse, mae, max_error, r2) or functions of predictions and
-    targets; without validation data they are of the samples that are trained on. `early_stopping` is a column of the
-    history, or an `EarlyStopping`; the run then has the parameters of the best epoch.
+    targets; without validation data they are of the samples that are trained on. Weights do not enter validation and
+    metrics: each sample counts alike, of a fraction set aside too. `early_stopping` is a column of the history, or an
+    `EarlyStopping`; the run then has the parameters of the best epoch.
 
     **Loss and gradients.** `sample_weight` has a number for each sample, `class_weight` one for each label, or is
     "balanced", which counts the samples that are trained on. `l2`, `clip_value` and `clip_norm` are those of

@@ -105,6 +105,13 @@ def test_balanced_counts_the_samples_that_are_trained_on(weights: np.ndarray | N
     close(balanced.parameters, by_hand.parameters)
 
 
+def test_validation_is_not_weighted() -> None:
+    options: dict[str, Any] = {"validation": 0.5, "epochs": 2, "class_weight": {0: 9.0}}
+    run = gg.train(network("cross_entropy"), X, LABELS, sample_weight=np.linspace(0.1, 2, 40), **options)
+    rows = run.validation_rows
+    assert run.history["validation_loss"][-1] == pytest.approx(run.evaluate(X[rows], LABELS[rows])["loss"], rel=1e-6)
+
+
 def test_weights_of_classes() -> None:
     net = network("cross_entropy")
     by_label = {0: 2.0, 2: 0.5}
