@@ -334,6 +334,9 @@ def test_missing_cells_are_dropped_or_imputed_on_request(run: Run, here: Path) -
     status, told, errors = run(*base, "--missing", "drop")
     assert (status, errors) == (0, "")
     assert "5 of 50 rows left out, as cells are missing in 'n' (5)" in told
+    notes = [f"- {line[2:]}" for line in told.splitlines() if line.startswith("  ")]
+    report = (here / "graphgrad-run" / "report.md").read_text()
+    assert notes == [line for line in report.splitlines() if line.startswith("- ")]
     status, told, errors = run(*base, "--missing", "impute")
     assert (status, errors) == (0, "")
     assert "column 'n': 5 missing cells taken for the median, " in told
