@@ -25,6 +25,7 @@ from graphgrad.parallel import Processes
 from graphgrad.preprocessing import Preprocessing
 from graphgrad.run import Run
 from graphgrad.samples import Data, fingerprint
+from graphgrad.table import Table
 from graphgrad.trainer import Trainer
 
 
@@ -116,6 +117,12 @@ def train(
                 raise GraphgradError("checkpoint_every says how often, but not where: checkpoint=path does")
         every = None if record is False else whole("record", int(record), 1)
         called = _callbacks(callbacks)
+        for name, value in (("X", X), ("Y", Y)):
+            if isinstance(value, Table):
+                raise GraphgradError(
+                    f"{name} is a table, but a network takes arrays: known = Preprocessing.fit(table, targets) of "
+                    "graphgrad.preprocessing makes them, as known.encode(table) and known.encode_target(table)"
+                )
         trainer = Trainer(
             net,
             optimizer,

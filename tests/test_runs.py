@@ -269,6 +269,12 @@ def test_the_history_as_lines_while_it_runs_and_as_csv(tmp_path: Path) -> None:
     )
 
 
+def test_a_history_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    run = gg.train(classifier(), X, LABELS, epochs=1)
+    with pytest.raises(GraphgradError, match=rf"^{tmp_path}/no/h\.csv cannot be written: No such file or directory$"):
+        run.save_history(tmp_path / "no" / "h.csv")
+
+
 def test_a_log_is_whole_after_a_run_went_on(tmp_path: Path) -> None:
     for epochs in (2, 5):
         gg.train(
