@@ -16,7 +16,7 @@ from graphgrad.dataset import Dataset, Gatherer, epoch_batches
 from graphgrad.errors import GraphgradError
 from graphgrad.finite import SMALLER, first_not_finite
 from graphgrad.interrupts import Interrupts, held_back
-from graphgrad.metrics import EarlyStopping, Metric
+from graphgrad.metrics import EarlyStopping, Metric, measured_columns
 from graphgrad.model_file import Model, ModelError, write_model
 from graphgrad.parallel import Processes, check_mean
 from graphgrad.run import Run, as_json, columns, line
@@ -101,6 +101,8 @@ class Loop:
         if self.progress.stopped == "interrupted":
             self.progress.stopped = ""
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told below
+        if not self.progress.epoch:
+            self.progress.history = {name: [] for name in self._columns()}
         several = self.processes.size > 1  # then one that is broken off ends all, for the others wait for it
         self._interrupts.raising = several
         with held_back(self._interrupts), quiet:
@@ -225,9 +227,14 @@ class Loop:
     def _interrupted(self) -> bool:
         return self.trainer.summed.interrupted if self.trainer.summed is not None else self._interrupts.noted > 0
 
+    def _columns(self) -> list[str]:
+        """What the history will have, in the order of an epoch's record."""
+        measured = measured_columns(self.trainer.net, [m.name for m in self.metrics], self.data.checks is not None)
+        return ["epoch", "loss", *self._rate(), *measured]
+
     def _rate(self) -> dict[str, float]:
         alpha = getattr(self.trainer.optimizer, "alpha", None)
-        return {} if alpha is None else {"rate": number_at(alpha, self.trainer.k - 1)}
+        return {} if alpha is None else {"rate": number_at(alpha, max(self.trainer.k - 1, 0))}
 
     def _validated(self) -> dict[str, float]:
         """What is told of the validation data, or of those that are trained on if metrics are asked for."""

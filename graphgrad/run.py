@@ -130,9 +130,8 @@ class Run:
 
     def save_history(self, path: str | os.PathLike[str]) -> None:
         """Write the history as CSV: a line of names, then a line for each epoch. Raises GraphgradError."""
-        names = list(self.history) or ["epoch", "loss"]
-        rows = zip(*(self.history.get(name, np.zeros(0)).tolist() for name in names), strict=True)
-        lines = [",".join(names), *(",".join(f"{value:.8g}" for value in row) for row in rows)]
+        rows = zip(*(column.tolist() for column in self.history.values()), strict=True)
+        lines = [",".join(self.history), *(",".join(f"{value:.8g}" for value in row) for row in rows)]
         try:
             write_atomically(path, "\n".join(lines) + "\n")
         except OSError as error:

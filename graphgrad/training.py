@@ -17,7 +17,7 @@ from graphgrad.dataset import SAMPLINGS, Dataset, dataset
 from graphgrad.errors import GraphgradError
 from graphgrad.files import remove_leftovers
 from graphgrad.loop import Callback, Loop
-from graphgrad.metrics import EarlyStopping, Measure, classifies, named
+from graphgrad.metrics import EarlyStopping, Measure, measured_columns, named
 from graphgrad.model_file import ModelError, content_of, model_from, network_to_dict, optimizer_to_dict
 from graphgrad.networks import Network, whole
 from graphgrad.optimizers import Optimizer
@@ -254,12 +254,7 @@ def _stopping(
     rule = EarlyStopping(given) if isinstance(given, str) else given
     if not isinstance(rule, EarlyStopping):
         raise GraphgradError(f"early_stopping is a column of the history or an EarlyStopping, but {given!r} was given")
-    there = ["loss"]
-    if data.checks is None:
-        there += metrics
-    else:
-        known = ["loss", *(["accuracy"] if classifies(trainer.net) else []), *metrics]
-        there += [f"validation_{name}" for name in dict.fromkeys(known)]
+    there = ["loss", *measured_columns(trainer.net, metrics, data.checks is not None)]
     if rule.column not in there:
         hint = "; validation=0.2 gives it" if data.checks is None and rule.column.startswith("validation_") else ""
         raise GraphgradError(
