@@ -18,6 +18,7 @@ from graphgrad.finite import SMALLER, first_not_finite
 from graphgrad.interrupts import Interrupts, held_back
 from graphgrad.metrics import EarlyStopping, Metric, measured_columns
 from graphgrad.model_file import Model, ModelError, write_model
+from graphgrad.optimizers import Groups
 from graphgrad.parallel import Processes, check_mean
 from graphgrad.run import Run, as_json, columns, line
 from graphgrad.schedules import number_at
@@ -233,8 +234,13 @@ class Loop:
         return ["epoch", "loss", *self._rate(), *measured]
 
     def _rate(self) -> dict[str, float]:
-        alpha = getattr(self.trainer.optimizer, "alpha", None)
-        return {} if alpha is None else {"rate": number_at(alpha, max(self.trainer.k - 1, 0))}
+        """The step size of the last update, if there is one that all parameters which are trained share."""
+        optimizer = self.trainer.optimizer
+        rules = optimizer.rules.values() if isinstance(optimizer, Groups) else [optimizer]
+        alpha, *others = [getattr(rule, "alpha", None) for rule in rules if rule is not None]
+        if alpha is None or any(other is not alpha and other != alpha for other in others):
+            return {}
+        return {"rate": number_at(alpha, max(self.trainer.k - 1, 0))}
 
     def _validated(self) -> dict[str, float]:
         """What is told of the validation data, or of those that are trained on if metrics are asked for."""

@@ -269,6 +269,24 @@ def test_the_history_as_lines_while_it_runs_and_as_csv(tmp_path: Path) -> None:
     )
 
 
+RATE = schedules.cosine(0.1, 10)
+
+
+@pytest.mark.parametrize(
+    ("rules", "there"),
+    [
+        ({"W1": None, "*": gg.Adam(RATE)}, True),
+        ({"W*": gg.Adam(RATE), "b*": gg.SGD(RATE)}, True),
+        ({"W*": gg.Adam(RATE), "b*": gg.SGD(0.1)}, False),
+        ({"W*": gg.Adam(0.2), "b*": gg.SGD(0.1)}, False),
+    ],
+)
+def test_groups_have_a_rate_where_they_share_one(rules: Any, there: bool) -> None:
+    run = gg.train(classifier(), X, LABELS, optimizer=gg.Groups(rules), batch_size=30, epochs=2)
+    alone = gg.train(classifier(), X, LABELS, optimizer=gg.Adam(RATE), batch_size=30, epochs=2)
+    assert run.history.get("rate", np.zeros(0)).tolist() == (alone.history["rate"].tolist() if there else [])
+
+
 @pytest.mark.parametrize("optimizer", [gg.Adam(), gg.Groups({"W1": gg.SGD(), "*": gg.Adam()})])
 @pytest.mark.parametrize("validation", [None, 0.2])
 @pytest.mark.parametrize("metrics", [(), ("f1", "accuracy")])
