@@ -66,6 +66,20 @@ def run(here: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def test_python_m_graphgrad_is_the_command(here: Path) -> None:
+    def ended(*command: str) -> tuple[int, str, str]:
+        environment = {**os.environ, "PYTHONPATH": str(Path(gg.__file__).parent.parent)}
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=here, env=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    code = "import sys; from graphgrad.cli import main; sys.exit(main())"
+    for arguments in (("--help",), ("train", "none.py:net", "good.csv", "--target", "y")):
+        told = ended("-m", "graphgrad", *arguments)
+        assert told == ended("-c", code, *arguments)
+        assert told[0] == (0 if arguments == ("--help",) else 2)
+        assert "Usage: graphgrad" in told[1] or "none.py" in told[2]
+
+
 def test_help_teaches_at_every_level(run: Run) -> None:
     status, text, _ = run("--help")
     assert status == 0
