@@ -75,7 +75,7 @@ def dataset(
         checks = as_data(leaves, net, validation[0], validation[1], ("Xv", "Yv"))
     if stratify and not isinstance(validation, float):
         raise GraphgradError("stratify=True parts the samples of each class alike: validation=0.2 says how")
-    weights = _weights(net, arrays, sample_weight, class_weight)
+    weights = _weights(net, arrays, sample_weight, class_weight, rows)
     if weights is not None:
         if net.batch is None:
             raise GraphgradError("weights are one for each sample, but no named size counts the network's samples")
@@ -112,8 +112,10 @@ def _parted(net: Network, arrays: Sequence[Samples], part: float, stratify: bool
     return rows, checks
 
 
-def _weights(net: Network, arrays: Sequence[Samples], of_samples: Any, of_classes: Any) -> Array | None:
-    """A weight for each sample, or None where all count alike."""
+def _weights(
+    net: Network, arrays: Sequence[Samples], of_samples: Any, of_classes: Any, rows: Array | None
+) -> Array | None:
+    """A weight for each sample, or None where all count alike. "balanced" counts the samples that are trained on."""
     weights = None
     if of_samples is not None:
         weights = in_memory(opened("sample_weight", of_samples))
@@ -137,8 +139,10 @@ def _weights(net: Network, arrays: Sequence[Samples], of_samples: Any, of_classe
         if of_classes != "balanced":
             raise GraphgradError(f'class_weight is a mapping from labels, or "balanced", but {of_classes!r} was given')
         base = np.ones(len(labels)) if weights is None else weights
-        total = float(np.sum(base))
-        table = {c: total / (len(there) * max(float(np.sum(base[labels == c])), 1e-300)) for c in there}
+        trained = slice(None) if rows is None else rows
+        counts = {c: float(np.sum(base[trained][labels[trained] == c])) for c in there}
+        classes = sum(count > 0 for count in counts.values())
+        table = {c: sum(counts.values()) / (classes * count) if count else 1.0 for c, count in counts.items()}
     elif isinstance(of_classes, Mapping):
         table = {c: of_classes.get(c, 1.0) for c in there}
         known = range(net.classes) if net.classes is not None else there

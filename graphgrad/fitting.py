@@ -66,6 +66,7 @@ class Prepared:
     table: Table
     rows: Array
     aside: Array
+    notes: tuple[str, ...] = ()  # what was done with rows and cells
 
     def arrays(self, rows: Array) -> tuple[Array, Array]:
         """Inputs and targets of some rows. A category that only rows set aside have is none of those learned."""
@@ -154,7 +155,7 @@ def prepare(net: Network | Tensor | Shorthand, settings: Settings, say: Callable
     say(f"{table.path}: {counted(len(table), 'row')}, {listed(known.inputs)} -> {listed(targets)}")
     for note in told:
         say(f"  {note}")
-    return Prepared(net, known, table, rows, aside)
+    return Prepared(net, known, table, rows, aside, tuple(told))
 
 
 def counted(number: int, what: str) -> str:
@@ -272,17 +273,13 @@ def report_lines(run: Run, prepared: Prepared, settings: Settings, which: str, m
     ended = f"{len(run.history.get('epoch', ()))} epochs" + (f"; stopped: {run.stopped}" if run.stopped else "")
     if run.best_epoch is not None:
         ended += f"; the model is that of epoch {run.best_epoch}"
-    notes = [
-        *prepared.table.notes,
-        *prepared.known.notes(prepared.table, np.sort(np.r_[prepared.rows, prepared.aside])),
-    ]
     rows = f"{len(prepared.rows)} rows trained on, {len(prepared.aside)} set aside"
     return [
         f"# {listed(settings.targets)} from {Path(settings.data).name}",
         "",
         f"{run.network!r} by {settings.optimizer!r}: {ended}. {rows}.",
-        *([""] if notes else []),
-        *(f"- {note}" for note in notes),
+        *([""] if prepared.notes else []),
+        *(f"- {note}" for note in prepared.notes),
         "",
         f"## Rows {which}",
         "",

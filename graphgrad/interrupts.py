@@ -11,9 +11,13 @@ from dataclasses import dataclass
 
 @dataclass
 class Interrupts:
-    """How many there were. From the second one on they are raised too, where `raising` says so."""
+    """How many there were. From the second one on they are raised too: in a `with` of this, or `always`.
+
+    That stands around what may be broken off, since its caller knows a way back to before it.
+    """
 
     noted: int = 0
+    always: bool = False
     raising: bool = False
 
     def __call__(self, number: int, frame: object) -> None:
@@ -22,14 +26,11 @@ class Interrupts:
             self.raising = False  # one is enough: another could strike what brings the run to an end
             raise KeyboardInterrupt
 
-    @contextmanager
-    def raised(self) -> Iterator[None]:
-        """Around what may be broken off, since its caller knows a way back to before it."""
-        before, self.raising = self.raising, True
-        try:
-            yield
-        finally:
-            self.raising = before
+    def __enter__(self) -> None:
+        self.raising = True
+
+    def __exit__(self, *error: object) -> None:
+        self.raising = self.always
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from graphgrad.dataset import Dataset, Gatherer, epoch_batches
 from graphgrad.errors import GraphgradError
 from graphgrad.finite import SMALLER, first_not_finite
 from graphgrad.interrupts import Interrupts, held_back
-from graphgrad.metrics import EarlyStopping, Metric
+from graphgrad.metrics import EarlyStopping, Metric, measured_columns
 from graphgrad.model_file import Model, ModelError, write_model
+from graphgrad.optimizers import Groups
 from graphgrad.parallel import Processes, check_mean
 from graphgrad.run import Run, as_json, columns, line
 from graphgrad.schedules import number_at
@@ -47,8 +48,7 @@ class Progress:
     history: dict[str, list[float | None]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Moment:
+class Moment(NamedTuple):
     """What a run was between two updates; `values` are None where nothing has changed them since."""
 
     values: Mapping[str, Array] | None
@@ -102,8 +102,10 @@ class Loop:
         if self.progress.stopped == "interrupted":
             self.progress.stopped = ""
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told below
+        if not self.progress.epoch:
+            self.progress.history = {name: [] for name in self._columns()}
         several = self.processes.size > 1  # then one that is broken off ends all, for the others wait for it
-        self._interrupts.raising = several
+        self._interrupts.always = self._interrupts.raising = several
         with held_back(self._interrupts), quiet:
             try:
                 while self.progress.epoch < self.epochs and not self.progress.stopped:
@@ -127,13 +129,13 @@ class Loop:
     def _epoch(self) -> None:
         progress, held = self.progress, self.trainer.function.state
         start = self._moment = Moment(held.snapshot(), replace(progress), self.best)
-        earlier, self._earlier = self._earlier, None
+        earlier, self._earlier, first, last = self._earlier, None, progress.batch, self.steps - 1
         for indices in self._batches():
             self._keep_record()
-            if progress.batch == self.steps - 1:
-                self._earlier = start.values if progress.batch == start.progress.batch else held.snapshot()
-            if progress.batch == start.progress.batch:  # the only step before which the run can go back
-                with self._interrupts.raised():
+            if progress.batch == last:
+                self._earlier = start.values if progress.batch == first else held.snapshot()
+            if progress.batch == first:  # the only step before which the run can go back
+                with self._interrupts:
                     loss = self._step(indices)
             else:
                 loss = self._step(indices)
@@ -150,16 +152,17 @@ class Loop:
                 return None
         if not held.finite():
             return self._lost(start, earlier)
-        self._moment = Moment(held.snapshot() if self.callbacks else None, replace(progress), self.best)
+        if self.callbacks or self.metrics or self.data.checks is not None:  # what may be broken off
+            self._moment = Moment(held.snapshot() if self.callbacks else None, replace(progress), self.best)
         record = {"epoch": progress.epoch + 1, "loss": progress.total / progress.weight, **self._rate()}
-        with self._interrupts.raised():
+        with self._interrupts:
             record |= self._validated()
         progress.epoch, progress.batch, progress.total, progress.weight = progress.epoch + 1, 0, 0.0, 0.0
         for name, value in record.items():
             progress.history.setdefault(name, []).append(as_json(value))
         self._tell(record)
         self._watch(record)
-        with self._interrupts.raised():
+        with self._interrupts:
             answers = [callback(self.trainer, record) for callback in self.callbacks]
         ended = any([isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers])
         self.processes.follow_first(held)
@@ -226,9 +229,21 @@ class Loop:
     def _interrupted(self) -> bool:
         return self.trainer.summed.interrupted if self.trainer.summed is not None else self._interrupts.noted > 0
 
+    def _columns(self) -> list[str]:
+        """What the history will have, in the order of an epoch's record."""
+        measured = measured_columns(self.trainer.net, [m.name for m in self.metrics], self.data.checks is not None)
+        return ["epoch", "loss", *self._rate(), *measured]
+
+    @cached_property
+    def _alpha(self) -> Any:
+        """The step size, if there is one that all parameters which are trained share."""
+        optimizer = self.trainer.optimizer
+        rules = optimizer.rules.values() if isinstance(optimizer, Groups) else [optimizer]
+        alpha, *others = [getattr(rule, "alpha", None) for rule in rules if rule is not None]
+        return None if any(other is not alpha and other != alpha for other in others) else alpha
+
     def _rate(self) -> dict[str, float]:
-        alpha = getattr(self.trainer.optimizer, "alpha", None)
-        return {} if alpha is None else {"rate": number_at(alpha, self.trainer.k - 1)}
+        return {} if self._alpha is None else {"rate": number_at(self._alpha, max(self.trainer.k - 1, 0))}
 
     def _validated(self) -> dict[str, float]:
         """What is told of the validation data, or of those that are trained on if metrics are asked for."""
@@ -291,7 +306,7 @@ class Loop:
             loss, k = self._step(indices), k + 1
             if not (math.isfinite(loss) and held.finite()):
                 self._back(before)
-                with self._interrupts.raised():
+                with self._interrupts:
                     told = self._diagnosed(indices) or (
                         f"loss and gradient are finite, but the update makes numbers that are not{SMALLER}"
                         if math.isfinite(loss)

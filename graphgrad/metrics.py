@@ -86,6 +86,14 @@ def beside(prediction: Array, target: Array) -> Array:
     return prediction.reshape(target.shape)
 
 
+def measured_columns(net: Network, metrics: Iterable[str], apart: bool) -> list[str]:
+    """The columns of a history that are measured after each epoch; `apart`: of validation data."""
+    if not apart:
+        return list(metrics)
+    names = ["loss", *(["accuracy"] if classifies(net) else []), *metrics]
+    return [f"validation_{name}" for name in dict.fromkeys(names)]
+
+
 def decided(net: Network, prediction: Array, target: Array) -> tuple[Array, Array]:
     """The classes that predictions decide for, and those that are true. Labels, or whether above the threshold."""
     if net.threshold is None:

@@ -129,11 +129,13 @@ class Run:
         write_model(path, replace(self._model, parameters=self.parameters, preprocessing=self.preprocessing))
 
     def save_history(self, path: str | os.PathLike[str]) -> None:
-        """Write the history as CSV: a line of names, then a line for each epoch."""
-        names = list(self.history) or ["epoch", "loss"]
-        rows = zip(*(self.history.get(name, np.zeros(0)).tolist() for name in names), strict=True)
-        lines = [",".join(names), *(",".join(f"{value:.8g}" for value in row) for row in rows)]
-        write_atomically(path, "\n".join(lines) + "\n")
+        """Write the history as CSV: a line of names, then a line for each epoch. Raises GraphgradError."""
+        rows = zip(*(column.tolist() for column in self.history.values()), strict=True)
+        lines = [",".join(self.history), *(",".join(f"{value:.8g}" for value in row) for row in rows)]
+        try:
+            write_atomically(path, "\n".join(lines) + "\n")
+        except OSError as error:
+            raise GraphgradError(f"{os.fspath(path)} cannot be written: {error.strerror}") from None
 
     def __repr__(self) -> str:
         epochs = len(self.history.get("epoch", ()))

@@ -35,8 +35,9 @@ ONE_FOR_TWO = ("binary_cross_entropy", "hinge")  # losses that tell two classes 
 class GraphClassifier(ClassifierMixin, GraphEstimator):  # type: ignore[misc]
     """A network as a classifier of scikit-learn: two or more classes, whose labels are of any type.
 
-    `class_weight` maps labels to numbers by which `sample_weight` is multiplied, or is "balanced". All other parameters
-    are those of `GraphEstimator`. A `network` has a target of labels, or of a column for each class, or of one column
+    `class_weight` maps labels to numbers by which `sample_weight` is multiplied, or is "balanced", which counts all
+    samples, those that `early_stopping` sets aside included, as in scikit-learn's estimators. All other parameters are
+    those of `GraphEstimator`. A `network` has a target of labels, or of a column for each class, or of one column
     for two classes.
 
     >>> from sklearn.datasets import load_iris

@@ -21,7 +21,7 @@ from graphgrad.networks import Network
 from graphgrad.objective import Gradients, weight_shape, weighted_loss
 from graphgrad.operators.shape import reshape, transpose
 from graphgrad.operators.slices import pack
-from graphgrad.optimizers import Groups, Optimizer
+from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
 from graphgrad.rewrite import compose, rebuild, with_dtype
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, show
@@ -82,7 +82,9 @@ def training_graph(
     if isinstance(optimizer, type):
         raise GraphgradError(f"{optimizer.__name__} is a class; {optimizer.__name__}() is an optimizer")
     if not callable(getattr(optimizer, "update", None)):
-        raise GraphgradError(f"an optimizer has a method update(theta, g, k, state), but {optimizer!r} has none")
+        named = [kind.__name__ for kind in (SGD, Momentum, Adam) if kind.__name__.lower() == str(optimizer).lower()]
+        hint = f"; gg.{named[0]}() is one" if named else ""
+        raise GraphgradError(f"an optimizer has a method update(theta, g, k, state), but {optimizer!r} has none{hint}")
     if dtype not in FLOATS:
         raise GraphgradError(f"a network is trained in {' or '.join(FLOATS)}, but {dtype!r} was given")
     if isinstance(optimizer, Groups):

@@ -17,7 +17,7 @@ from graphgrad.dataset import SAMPLINGS, Dataset, dataset
 from graphgrad.errors import GraphgradError
 from graphgrad.files import remove_leftovers
 from graphgrad.loop import Callback, Loop
-from graphgrad.metrics import EarlyStopping, Measure, classifies, named
+from graphgrad.metrics import EarlyStopping, Measure, measured_columns, named
 from graphgrad.model_file import ModelError, content_of, model_from, network_to_dict, optimizer_to_dict
 from graphgrad.networks import Network, whole
 from graphgrad.optimizers import Optimizer
@@ -25,6 +25,7 @@ from graphgrad.parallel import Processes
 from graphgrad.preprocessing import Preprocessing
 from graphgrad.run import Run
 from graphgrad.samples import Data, fingerprint
+from graphgrad.table import Table
 from graphgrad.trainer import Trainer
 
 
@@ -71,11 +72,13 @@ def train(
 
     **Validation.** A pair (Xv, Yv), or the fraction of samples to set aside, of each class alike with `stratify`.
     `metrics` are names (accuracy, balanced_accuracy, f1, mse, rmse, mae, max_error, r2) or functions of predictions and
-    targets; without validation data they are of the samples that are trained on. `early_stopping` is a column of the
-    history, or an `EarlyStopping`; the run then has the parameters of the best epoch.
+    targets; without validation data they are of the samples that are trained on. Weights do not enter validation and
+    metrics: each sample counts alike, of a fraction set aside too. `early_stopping` is a column of the history, or an
+    `EarlyStopping`; the run then has the parameters of the best epoch.
 
     **Loss and gradients.** `sample_weight` has a number for each sample, `class_weight` one for each label, or is
-    "balanced". `l2`, `clip_value` and `clip_norm` are those of `graphgrad.objective.Gradients`.
+    "balanced", which counts the samples that are trained on. `l2`, `clip_value` and `clip_norm` are those of
+    `graphgrad.objective.Gradients`.
 
     **While it runs.** `progress` shows a bar (by default on a terminal). `callbacks` are called with (trainer, record)
     after each epoch; one that returns True ends training. `log` is a file of JSON lines, one for each epoch.
@@ -115,6 +118,12 @@ def train(
                 raise GraphgradError("checkpoint_every says how often, but not where: checkpoint=path does")
         every = None if record is False else whole("record", int(record), 1)
         called = _callbacks(callbacks)
+        for name, value in (("X", X), ("Y", Y)):
+            if isinstance(value, Table):
+                raise GraphgradError(
+                    f"{name} is a table, but a network takes arrays: known = Preprocessing.fit(table, targets) of "
+                    "graphgrad.preprocessing makes them, as known.encode(table) and known.encode_target(table)"
+                )
         trainer = Trainer(
             net,
             optimizer,
@@ -246,12 +255,7 @@ def _stopping(
     rule = EarlyStopping(given) if isinstance(given, str) else given
     if not isinstance(rule, EarlyStopping):
         raise GraphgradError(f"early_stopping is a column of the history or an EarlyStopping, but {given!r} was given")
-    there = ["loss"]
-    if data.checks is None:
-        there += metrics
-    else:
-        known = ["loss", *(["accuracy"] if classifies(trainer.net) else []), *metrics]
-        there += [f"validation_{name}" for name in dict.fromkeys(known)]
+    there = ["loss", *measured_columns(trainer.net, metrics, data.checks is not None)]
     if rule.column not in there:
         hint = "; validation=0.2 gives it" if data.checks is None and rule.column.startswith("validation_") else ""
         raise GraphgradError(

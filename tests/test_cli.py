@@ -66,6 +66,20 @@ def run(here: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def test_python_m_graphgrad_is_the_command(here: Path) -> None:
+    def ended(*command: str) -> tuple[int, str, str]:
+        environment = {**os.environ, "PYTHONPATH": str(Path(gg.__file__).parent.parent)}
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=here, env=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    code = "import sys; from graphgrad.cli import main; sys.exit(main())"
+    for arguments in (("--help",), ("train", "none.py:net", "good.csv", "--target", "y")):
+        told = ended("-m", "graphgrad", *arguments)
+        assert told == ended("-c", code, *arguments)
+        assert told[0] == (0 if arguments == ("--help",) else 2)
+        assert "Usage: graphgrad" in told[1] or "none.py" in told[2]
+
+
 def test_help_teaches_at_every_level(run: Run) -> None:
     status, text, _ = run("--help")
     assert status == 0
@@ -342,6 +356,9 @@ def test_missing_cells_are_dropped_or_imputed_on_request(run: Run, here: Path) -
     status, told, errors = run(*base, "--missing", "drop")
     assert (status, errors) == (0, "")
     assert "5 of 50 rows left out, as cells are missing in 'n' (5)" in told
+    notes = [f"- {line[2:]}" for line in told.splitlines() if line.startswith("  ")]
+    report = (here / "graphgrad-run" / "report.md").read_text()
+    assert notes == [line for line in report.splitlines() if line.startswith("- ")]
     status, told, errors = run(*base, "--missing", "impute")
     assert (status, errors) == (0, "")
     assert "column 'n': 5 missing cells taken for the median, " in told

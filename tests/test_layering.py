@@ -1,6 +1,8 @@
 """A module imports only from floors below it, and the core imports without its heavy parts."""
 
 import ast
+import itertools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,7 +59,7 @@ trainer
 run
 loop
 training
-search export
+export
 page.*
 page
 demo fitting drawing estimator
@@ -144,6 +146,29 @@ def test_every_module_stands_on_a_floor() -> None:
     assert {"", "graph", "operators", "operators.elementwise", "codegen.program"} <= modules.keys()
     for module in modules.keys() - {""}:
         place(module)
+
+
+def test_every_entry_of_the_floors_is_of_modules() -> None:
+    modules = written_modules()
+    assert [pattern for pattern in HEIGHT if not any(fits(module, pattern) for module in modules)] == []
+
+
+def test_the_floors_of_the_documentation_are_these() -> None:
+    """Each module stands in one row of the table in docs/architecture.md, and above all those of the rows before."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    told: list[set[str]] = []
+    for cell in re.findall(r"^\| \d+ \| (`.*?) \|", text, re.MULTILINE):
+        package, colon, rest = cell.partition("/`:")
+        names = re.findall(r"`([\w/]+)`", rest if colon else cell)
+        told.append({f"{package.lstrip('`')}.{name}" if colon else name for name in names})
+    modules = written_modules().keys() - {""}
+    packages = {name.rstrip("/") for names in told for name in names if name.endswith("/")}
+    rooms = {m for m in modules if m.partition(".")[0] in packages}
+    listed = [name for names in told for name in names if not name.endswith("/")]
+    assert sorted(listed) == sorted(modules - rooms - {"codegen"})
+    floors = [{m for m in modules for n in names if m == n or m.startswith(n.rstrip("/") + ".")} for names in told]
+    heights = [[HEIGHT[place(m)] for m in floor] for floor in floors]
+    assert all(max(below) < min(above) for below, above in itertools.pairwise(heights))
 
 
 def test_a_module_imports_only_from_floors_below() -> None:

@@ -118,6 +118,26 @@ def test_soft_labels_have_no_class_s_weight() -> None:
     assert (data.weights / data.weights[0]).tolist() == [1.0, 1.0, 1.0, 0.25]
 
 
+@pytest.mark.parametrize("weights", [None, np.r_[np.zeros(4), np.linspace(0.1, 2, 36)]])
+def test_balanced_counts_the_samples_that_are_trained_on(weights: np.ndarray | None) -> None:
+    net = network("cross_entropy")
+    options: dict[str, Any] = {"validation": 0.5, "epochs": 3, "batch_size": 5, "dtype": "float64"}
+    balanced = gg.train(net, X, LABELS, class_weight="balanced", sample_weight=weights, **options)
+    trained = np.setdiff1d(np.arange(40), balanced.validation_rows)
+    base = np.ones(40) if weights is None else weights
+    totals = np.bincount(LABELS[trained], base[trained])
+    assert np.ptp(totals / totals.sum() - np.bincount(LABELS, base) / base.sum()) > 0.02  # so that it shows
+    by_hand = gg.train(net, X, LABELS, sample_weight=base / totals[LABELS], **options)
+    close(balanced.parameters, by_hand.parameters)
+
+
+def test_validation_is_not_weighted() -> None:
+    options: dict[str, Any] = {"validation": 0.5, "epochs": 2, "class_weight": {0: 9.0}}
+    run = gg.train(network("cross_entropy"), X, LABELS, sample_weight=np.linspace(0.1, 2, 40), **options)
+    rows = run.validation_rows
+    assert run.history["validation_loss"][-1] == pytest.approx(run.evaluate(X[rows], LABELS[rows])["loss"], rel=1e-6)
+
+
 def test_weights_of_classes() -> None:
     net = network("cross_entropy")
     by_label = {0: 2.0, 2: 0.5}

@@ -230,7 +230,8 @@ def returning(make: Callable[..., Any]) -> Any:
         (returning(lambda t, g, k, s: {t: gg.sum(t)}), "Own.update gives theta of shape (67,) a new value of shape ()"),
         (returning(lambda t, g, k, s: {t: s("c") * s("c", weak=True)}), "the optimizer asks for its state c as a"),
         (gg.SGD, "SGD is a class; SGD() is an optimizer"),
-        ("adam", "an optimizer has a method update(theta, g, k, state), but 'adam' has none"),
+        ("adam", "an optimizer has a method update(theta, g, k, state), but 'adam' has none; gg.Adam() is one"),
+        ("rmsprop", "an optimizer has a method update(theta, g, k, state), but 'rmsprop' has none"),
     ],
 )  # fmt: skip
 def test_what_is_no_optimizer_is_told(optimizer: Any, message: str) -> None:

@@ -307,6 +307,49 @@ def test_the_history_as_lines_while_it_runs_and_as_csv(tmp_path: Path) -> None:
     )
 
 
+RATE = schedules.cosine(0.1, 10)
+
+
+@pytest.mark.parametrize(
+    ("rules", "there"),
+    [
+        ({"W1": None, "*": gg.Adam(RATE)}, True),
+        ({"W*": gg.Adam(RATE), "b*": gg.SGD(RATE)}, True),
+        ({"W*": gg.Adam(RATE), "b*": gg.SGD(0.1)}, False),
+        ({"W*": gg.Adam(0.2), "b*": gg.SGD(0.1)}, False),
+    ],
+)
+def test_groups_have_a_rate_where_they_share_one(rules: Any, there: bool) -> None:
+    run = gg.train(classifier(), X, LABELS, optimizer=gg.Groups(rules), batch_size=30, epochs=2)
+    alone = gg.train(classifier(), X, LABELS, optimizer=gg.Adam(RATE), batch_size=30, epochs=2)
+    assert run.history.get("rate", np.zeros(0)).tolist() == (alone.history["rate"].tolist() if there else [])
+
+
+@pytest.mark.parametrize("optimizer", [gg.Adam(), gg.Groups({"W1": gg.SGD(), "*": gg.Adam()})])
+@pytest.mark.parametrize("validation", [None, 0.2])
+@pytest.mark.parametrize("metrics", [(), ("f1", "accuracy")])
+def test_a_history_has_its_columns_before_its_first_epoch(
+    optimizer: Any, validation: Any, metrics: Any, tmp_path: Path
+) -> None:
+    none, one = (
+        gg.train(classifier(), X, LABELS, optimizer=optimizer, epochs=n, validation=validation, metrics=metrics)
+        for n in (0, 1)
+    )
+    assert list(none.history) == list(one.history)
+    assert [(len(none.history[name]), len(one.history[name])) for name in none.history] == [(0, 1)] * len(one.history)
+    assert [none.history[name].dtype for name in none.history] == [one.history[name].dtype for name in one.history]
+    none.save_history(tmp_path / "h.csv")
+    assert (tmp_path / "h.csv").read_text() == ",".join(one.history) + "\n"
+    none.save(tmp_path / "m")
+    assert list(gg.load(tmp_path / "m").history) == list(one.history)
+
+
+def test_a_history_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    run = gg.train(classifier(), X, LABELS, epochs=1)
+    with pytest.raises(GraphgradError, match=rf"^{tmp_path}/no/h\.csv cannot be written: No such file or directory$"):
+        run.save_history(tmp_path / "no" / "h.csv")
+
+
 def test_a_log_is_whole_after_a_run_went_on(tmp_path: Path) -> None:
     for epochs in (2, 5):
         gg.train(

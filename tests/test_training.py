@@ -22,6 +22,7 @@ from graphgrad.dataset import dataset
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluation import PART
 from graphgrad.loop import TrainingWarning
+from graphgrad.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -174,7 +175,8 @@ def test_an_interrupt_within_an_epoch_waits_for_the_step(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(gg.Trainer, "step", pressed)
     run = gg.train(classifier(), *blobs(), batch_size=10, epochs=2)
-    assert (run.interrupted, len(done), run.trainer.k, run.history) == (True, 4, 4, {})
+    assert (run.interrupted, len(done), run.trainer.k) == (True, 4, 4)
+    assert {name: column.tolist() for name, column in run.history.items()} == {"epoch": [], "loss": [], "rate": []}
 
 
 def test_a_second_interrupt_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -652,6 +654,18 @@ def test_mistakes_are_told(arguments: dict[str, Any], message: str) -> None:
     whole = message.endswith("is ")
     with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message)}{'' if whole else '$'}"):
         gg.train(**{"net": classifier(), "X": X, "Y": Y, **arguments})
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_table_is_told_what_makes_arrays_of_it(whole: bool) -> None:
+    table = Table("t.csv", {"x": np.array([1.0, 3.0]), "y": np.array([2.0, 5.0])}, lines=np.array([2, 3]))
+    message = (
+        "{} is a table, but a network takes arrays: known = Preprocessing.fit(table, targets) of "
+        "graphgrad.preprocessing makes them, as known.encode(table) and known.encode_target(table)"
+    )
+    X, Y, name = (table, table["y"], "X") if whole else (table["x"][:, None], table, "Y")
+    with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message.format(name))}$"):
+        gg.train(gg.feedforward([1, 1]), X, Y)
 
 
 def test_a_column_that_is_a_vector_is_told_what_fits() -> None:
