@@ -96,7 +96,7 @@ def inverse(alpha: float, decay: float = 1.0, power: float = 1.0) -> Schedule:
     text = f"inverse({alpha}, decay={decay}, power={power})"
     if power == 1:
         return Schedule(text, lambda k: float(alpha) / (1 + float(decay) * k))
-    return Schedule(text, lambda k: float(alpha) / (1 + float(decay) * k) ** float(power))
+    return Schedule(text, lambda k: float(alpha) / _power(1 + float(decay) * k, float(power)))
 
 
 @_constructor
@@ -106,8 +106,8 @@ def exponential(alpha: float, factor: float, every: int = 1, stairs: bool = Fals
     _steps("exponential", "every", every)
     text = f"exponential({alpha}, {factor}, every={every}, stairs={stairs})"
     if stairs:
-        return Schedule(text, lambda k: float(alpha) * float(factor) ** _floor(k / every))
-    return Schedule(text, lambda k: float(alpha) * float(factor) ** (k if every == 1 else k / every))
+        return Schedule(text, lambda k: float(alpha) * _power(float(factor), _floor(k / every)))
+    return Schedule(text, lambda k: float(alpha) * _power(float(factor), k if every == 1 else k / every))
 
 
 @_constructor
@@ -140,7 +140,7 @@ def warm_up(then: Scheduled, steps: int, start: float = 0.0) -> Schedule:
 def piecewise(values: Sequence[Scheduled], boundaries: Sequence[int]) -> Schedule:
     """values[0] for k < boundaries[0], values[1] for k < boundaries[1], ..., the last one from the last boundary on.
 
-    A value that is a schedule itself is counted from its own k = 0.
+    A value that is a schedule itself is counted from its own k = 0, and not asked for steps beyond its own.
     """
     values, boundaries = tuple(values), tuple(boundaries)
     if len(values) != len(boundaries) + 1:
@@ -156,9 +156,11 @@ def piecewise(values: Sequence[Scheduled], boundaries: Sequence[int]) -> Schedul
     pieces = [_as_function(value) for value in values]
 
     def formula(k: Any) -> Any:
-        result = pieces[0](k)
-        for piece, start in zip(pieces[1:], boundaries, strict=True):
-            result = _where(k < start, result, piece(_maximum(k - start, 0)))
+        result = None
+        for piece, start, end in zip(pieces, (0, *boundaries), (*boundaries, None), strict=True):
+            own = _maximum(k - start, 0) if start else k  # stays within the piece: beyond, it may overflow
+            value = piece(own if end is None else _minimum(own, end - start - 1))
+            result = _where(k < start, result, value) if start else value
         return result
 
     return Schedule(f"piecewise([{', '.join(map(_shown, values))}], {list(boundaries)})", formula)
@@ -235,6 +237,14 @@ def _as_function(value: Scheduled) -> Callable[[Any], Any]:
 
 def _cos(x: Any) -> Any:
     return functions.cos(x) if isinstance(x, Tensor) else math.cos(x)
+
+
+def _power(x: Any, y: Any) -> Any:
+    """x ** y, which is inf where it overflows, as in generated code."""
+    if isinstance(x, Tensor) or isinstance(y, Tensor):
+        return x**y
+    with np.errstate(all="ignore"):
+        return float(np.float64(x) ** y)
 
 
 def _floor(x: Any) -> Any:

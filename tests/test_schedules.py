@@ -130,6 +130,40 @@ def test_a_schedule_is_its_formula_at_its_joints_too(schedule: Schedule, text: s
         assert -theta / m == value  # θ ← θ - α_k m
 
 
+GROWING: list[tuple[Schedule, dict[int, float]]] = [
+    (schedules.piecewise([schedules.exponential(1e-5, 1.1), 0.01], [72]), {71: 1e-5 * 1.1**71, 72: 0.01, 7600: 0.01}),
+    (
+        schedules.piecewise([0.1, schedules.exponential(1.0, 2.0), schedules.warm_up(0.5, 10)], [5, 9]),
+        {4: 0.1, 5: 1.0, 8: 8.0, 9: 0.0, 14: 0.25, 9000: 0.5},
+    ),
+    (schedules.inverse(0.1, 10, 200), {0: 0.1, 7600: 0.0}),
+    (schedules.exponential(0.1, 1.5, every=2, stairs=True), {0: 0.1, 3: 0.15000000000000002, 7600: math.inf}),
+    (schedules.warm_up(schedules.exponential(1.0, 10.0), 5), {4: 0.8, 5: 1.0, 7: 100.0, 7600: math.inf}),
+]
+
+
+@pytest.mark.parametrize(("schedule", "values"), GROWING, ids=[repr(s) for s, _ in GROWING])
+def test_a_power_that_grows_too_large_is_inf_and_ends_where_its_piece_does(
+    schedule: Schedule, values: dict[int, float]
+) -> None:
+    g = gg.Graph()
+    k = g.input("k", (), dtype="int64", weak=True)
+    alpha = schedule(k) + 0 * k
+    compiled = gg.compile([alpha])
+    for step, value in values.items():
+        assert schedule(step) == pytest.approx(value, rel=1e-14)
+        with np.errstate(over="raise" if "piecewise" in schedule.text else "ignore"):
+            assert compiled(k=step)[0] == schedule(step)
+            assert gg.evaluate(alpha, k=step) == schedule(step)
+
+
+def test_a_run_goes_on_after_a_piece_that_grows() -> None:
+    schedule = schedules.piecewise([schedules.exponential(1e-9, 2.0), 0.01], [20])
+    net, X = gg.feedforward([2, 1]), np.ones((1, 2))
+    run = gg.train(net, X, X[:, :1], optimizer=gg.SGD(schedule), epochs=1100, progress=False)
+    assert (run.stopped, run.history["rate"][19], run.history["rate"][-1]) == ("", 1e-9 * 2**19, 0.01)
+
+
 def test_schedules_are_compared_and_shown_by_their_text() -> None:
     assert schedules.cosine(0.1, 50) == schedules.cosine(0.1, 50)
     assert schedules.cosine(0.1, 50) != schedules.cosine(0.1, 51)
