@@ -150,7 +150,11 @@ class Graph:
     # -- insertion ----------------------------------------------------------------------------------------------------
 
     def apply(self, operator: Operator, operands: Sequence[Operand], attributes: Mapping[str, Any]) -> Tensor:
-        """A node from operands of any kind: numbers and arrays become constants. What operators and `+` call."""
+        """A node from operands of any kind: numbers and arrays become constants. What operators and `+` call.
+
+        NumPy's numbers are arrays of rank 0, but beside weak values alone they are Python's: the result has rank 0 and
+        depends on no data, so it is weak too.
+        """
         ids = []
         for operand in operands:
             if isinstance(operand, Tensor):
@@ -160,7 +164,10 @@ class Graph:
                     ).at(self._line())
                 ids.append(operand.id)
             else:
-                ids.append(self.constant(operand).id)
+                value: Any = operand
+                if isinstance(operand, NUMBERS) and _no_array(operands):
+                    value = operand.item()
+                ids.append(self.constant(value).id)
         return self.insert(operator, tuple(ids), attributes)
 
     def insert(self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any]) -> Tensor:
@@ -352,6 +359,15 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<graph of {len(self.nodes)} nodes: {', '.join(self._named) or 'nothing named'}>"
+
+
+#: NumPy's numbers.
+NUMBERS = (np.bool_, np.integer, np.floating)
+
+
+def _no_array(operands: Sequence[Operand]) -> bool:
+    """Whether all operands are weak Tensors and numbers."""
+    return all(o.node.weak if isinstance(o, Tensor) else isinstance(o, (*NUMBERS, bool, int, float)) for o in operands)
 
 
 @contextmanager

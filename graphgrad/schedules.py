@@ -76,10 +76,18 @@ def _constructor(make: Constructor) -> Constructor:
     def made(*args: Any, **kwargs: Any) -> Schedule:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return replace(make(*args, **kwargs), made=(make.__name__, dict(bound.arguments)))
+        arguments = {name: _plain(value) for name, value in bound.arguments.items()}
+        return replace(make(**arguments), made=(make.__name__, arguments))
 
     CONSTRUCTORS[make.__name__] = made
     return made  # type: ignore[return-value]
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's, so that formulas compute with them and equal ones read the same."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 @_constructor
@@ -142,7 +150,9 @@ def piecewise(values: Sequence[Scheduled], boundaries: Sequence[int]) -> Schedul
 
     A value that is a schedule itself is counted from its own k = 0, and not asked for steps beyond its own.
     """
-    values, boundaries = tuple(values), tuple(boundaries)
+    for name, given in (("values", values), ("boundaries", boundaries)):
+        if not isinstance(given, tuple):
+            raise GraphgradError(f"piecewise: {name} is a list, but {given!r} was given")
     if len(values) != len(boundaries) + 1:
         raise GraphgradError(
             f"piecewise: {len(boundaries)} boundaries part {len(boundaries) + 1} values, but {len(values)} were given"
@@ -211,7 +221,7 @@ def is_number(value: Any) -> bool:
 
 
 def _steps(owner: str, name: str, value: Any) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise GraphgradError(f"{owner}: {name} counts steps, from 1 on, but {value!r} was given")
 
 

@@ -71,6 +71,18 @@ def test_attributes_are_canonical_before_nodes_are_compared() -> None:
     assert gg.transpose(x) is x.T is gg.transpose(x, (1, 0))
 
 
+def test_a_number_of_numpys_beside_weak_ones_is_a_number_and_beside_an_array_an_array() -> None:
+    g = gg.Graph()
+    x, n, w = g.input("x", ("N",), "float32"), g.input("n", (), "int64", weak=True), g.parameter("w", (), "float32")
+    for weak in (n * np.float64(0.5), np.float32(0.5) * n, gg.maximum(np.float64(0.5), n), gg.size(x, 0) / np.int64(2)):
+        assert weak.node.weak
+        assert (x * weak).dtype == "float32"
+    for strong in (x * np.float64(0.5), w + np.float64(0.5), n * np.array(0.5)):
+        assert not strong.node.weak
+        assert strong.dtype == "float64"
+    assert gg.where(n < 2, x, np.float64(0.5)).dtype == "float64"
+
+
 @pytest.mark.parametrize(
     "array", [np.array([1.0, 2.0]), np.float64(3.0), np.float32(3.0), np.array([1, 2]), 2, 2.5, True]
 )

@@ -164,6 +164,47 @@ def test_a_run_goes_on_after_a_piece_that_grows() -> None:
     assert (run.stopped, run.history["rate"][19], run.history["rate"][-1]) == ("", 1e-9 * 2**19, 0.01)
 
 
+@pytest.mark.parametrize(
+    ("numpys", "pythons"),
+    [
+        (schedules.cosine(np.float64(0.5), np.int64(10), np.float32(0.25)), schedules.cosine(0.5, 10, 0.25)),
+        (schedules.exponential(0.5, np.float32(0.5), np.int32(3)), schedules.exponential(0.5, 0.5, 3)),
+        (schedules.warm_up(np.float64(0.5), np.int64(4)), schedules.warm_up(0.5, 4)),
+        (
+            schedules.piecewise(np.array([0.5, 0.25]), np.array([3])),  # type: ignore[arg-type]
+            schedules.piecewise([0.5, 0.25], [3]),
+        ),
+        (schedules.piecewise([np.float32(0.5), 0.25], [np.int64(3)]), schedules.piecewise([0.5, 0.25], [3])),
+        (schedules.constant(np.int64(1)), schedules.constant(1)),
+    ],
+    ids=str,
+)
+def test_numpys_numbers_make_the_same_schedule_as_pythons(numpys: Schedule, pythons: Schedule) -> None:
+    assert numpys == pythons
+    k = gg.Graph().input("k", (), dtype="int64", weak=True)
+    assert at(numpys, k) is at(pythons, k)
+    assert [numpys(n) for n in range(12)] == [pythons(n) for n in range(12)]
+
+
+def test_a_function_of_k_and_numpys_numbers_is_a_schedule() -> None:
+    rate, steps = np.float64(0.5), np.int64(4)
+    net, X = gg.feedforward([2, 1]), np.ones((1, 2))
+    for own in (
+        lambda k: k * rate,
+        lambda k: rate * 0.5**k,
+        lambda k: np.float32(0.5) / (1 + k / steps),
+        lambda k: gg.where(k < steps, rate, gg.minimum(k, steps) * 0.25),
+    ):
+        run = gg.train(net, X, X[:, :1], optimizer=gg.SGD(own), epochs=3, progress=False)
+        assert run.history["rate"].tolist() == [float(own_at(own, k)) for k in range(3)]
+
+
+def own_at(own: Any, k: int) -> Any:
+    """A function of k at a number, by a graph whose numbers are Python's."""
+    step = gg.Graph().input("k", (), dtype="int64", weak=True)
+    return gg.evaluate(own(step) + 0 * step, k=k)
+
+
 def test_schedules_are_compared_and_shown_by_their_text() -> None:
     assert schedules.cosine(0.1, 50) == schedules.cosine(0.1, 50)
     assert schedules.cosine(0.1, 50) != schedules.cosine(0.1, 51)
@@ -207,6 +248,8 @@ def test_a_function_written_with_operators_is_a_part_of_a_schedule() -> None:
             "warm_up: then is a number that is not negative or a schedule, but 'fast' was given",
         ),  # type: ignore[arg-type]
         (lambda: schedules.piecewise([1, 2], [3, 4]), "piecewise: 2 boundaries part 3 values, but 2 were given"),
+        (lambda: schedules.piecewise(0.1, [1]), "piecewise: values is a list, but 0.1 was given"),  # type: ignore[arg-type]
+        (lambda: schedules.piecewise([1, 2], np.int64(3)), "piecewise: boundaries is a list, but 3 was given"),  # type: ignore[arg-type]
         (lambda: schedules.piecewise([3, 2, 1], [4, 4]), "piecewise: boundaries rise, but (4, 4) were given"),
     ],
 )
