@@ -39,8 +39,8 @@ def test_the_lines_of_a_box_are_those_that_compute_it(make: Callable[[], Derivat
     for id, lines in links.items():
         must, others = wanted_lines(derivation, id)
         assert must <= set(lines), id
-        transposes = {n for n in others if source[n - 1].endswith(".T") or ".transpose(" in source[n - 1]}  # notation inside a box
-        assert not (others - transposes) & set(lines), (id, [source[n - 1] for n in others & set(lines)])
+        notation = {n for n in others if source[n - 1].endswith(".T") or ".transpose(" in source[n - 1]}  # inside a box
+        assert not (others - notation) & set(lines), (id, [source[n - 1] for n in others & set(lines)])
 
 
 @pytest.mark.parametrize("make", [neuron, net, lambda: gg.derive(digits_network().loss)])
