@@ -12,6 +12,7 @@ from graphgrad.data import batches, split_rows
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
 from graphgrad.samples import Data, as_data, fingerprint
+from graphgrad.schedules import is_number
 from graphgrad.sources import Samples, Source, in_memory, opened
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, show
@@ -62,7 +63,8 @@ def dataset(
     arrays = as_data(leaves, net, X, Y, ("X", "Y"))
     checks: list[Samples] | None = None
     rows = check_rows = None
-    if isinstance(validation, float):
+    if isinstance(validation, (float, np.floating)):
+        validation = float(validation)
         rows, check_rows = _parted(net, arrays, validation, stratify, seed)
         checks = arrays[: len(leaves)]
     elif validation is not None:
@@ -148,7 +150,7 @@ def _weights(
         known = range(net.classes) if net.classes is not None else there
         if strange := [c for c in of_classes if c not in known]:
             raise GraphgradError(f"class_weight names {strange[0]!r}, which is no label; there are: {list(known)}")
-        if bad := [c for c, w in table.items() if not isinstance(w, (int, float)) or not 0 <= w < float("inf")]:
+        if bad := [c for c, w in table.items() if not is_number(w) or w < 0]:
             raise GraphgradError(f"class_weight of {bad[0]} is {table[bad[0]]!r}; weights are finite numbers from 0 on")
     else:
         raise GraphgradError(f'class_weight is a mapping from labels, or "balanced", but {of_classes!r} was given')

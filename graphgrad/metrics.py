@@ -11,6 +11,7 @@ import numpy as np
 
 from graphgrad.errors import GraphgradError
 from graphgrad.networks import Network, whole
+from graphgrad.schedules import is_number
 from graphgrad.types import Array, show
 
 #: A metric of one's own: a number from the predictions for all samples and their targets.
@@ -166,9 +167,10 @@ class EarlyStopping:
     higher: bool | None = None
 
     def __post_init__(self) -> None:
-        whole("EarlyStopping: patience", self.patience, 1)
-        if not isinstance(self.min_delta, (int, float)) or not 0 <= self.min_delta < float("inf"):
+        object.__setattr__(self, "patience", whole("EarlyStopping: patience", self.patience, 1))
+        if not is_number(self.min_delta) or self.min_delta < 0:
             raise GraphgradError(f"EarlyStopping: min_delta is a number from 0 on, but {self.min_delta!r} was given")
+        object.__setattr__(self, "min_delta", float(self.min_delta))
 
     @property
     def better_is_higher(self) -> bool:

@@ -22,6 +22,7 @@ from graphgrad.operator import OPERATORS, Operator
 from graphgrad.operators import activations
 from graphgrad.operators.losses import LOSSES, Loss
 from graphgrad.operators.softmax import softmax
+from graphgrad.schedules import is_number
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, Dim, dtype_name, show
 
@@ -135,6 +136,10 @@ class Network:
         object.__setattr__(self, "parameters", parameters)
         _check_leaves(self)
         _check_prediction(self)
+        if self.threshold is not None:
+            if not is_number(self.threshold):
+                raise GraphgradError(f"the threshold of a network is a number, but {self.threshold!r} was given")
+            object.__setattr__(self, "threshold", float(self.threshold))
         self.rules()
 
     @property

@@ -128,7 +128,7 @@ class Adam:
         correction2, kept2 = _correction("correction2", self.beta2, k, state)
         m_hat, v_hat = new_m / correction1, new_v / correction2
         decayed = _decayed(theta, alpha, self.weight_decay)
-        return {theta: decayed - alpha * m_hat / (sqrt(v_hat) + self.eps), m: new_m, v: new_v, **kept1, **kept2}
+        return {theta: decayed - alpha * m_hat / (sqrt(v_hat) + float(self.eps)), m: new_m, v: new_v, **kept1, **kept2}
 
 
 def _correction(name: str, beta: Scheduled, k: Tensor, state: State) -> tuple[Tensor, dict[Tensor, Tensor]]:

@@ -15,6 +15,24 @@ Numbers = dict[str, np.ndarray]
 STEPS = 100
 
 
+@pytest.mark.parametrize(
+    ("numpys", "pythons"),
+    [
+        (gg.SGD(np.float64(0.5), np.float64(0.25)), gg.SGD(0.5, 0.25)),
+        (
+            gg.Momentum(np.float32(0.5), np.float64(0.75), weight_decay=np.float64(0.25)),
+            gg.Momentum(0.5, 0.75, "average", 0.25),
+        ),
+        (gg.Adam(np.int64(1), np.float32(0.5), np.float64(0.75), np.float64(0.125)), gg.Adam(1, 0.5, 0.75, 0.125)),
+        (gg.Adam(weight_decay=np.float64(0.25)), gg.Adam(weight_decay=0.25)),
+    ],
+    ids=str,
+)
+def test_numpy_s_numbers_make_the_same_step(numpys: Any, pythons: Any) -> None:
+    net = gg.feedforward([4, 8, 3], "tanh")
+    assert gg.Trainer(net, numpys).source == gg.Trainer(net, pythons).source
+
+
 def gradients(p: Numbers, x: np.ndarray, y: np.ndarray) -> Numbers:
     """The gradients of the mean squared error of a 4-8-3 tanh network, by hand."""
     a = np.tanh(x @ p["W1"].T + p["b1"])

@@ -244,6 +244,7 @@ def test_training_ends_when_the_loss_falls_no_more() -> None:
     assert 6 < len(curve) < 1000
     assert min(curve[:-5]) - min(curve[-5:]) <= 0.01
     assert GraphClassifier((), max_iter=30, tol=10.0, n_iter_no_change=None).fit(X, y).n_iter_ == 30
+    assert GraphClassifier((), max_iter=30, tol=np.float32(10.0), n_iter_no_change=np.int64(3)).fit(X, y).n_iter_ == 4
 
 
 def test_early_stopping_keeps_the_best_on_samples_set_aside() -> None:
