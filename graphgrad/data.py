@@ -10,7 +10,7 @@ import numpy as np
 
 from graphgrad.errors import GraphgradError
 from graphgrad.table import Table, read_table
-from graphgrad.types import Array
+from graphgrad.types import Array, show, whole
 
 
 class Split(NamedTuple):
@@ -31,11 +31,20 @@ def split(X: Array, Y: Array, test: float = 0.2, seed: int = 0, stratify: bool =
     (6, [0, 0, 1, 1])
     """
     X, Y = np.asarray(X), np.asarray(Y)
+    for name, array in (("X", X), ("Y", Y)):
+        if not array.ndim:
+            raise GraphgradError(f"{name} is an array of samples, but {array.item()!r} was given")
     if len(X) != len(Y):
         raise GraphgradError(f"X has {len(X)} samples, but Y has {len(Y)}")
-    if not 0 < test < 1:
+    if not isinstance(test, (float, np.floating)) or not 0 < test < 1:
         raise GraphgradError(f"test is the fraction of samples to set aside, between 0 and 1, but {test!r} was given")
-    trained, tested = split_rows(len(X), test, np.random.default_rng(seed), Y if stratify else None)
+    if stratify and Y.size != len(Y):
+        raise GraphgradError(
+            f"stratify=True wants one label for each sample, but Y has shape {show(Y.shape)}; "
+            "Y.argmax(axis=1) would make labels of columns"
+        )
+    generator = np.random.default_rng(whole("seed", seed, 0))
+    trained, tested = split_rows(len(X), test, generator, Y.reshape(len(Y)) if stratify else None)
     if not len(tested) or not len(trained):
         raise GraphgradError(f"{len(X)} samples cannot be split with test={test}: one side would be empty")
     return Split(X[trained], Y[trained], X[tested], Y[tested])
@@ -93,9 +102,9 @@ def standardize(X: Array, *others: Array) -> tuple[Array, ...]:
 
 def batches(samples: int, size: int, generator: np.random.Generator) -> Iterator[Array]:
     """A random partition of {0, ..., samples - 1} into batches of indices, the last one smaller where it must be."""
+    samples, size = whole("samples", samples, 0), whole("size", size, 1)
     order = generator.permutation(samples)
-    for start in range(0, samples, size):
-        yield order[start : start + size]
+    return (order[start : start + size] for start in range(0, samples, size))
 
 
 def load_digits_split(seed: int = 0, test: float = 0.2) -> Split:

@@ -21,14 +21,14 @@ from graphgrad.errors import GraphgradError
 from graphgrad.loop import Callback, Loop, Progress, TrainingWarning
 from graphgrad.metrics import EarlyStopping
 from graphgrad.model_file import OPTIMIZERS, Model
-from graphgrad.networks import Network, feedforward, whole
+from graphgrad.networks import Network, feedforward
 from graphgrad.optimizers import Optimizer
 from graphgrad.parallel import Processes
 from graphgrad.run import Run, as_json
 from graphgrad.schedules import is_number
 from graphgrad.trainer import Trainer
 from graphgrad.training import train
-from graphgrad.types import FLOATS, Array, show
+from graphgrad.types import FLOATS, Array, show, whole
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks

@@ -16,12 +16,12 @@ from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.graph import paused_gc
-from graphgrad.networks import Network, initial_law, whole
+from graphgrad.networks import Network, initial_law
 from graphgrad.notation import formula
 from graphgrad.optimizers import Optimizer
 from graphgrad.step import training_graph
 from graphgrad.tensor import Tensor
-from graphgrad.types import show
+from graphgrad.types import show, whole
 
 
 def write_module(

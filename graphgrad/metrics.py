@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.networks import Network, whole
+from graphgrad.networks import Network
 from graphgrad.schedules import is_number
-from graphgrad.types import Array, show
+from graphgrad.types import Array, show, whole
 
 #: A metric of one's own: a number from the predictions for all samples and their targets.
 Measure: TypeAlias = "Callable[[Array, Array], float]"

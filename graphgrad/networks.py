@@ -24,7 +24,7 @@ from graphgrad.operators.losses import LOSSES, Loss
 from graphgrad.operators.softmax import softmax
 from graphgrad.schedules import is_number
 from graphgrad.tensor import Tensor
-from graphgrad.types import FLOATS, Array, Dim, dtype_name, show
+from graphgrad.types import FLOATS, Array, Dim, dtype_name, show, whole
 
 Activation: TypeAlias = "str | Operator | Callable[[Tensor], Tensor]"
 Rule: TypeAlias = "str | Callable[[np.random.Generator, tuple[int, ...]], Any]"
@@ -195,13 +195,6 @@ class Network:
     def __repr__(self) -> str:
         what = "-".join(map(str, self.widths)) or "of " + ", ".join(f"{n} {show(s)}" for n, s in self.shapes.items())
         return f"<network {what}: {self.size} parameters>"
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """A whole number from `least` on."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise GraphgradError(f"{name} is a whole number from {least} on, but {value!r} was given")
-    return int(value)
 
 
 def _needed(tensor: Tensor, kind: str) -> tuple[Tensor, ...]:

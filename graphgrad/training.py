@@ -19,7 +19,7 @@ from graphgrad.files import remove_leftovers
 from graphgrad.loop import Callback, Loop
 from graphgrad.metrics import EarlyStopping, Measure, measured_columns, named
 from graphgrad.model_file import ModelError, content_of, model_from, network_to_dict, optimizer_to_dict
-from graphgrad.networks import Network, whole
+from graphgrad.networks import Network
 from graphgrad.optimizers import Optimizer
 from graphgrad.parallel import Processes
 from graphgrad.preprocessing import Preprocessing
@@ -27,6 +27,7 @@ from graphgrad.run import Run
 from graphgrad.samples import Data, fingerprint
 from graphgrad.table import Table
 from graphgrad.trainer import Trainer
+from graphgrad.types import whole
 
 
 def train(

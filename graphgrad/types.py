@@ -1,4 +1,4 @@
-"""Dimensions, shapes, dtypes and constant values: what is known of a value before there are numbers."""
+"""Dimensions, shapes, dtypes, constant values and counts: what is known of a value before there are numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from graphgrad.errors import CallError, DTypeError, ShapeError
+from graphgrad.errors import CallError, DTypeError, GraphgradError, ShapeError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -331,3 +331,15 @@ class Value:
 
 
 _NAMES = {np.dtype(name): name for name in DTYPES}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Settings
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """A whole number from `least` on."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise GraphgradError(f"{name} is a whole number from {least} on, but {value!r} was given")
+    return int(value)

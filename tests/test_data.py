@@ -29,6 +29,8 @@ def test_a_stratified_split_sets_aside_as_much_of_each_label() -> None:
     labels = np.repeat([3, 5, 9], [10, 40, 50])
     parts = split(np.arange(100), labels, test=0.2, stratify=True)
     assert [int(np.sum(parts.Y_test == label)) for label in (3, 5, 9)] == [2, 8, 10]
+    column = split(np.arange(100), labels[:, None], test=np.float32(0.2), stratify=True)
+    assert np.array_equal(column.Y_test, parts.Y_test[:, None])
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,16 @@ def test_a_stratified_split_sets_aside_as_much_of_each_label() -> None:
         ({"Y": [1, 2]}, "X has 3 samples, but Y has 2"),
         ({"test": 1.0}, "test is the fraction of samples to set aside, between 0 and 1, but 1.0 was given"),
         ({"test": 0.01}, "3 samples cannot be split with test=0.01: one side would be empty"),
+        ({"test": "all"}, "test is the fraction of samples to set aside, between 0 and 1, but 'all' was given"),
+        ({"seed": -1}, "seed is a whole number from 0 on, but -1 was given"),
+        ({"seed": 0.5}, "seed is a whole number from 0 on, but 0.5 was given"),
+        ({"X": 3}, "X is an array of samples, but 3 was given"),
+        ({"Y": 3}, "Y is an array of samples, but 3 was given"),
+        (
+            {"Y": np.eye(3), "stratify": True},
+            "stratify=True wants one label for each sample, but Y has shape (3, 3); "
+            "Y.argmax(axis=1) would make labels of columns",
+        ),
     ],
 )
 def test_what_cannot_be_split_is_told(arguments: dict[str, object], message: str) -> None:
@@ -56,6 +68,19 @@ def test_batches_are_a_random_partition() -> None:
     assert [len(part) for part in parts] == [4, 4, 2]
     assert sorted(np.concatenate(parts)) == list(range(10))
     assert [len(part) for part in batches(3, 8, np.random.default_rng(0))] == [3]
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "message"),
+    [
+        (10, 0, "size is a whole number from 1 on, but 0 was given"),
+        (10, 2.5, "size is a whole number from 1 on, but 2.5 was given"),
+        (-1, 4, "samples is a whole number from 0 on, but -1 was given"),
+    ],
+)
+def test_batches_that_cannot_be_cut_are_told_at_once(samples: int, size: int, message: str) -> None:
+    with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message)}$"):
+        batches(samples, size, np.random.default_rng(0))
 
 
 def test_the_digits() -> None:
