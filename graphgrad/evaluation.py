@@ -10,7 +10,7 @@ import numpy as np
 
 from graphgrad.codegen.loader import Function, compile
 from graphgrad.errors import CallError, GraphgradError
-from graphgrad.metrics import Metric, classifies, decided, measured
+from graphgrad.metrics import Metric, check_of_samples, classifies, decided, measured
 from graphgrad.networks import Network
 from graphgrad.rewrite import with_dtype
 from graphgrad.samples import Data, as_data, as_samples, check_batch_sizes, several
@@ -29,6 +29,11 @@ class Sums:
     count: float = 0.0
     predictions: list[Array] = field(default_factory=list)
     targets: list[Array] = field(default_factory=list)
+
+
+def joined(parts: Sequence[Array]) -> Array:
+    """The parts of samples as one array; where there are no batches, it is one of any shape."""
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 class Evaluation:
@@ -53,13 +58,14 @@ class Evaluation:
         """The prediction for samples X."""
         if self._prediction is None:
             raise GraphgradError("the network has no prediction; gg.Network(..., prediction=p) names it")
+        check_of_samples(self.net)
         leaves = self.leaves[: len(self.net.inputs)]
         arrays = as_samples(self.net, several("X", X, leaves), leaves)
         if self.net.batch and not len(arrays[0]):
             raise CallError("X has no samples")
         check_batch_sizes(leaves, arrays)
         parts = self._parts(self._predictor, parameters, arrays, None)
-        return np.concatenate([results[0] for results, _ in parts])
+        return joined([results[0] for results, _ in parts])
 
     def evaluate(self, parameters: Mapping[str, Array], X: Data, Y: Data) -> dict[str, float]:
         """The mean loss over samples, and the accuracy where the network classifies."""
@@ -98,8 +104,8 @@ class Evaluation:
         if classifies(self.net):
             found["accuracy"] = sum(part.right for part in parts) / count
         if metrics:
-            p = np.concatenate([a for part in parts for a in part.predictions])
-            t = np.concatenate([a for part in parts for a in part.targets])
+            p = joined([a for part in parts for a in part.predictions])
+            t = joined([a for part in parts for a in part.targets])
             found |= {m.name: measured(self.net, m, p, t) for m in metrics}
         return found
 

@@ -7,18 +7,28 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from graphgrad.errors import GraphgradError
+
 PART = ".part"  # the end of the names of temporary files
+
+
+def as_path(name: str, path: str | os.PathLike[str]) -> Path:
+    """The path of a file. Raises GraphgradError, with the argument's name, for what is none."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise GraphgradError(f"{name} is the path of a file, as text or a pathlib.Path, but {path!r} was given")
+    return Path(path)
 
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Write a file so that a reader, or a crash on the way, finds the old content or the new, never a part.
 
     The content goes to a temporary file beside `path`, which then takes its place. A link is followed: what it leads
-    to is replaced. Text is written as UTF-8 with "\\n" line ends. Raises OSError as `open` does, of `path` itself.
+    to is replaced. Text is written as UTF-8 with "\\n" line ends. Raises OSError as `open` does, of `path` itself, and
+    GraphgradError for what is no path.
     """
     import tempfile  # 5 ms, which a program that writes nothing need not wait for
 
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(as_path("path", path)))
     data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         mode = target.stat().st_mode & 0o777

@@ -21,7 +21,7 @@ from graphgrad.model_file import Model, ModelError, write_model
 from graphgrad.optimizers import Groups
 from graphgrad.parallel import Processes, check_mean
 from graphgrad.run import Run, as_json, columns, line
-from graphgrad.schedules import number_at
+from graphgrad.schedules import number_at, rate_at
 from graphgrad.sources import taken
 from graphgrad.trainer import Trainer
 from graphgrad.types import Array
@@ -240,6 +240,8 @@ class Loop:
         optimizer = self.trainer.optimizer
         rules = optimizer.rules.values() if isinstance(optimizer, Groups) else [optimizer]
         alpha, *others = [getattr(rule, "alpha", None) for rule in rules if rule is not None]
+        if any(rate_at(a, 0) is None for a in (alpha, *others)):  # an own optimizer's alpha may be anything
+            return None
         return None if any(other is not alpha and other != alpha for other in others) else alpha
 
     def _rate(self) -> dict[str, float]:

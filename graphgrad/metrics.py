@@ -12,7 +12,7 @@ import numpy as np
 from graphgrad.errors import GraphgradError
 from graphgrad.networks import Network
 from graphgrad.schedules import is_number
-from graphgrad.types import Array, show, whole
+from graphgrad.types import Array, show, size_names, whole
 
 #: A metric of one's own: a number from the predictions for all samples and their targets.
 Measure: TypeAlias = "Callable[[Array, Array], float]"
@@ -103,6 +103,16 @@ def decided(net: Network, prediction: Array, target: Array) -> tuple[Array, Arra
     return prediction > net.threshold, target > net.threshold
 
 
+def check_of_samples(net: Network) -> None:
+    """Raises GraphgradError where a prediction is not of each sample, so that parts of it cannot be put together."""
+    p, size = net.prediction, net.batch
+    if p is not None and size and size not in size_names(p.shape[0] if p.shape else 1):
+        raise GraphgradError(
+            f"the prediction {p.name} has shape {show(p.shape)}, but a prediction of each sample has the first "
+            f"dimension {size}; gg.evaluate({p.name}, ...) computes it for all samples at once"
+        )
+
+
 def named(net: Network, metrics: str | Measure | Iterable[str | Measure]) -> tuple[Metric, ...]:
     """Metrics by name and as functions. Raises GraphgradError for a name that is none, or does not fit the network."""
     several = isinstance(metrics, Iterable) and not isinstance(metrics, str)
@@ -130,6 +140,7 @@ def named(net: Network, metrics: str | Measure | Iterable[str | Measure]) -> tup
                 f"{metric.name} compares a prediction with a target, but the network lacks one; "
                 "gg.Network(..., target=y, prediction=p) names them"
             )
+        check_of_samples(net)
         if metric.name in ("loss", "epoch", "rate", *(m.name for m in found)):
             raise GraphgradError(f"two columns of the history would be called {metric.name}; rename the function")
         found.append(metric)

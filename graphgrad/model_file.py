@@ -11,14 +11,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from graphgrad.arrays import NO_PARAMETERS, metadata
 from graphgrad.errors import GraphgradError
-from graphgrad.files import write_atomically
+from graphgrad.files import as_path, write_atomically
 from graphgrad.networks import Network, is_rule
 from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
 from graphgrad.rewrite import rebuild
@@ -84,9 +83,10 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
 def content_of(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file. Raises ModelError."""
+    file = as_path("path", path)
     name = os.fspath(path)
     try:
-        return Path(path).read_bytes()
+        return file.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{name} does not exist") from None
     except IsADirectoryError:

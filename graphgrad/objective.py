@@ -32,6 +32,8 @@ class Gradients:
     def __post_init__(self) -> None:
         many = self.l2 if isinstance(self.l2, Mapping) else {"l2": self.l2}
         for name, value in many.items():
+            if not isinstance(name, str):
+                raise GraphgradError(f"l2 maps patterns of names to numbers, but {name!r}: {value!r} was given")
             checked("l2" if name == "l2" else f"l2 of {name}", scheduled=False, l2=value)
         for name in ("clip_value", "clip_norm"):
             value = getattr(self, name)

@@ -201,6 +201,16 @@ def number_at(value: Scheduled, k: int) -> float:
     return float(evaluate(at(value, step) + 0 * step, k=k))  # a function need not look at k
 
 
+def rate_at(alpha: Any, k: int) -> float | None:
+    """The number at step k of what an optimizer calls alpha; None where that is no number and no schedule."""
+    if not callable(alpha):
+        return float(alpha) if is_number(alpha) else None
+    try:
+        return number_at(alpha, k)
+    except (GraphgradError, TypeError, ValueError, AttributeError):  # a function of something else
+        return None
+
+
 def checked(owner: str, /, *, below: float = math.inf, scheduled: bool = True, **values: Scheduled) -> None:
     """Raise unless each value is a finite number from 0 on and below a bound, or where that is taken, a schedule."""
     for name, value in values.items():

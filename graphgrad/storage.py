@@ -19,14 +19,13 @@ import copyreg
 import json
 import math
 import os
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from graphgrad.custom import CustomOperator, Steps, custom
 from graphgrad.errors import GraphgradError
-from graphgrad.files import write_atomically
+from graphgrad.files import as_path, write_atomically
 from graphgrad.graph import Graph, Node, paused_gc
 from graphgrad.operator import OPERATORS, Operator
 from graphgrad.tensor import Tensor
@@ -52,8 +51,9 @@ def save_graph(graph: Graph, path: str | os.PathLike[str]) -> None:
 
 def load_graph(path: str | os.PathLike[str]) -> Graph:
     """Read a graph that `save_graph` wrote. Raises GraphgradError, which names the file, for anything else."""
+    file = as_path("path", path)
     try:
-        return from_json(Path(path).read_bytes().decode("utf-8"))
+        return from_json(file.read_bytes().decode("utf-8"))
     except OSError as error:
         raise GraphgradError(f"{os.fspath(path)}: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphgrad.dataset import SAMPLINGS, Dataset, dataset
 from graphgrad.errors import GraphgradError
-from graphgrad.files import remove_leftovers
+from graphgrad.files import as_path, remove_leftovers
 from graphgrad.loop import Callback, Loop
 from graphgrad.metrics import EarlyStopping, Measure, measured_columns, named
 from graphgrad.model_file import ModelError, content_of, model_from, network_to_dict, optimizer_to_dict
@@ -117,7 +117,8 @@ def train(
             whole("checkpoint_every", checkpoint_every, 1)
             if checkpoint is None:
                 raise GraphgradError("checkpoint_every says how often, but not where: checkpoint=path does")
-        every = None if record is False else whole("record", int(record), 1)
+        _check_files(checkpoint=checkpoint, resume=resume, log=log)
+        every = None if record is False else 1 if record is True else whole("record", record, 1)
         called = _callbacks(callbacks)
         for name, value in (("X", X), ("Y", Y)):
             if isinstance(value, Table):
@@ -263,6 +264,14 @@ def _stopping(
             f"early_stopping watches {rule.column!r}, but the history will have {', '.join(there)}{hint}"
         )
     return rule
+
+
+def _check_files(**paths: str | os.PathLike[str] | None) -> None:
+    """Raises GraphgradError for what is no path, and where the log would be written over a run."""
+    files = {name: os.path.realpath(as_path(name, path)) for name, path in paths.items() if path is not None}
+    for name in ("checkpoint", "resume"):
+        if "log" in files and files["log"] == files.get(name):
+            raise GraphgradError(f"log and {name} are both {paths['log']}; each is a file of its own")
 
 
 def _writable(checkpoint: str | os.PathLike[str]) -> None:

@@ -5,7 +5,6 @@ import pickle
 import re
 import struct
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -555,34 +554,6 @@ def test_numpy_s_numbers_are_settings_too(tmp_path: Path) -> None:
     run = gg.train(regressor(), X, NUMBERS, checkpoint=tmp_path / "c", **arguments)
     again = gg.train(regressor(), X, NUMBERS, checkpoint=tmp_path / "c", resume=tmp_path / "c", **arguments)
     assert again.parameters["W1"].tobytes() == run.parameters["W1"].tobytes()
-
-
-def test_numpy_s_numbers_are_settings_of_data_and_stopping_too(tmp_path: Path) -> None:
-    def trained(number: Any, whole: Any) -> gg.Run:
-        rule = gg.EarlyStopping("validation_loss", whole(5), number(0.25))
-        options: dict[str, Any] = {"class_weight": {0: whole(2), 1: number(0.5)}, "validation": number(0.25)}
-        return gg.train(classifier(), X, LABELS, epochs=3, early_stopping=rule, **options)
-
-    plain = trained(float, int)
-    for number in (np.float32, np.float64):
-        run = trained(number, np.int64)
-        assert run.settings == plain.settings
-        assert run.history["validation_loss"].tolist() == plain.history["validation_loss"].tolist()
-        run.save(tmp_path / "run")
-        assert gg.load(tmp_path / "run").settings == plain.settings
-
-
-@pytest.mark.parametrize("threshold", [np.float32(0.5), np.float64(0.5), np.int64(1), 0.5])
-def test_a_network_s_threshold_is_any_number(threshold: Any, tmp_path: Path) -> None:
-    net = replace(gg.feedforward([2, 1], loss="bce"), threshold=threshold)
-    gg.train(net, X, LABELS[:, None] > 0, epochs=1).save(tmp_path / "run")
-    assert gg.load(tmp_path / "run").network.threshold == float(threshold)
-
-
-@pytest.mark.parametrize("threshold", ["high", True, np.nan, [0.5]])
-def test_a_threshold_that_is_no_number_is_told(threshold: Any) -> None:
-    with pytest.raises(GraphgradError, match=r"^the threshold of a network is a number, but .* was given$"):
-        replace(gg.feedforward([2, 1], loss="bce"), threshold=threshold)
 
 
 def test_a_mask_is_not_lost_in_silence() -> None:
