@@ -327,6 +327,14 @@ def test_partial_fit_goes_on_epoch_by_epoch(weighted: bool) -> None:
     assert same(again, model.partial_fit(X, y, sample_weight=weights))
 
 
+def test_partial_fit_keeps_the_rate_and_fit_takes_a_new_one() -> None:
+    X, y = iris()
+    model = GraphClassifier((6,), learning_rate=0.5, max_iter=1).partial_fit(X, y, np.unique(y))
+    model.set_params(learning_rate=0.25).partial_fit(X, y)
+    assert model.run_.history["rate"].tolist() == [0.5, 0.5]
+    assert model.fit(X, y).run_.history["rate"].tolist() == [0.25]
+
+
 def test_weights_may_come_and_go_between_epochs() -> None:
     X, y = diabetes()
     options: dict[str, Any] = {"hidden_layer_sizes": (6,), "batch_size": None, "random_state": 0, "l2": 0.1}
