@@ -166,10 +166,10 @@ def measured(net: Network, metric: Metric, prediction: Array, target: Array) -> 
 class EarlyStopping:
     """When to stop: the column of the history that is watched has not got better for `patience` epochs.
 
-    Better is lower, or higher for the metrics that are known to be so, by more than `min_delta`; `higher` says which
-    for one of your own. What is kept in the end are the parameters of the best epoch: those after its last update,
-    though its "loss" was measured on the way, each batch before its update, as it is in scikit-learn. Other columns,
-    those of the validation data above all, are measured with the parameters that are kept.
+    Better is lower, or higher for the library's metrics that are known to be so, by more than `min_delta`; `higher`
+    says which for one of your own, whatever its name. What is kept in the end are the parameters of the best epoch:
+    those after its last update, though its "loss" was measured on the way, each batch before its update, as it is in
+    scikit-learn. Other columns, those of the validation data above all, are measured with the parameters that are kept.
     """
 
     column: str = "validation_loss"

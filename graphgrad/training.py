@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from graphgrad.dataset import SAMPLINGS, Dataset, dataset
 from graphgrad.errors import GraphgradError
 from graphgrad.files import as_path, remove_leftovers
 from graphgrad.loop import Callback, Loop
-from graphgrad.metrics import EarlyStopping, Measure, measured_columns, named
+from graphgrad.metrics import EarlyStopping, Measure, Metric, measured_columns, named
 from graphgrad.model_file import ModelError, content_of, model_from, network_to_dict, optimizer_to_dict
 from graphgrad.networks import Network
 from graphgrad.optimizers import Optimizer
@@ -159,7 +159,7 @@ def train(
             seed=seed,
         )
         kept = checkpoint is not None or resume is not None
-        stopping = _stopping(early_stopping, trainer, data, [m.name for m in chosen])
+        stopping = _stopping(early_stopping, trainer, data, chosen)
         settings = {
             "optimizer": optimizer_to_dict(trainer.optimizer),
             "dtype": dtype,
@@ -249,7 +249,7 @@ def _plain(preprocessing: Preprocessing | Mapping[str, Any] | None) -> dict[str,
 
 
 def _stopping(
-    given: EarlyStopping | str | None, trainer: Trainer, data: Dataset, metrics: list[str]
+    given: EarlyStopping | str | None, trainer: Trainer, data: Dataset, chosen: Sequence[Metric]
 ) -> EarlyStopping | None:
     """The rule to stop by. Raises GraphgradError where the history will have no such column."""
     if given is None:
@@ -257,12 +257,15 @@ def _stopping(
     rule = EarlyStopping(given) if isinstance(given, str) else given
     if not isinstance(rule, EarlyStopping):
         raise GraphgradError(f"early_stopping is a column of the history or an EarlyStopping, but {given!r} was given")
-    there = ["loss", *measured_columns(trainer.net, metrics, data.checks is not None)]
+    there = ["loss", *measured_columns(trainer.net, [m.name for m in chosen], data.checks is not None)]
     if rule.column not in there:
         hint = "; validation=0.2 gives it" if data.checks is None and rule.column.startswith("validation_") else ""
         raise GraphgradError(
             f"early_stopping watches {rule.column!r}, but the history will have {', '.join(there)}{hint}"
         )
+    lower = [m.name for m in chosen if not m.higher]  # a function of the user's own may have the name of another metric
+    if rule.higher is None and rule.better_is_higher and rule.column.removeprefix("validation_") in lower:
+        return replace(rule, higher=False)
     return rule
 
 

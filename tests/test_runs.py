@@ -236,6 +236,22 @@ def test_a_run_tells_which_samples_were_set_aside(tmp_path: Path) -> None:
     assert [other.validation_rows for other in without] == [None, None]
 
 
+@pytest.mark.parametrize("validation", [None, 0.3])
+@pytest.mark.parametrize(("higher", "epochs"), [(None, 4), (False, 4), (True, 9)])
+def test_lower_is_better_for_a_metric_of_one_s_own_whatever_its_name(
+    higher: bool | None, epochs: int, validation: float | None
+) -> None:
+    calls: list[int] = []
+
+    def f1(prediction: np.ndarray, target: np.ndarray) -> float:
+        calls.append(0)
+        return float(len(calls))  # it rises: the first epoch is the best, or the last
+
+    rule = gg.EarlyStopping("f1" if validation is None else "validation_f1", patience=3, higher=higher)
+    run = gg.train(classifier(), X, LABELS, epochs=9, validation=validation, metrics=f1, early_stopping=rule)
+    assert len(run.history["epoch"]) == epochs
+
+
 def test_a_fraction_is_set_aside_of_each_class_alike() -> None:
     Y = np.repeat([0, 1, 2], [60, 20, 10])
     data = np.arange(90.0)[:, None] * [1.0, 1.0]
