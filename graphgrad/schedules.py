@@ -87,7 +87,7 @@ def _plain(value: Any) -> Any:
     """NumPy's numbers and arrays as Python's, so that formulas compute with them and equal ones read the same."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
-    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value
+    return tuple(map(_plain, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 @_constructor

@@ -175,6 +175,7 @@ def test_a_run_goes_on_after_a_piece_that_grows() -> None:
             schedules.piecewise([0.5, 0.25], [3]),
         ),
         (schedules.piecewise([np.float32(0.5), 0.25], [np.int64(3)]), schedules.piecewise([0.5, 0.25], [3])),
+        (schedules.piecewise([0.5, 0.25, 0], range(3, 5)), schedules.piecewise([0.5, 0.25, 0], [3, 4])),
         (schedules.constant(np.int64(1)), schedules.constant(1)),
     ],
     ids=str,
