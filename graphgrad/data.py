@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -75,15 +75,39 @@ def set_aside(
 def split_rows(
     samples: int, part: float, generator: np.random.Generator, labels: Array | None = None
 ) -> tuple[Array, Array]:
-    """The indices of samples to keep and of a fraction to set aside, of each label alike where there are any."""
+    """The indices of samples to keep and of a fraction to set aside, of each label alike where there are any.
+
+    Of each label at least one sample is kept.
+    """
     groups = (
         [np.arange(samples)] if labels is None else [np.flatnonzero(label == labels) for label in np.unique(labels)]
     )
     shuffled = [generator.permutation(group) for group in groups]
-    aside = [round(part * len(group)) for group in groups]
+    aside: Sequence[int] = [round(part * len(group)) for group in groups]
+    used_up = any(n == len(group) for n, group in zip(aside, groups, strict=True))
+    if labels is not None and (used_up or sum(aside) != round(part * samples)):
+        aside = _shares(np.array([len(group) for group in groups]), part, generator)
     tested = np.sort(np.concatenate([group[:n] for group, n in zip(shuffled, aside, strict=True)]))
     trained = np.sort(np.concatenate([group[n:] for group, n in zip(shuffled, aside, strict=True)]))
     return trained, tested
+
+
+def _shares(sizes: Array, part: float, generator: np.random.Generator) -> Sequence[int]:
+    """How many of each group to set aside, `part` of all together: by largest remainder, equal ones at random.
+
+    No group is used up: what one cannot give is shared among the others by their sizes.
+    """
+    limit, quota, full = sizes - 1, part * sizes, np.zeros(len(sizes), bool)
+    total = min(round(part * sizes.sum()), limit.sum())
+    while (over := ~full & (quota > limit)).any():
+        full |= over
+        quota[full] = limit[full]
+        rest = sizes[~full]
+        quota[~full] = rest * (total - limit[full].sum()) / max(rest.sum(), 1)
+    aside = np.floor(quota).astype(int)
+    order = np.lexsort((generator.permutation(len(sizes)), aside - quota, aside == limit))
+    aside[order[: total - aside.sum()]] += 1
+    return list(aside)
 
 
 def standardize(X: Array, *others: Array) -> tuple[Array, ...]:

@@ -172,14 +172,13 @@ def parted(table: Table, kept: Array, classes: bool, settings: Settings) -> tupl
     """The rows to train on, and those to validate with, of each class alike."""
     if not settings.validation:
         return kept, kept[:0]
-    aside = round(settings.validation * len(kept))
-    if not 0 < aside < len(kept):
-        raise TableError(
-            f"{table.path} has {counted(len(kept), 'row')}: --validation {settings.validation:g} would "
-            f"keep {aside} aside and leave {len(kept) - aside}; --validation 0 trains on all"
-        )
     labels = table[settings.targets[0]][kept].astype(str) if classes else None
     train_on, check = split_rows(len(kept), settings.validation, np.random.default_rng(settings.seed), labels)
+    if not len(train_on) or not len(check):
+        raise TableError(
+            f"{table.path} has {counted(len(kept), 'row')}: --validation {settings.validation:g} would "
+            f"keep {len(check)} aside and leave {len(train_on)}; --validation 0 trains on all"
+        )
     return kept[train_on], kept[check]
 
 

@@ -328,6 +328,20 @@ def test_a_run_of_the_command_line_goes_on(run: Run, here: Path) -> None:
     assert "parts/model.safetensors: the run began with " in errors
 
 
+@pytest.mark.parametrize(("validation", "aside"), [("0.2", 8), ("0.6", 19), ("0.9", 19)])
+def test_rows_are_set_aside_where_classes_have_few_and_no_class_loses_its_last(
+    run: Run, here: Path, validation: str, aside: int
+) -> None:
+    rows = [f"{i},{i % 3},class {i // 2}\n" for i in range(38)] + ["1,1,rare\n"]
+    (here / "few.csv").write_text("a,b,y\n" + "".join(rows))
+    line = f"train auto-4-auto few.csv --target y --epochs 2 --early-stopping 2 --validation {validation}"
+    status, told, errors = run(*line.split())
+    assert (status, errors) == (0, "")
+    assert "validation loss" in told
+    report = (here / "graphgrad-run" / "report.md").read_text()
+    assert f"{39 - aside} rows trained on, {aside} set aside" in report
+
+
 @pytest.mark.filterwarnings("default::graphgrad.loop.TrainingWarning")
 def test_what_left_the_finite_numbers_is_told_and_the_last_good_model_kept(run: Run, here: Path) -> None:
     line = "train 2-3-1:relu good.csv --target y --optimizer sgd --alpha 1e30 --epochs 5"
@@ -558,6 +572,10 @@ MISTAKES = [
     (f"{TRAIN} utf16.csv --target y", "utf16.csv has no column 'y'; it has a, b"),
     (f"{TRAIN} zip.csv --target y", "zip.csv"),
     (f"{TRAIN} halves.csv --target y", "halves.csv has 1 row: --validation 0.2 would keep 0 aside and leave 1; "),
+    (
+        "train auto-2-auto singles.csv --target y",
+        "singles.csv has 5 rows: --validation 0.2 would keep 0 aside and leave 5; --validation 0 trains on all",
+    ),
     (f"{TRAIN} good.csv --target y --validation 0.99", "good.csv has 40 rows: --validation 0.99 would keep 40 aside"),
     ("train net.py:loss good.csv --target y", "L is a loss alone; train wants a Network"),
     (f"{TRAIN} good.csv --target y --out good.csv", "--out good.csv: that is a file; a directory is wanted"),
@@ -622,6 +640,7 @@ def mistakes(here: Path) -> Path:
         "halves.csv": "a,b,y\n1,2,0.5\n",
         "two.csv": "a,b,y\n" + "1,2,0\n3,4,2\n" * 5,
         "one_class.csv": "a,b,y\n" + "1,2,yes\n" * 6,
+        "singles.csv": "a,y\n1,p\n2,q\n3,r\n4,s\n5,t\n",
         "words.csv": WORDS,
         "three.csv": "a,b,y\n" + "1,2,0\n3,4,2\n5,6,1\n" * 5,
         "words_more.csv": "a\none\nfour\n",

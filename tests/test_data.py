@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
-from graphgrad.data import batches, load_digits_split, split, standardize
+from graphgrad.data import batches, load_digits_split, split, split_rows, standardize
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,6 +31,49 @@ def test_a_stratified_split_sets_aside_as_much_of_each_label() -> None:
     assert [int(np.sum(parts.Y_test == label)) for label in (3, 5, 9)] == [2, 8, 10]
     column = split(np.arange(100), labels[:, None], test=np.float32(0.2), stratify=True)
     assert np.array_equal(column.Y_test, parts.Y_test[:, None])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "part", "aside"),
+    [
+        ([10, 40, 50], 0.2, [2, 8, 10]),
+        ([3, 6], 0.5, [1, 3]),  # 1.5 and 3, and 4.5 is rounded to 4
+        ([2] * 60, 0.2, 24),
+        ([4, 4, 4, 4, 4], 0.4, 8),
+        ([3, 1], 0.6, [2, 0]),
+        ([20, 1, 1], 0.6, [13, 0, 0]),  # what a label of one sample cannot give, the others do
+        ([90, 10, *[1] * 20], 0.5, [54, 6, *[0] * 20]),
+        ([2, 2], 0.9, [1, 1]),
+        ([1, 1, 1], 0.5, [0, 0, 0]),
+    ],
+)
+def test_the_part_set_aside_is_shared_among_labels_and_uses_none_up(
+    sizes: list[int], part: float, aside: list[int] | int
+) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    kept, taken = split_rows(len(labels), part, np.random.default_rng(0), labels)
+    assert sorted([*kept, *taken]) == list(range(len(labels)))
+    found = np.bincount(labels[taken], minlength=len(sizes))
+    assert (np.bincount(labels[kept], minlength=len(sizes)) > 0).all()
+    assert found.tolist() == aside if isinstance(aside, list) else found.sum() == aside
+    again = split_rows(len(labels), part, np.random.default_rng(0), labels)
+    assert np.array_equal(again[1], taken)
+
+
+def test_a_seed_splits_as_ever_where_each_labels_share_can_be_rounded() -> None:
+    labels = np.arange(30) % 3
+    assert split_rows(30, 0.2, np.random.default_rng(7), labels)[1].tolist() == [0, 7, 13, 14, 20, 24]
+
+
+def test_labels_of_few_samples_are_split_wherever_samples_are_set_aside() -> None:
+    X, labels = np.arange(40.0).reshape(20, 2), np.arange(20) % 10
+    assert len(split(X, labels, test=0.2, stratify=True).Y_test) == 4
+    net = gg.feedforward([2, 10], loss="cross_entropy")
+    run = gg.train(net, X, labels, epochs=1, validation=0.2, stratify=True)
+    assert np.isfinite(run.history["validation_loss"]).all()
+    message = "10 samples cannot be parted with validation=0.2: one side would be empty"
+    with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message)}$"):
+        gg.train(net, X[:10], labels[:10], epochs=1, validation=0.2, stratify=True)
 
 
 @pytest.mark.parametrize(
