@@ -129,7 +129,7 @@ def prepare(net: Network | Tensor | Shorthand, settings: Settings, say: Callable
     """Read the table, part it, learn the preprocessing from the rows to train on, and settle the network."""
     if isinstance(net, Tensor):
         raise GraphgradError(f"{net.name} is a loss alone; train wants a Network, which says its input and target")
-    table = read_table(settings.data, **settings.reading)
+    table = read_table(settings.data, ignore=settings.ignore, **settings.reading)
     targets = settings.targets
     loss = net.kind if isinstance(net, Shorthand) else loss_name(net)
     classes = settings.classes or learns_classes(loss, table, targets)

@@ -125,14 +125,15 @@ class Preprocessing:
     # -----------------------------------------------------------------------------------------------------------------
 
     def read_table(self, path: str | os.PathLike[str], **options: Any) -> Table:
-        """A table from another file, its columns read as text where they were text in training.
+        """A table from another file, its columns read as text where they were text in training; others are ignored.
 
         `options` are those of `graphgrad.data.read_table`: separator, encoding and decimal.
         """
         text = [f.column for f in self.features if isinstance(f, Categories)]
         if self.labels and isinstance(self.labels[0], str):
             text += self.targets
-        return read_columns(path, missing=self.missing_cells, text=frozenset(text), **options)
+        used = {*(f.column for f in self.features), *self.targets}
+        return read_columns(path, missing=self.missing_cells, text=frozenset(text), only=used, **options)
 
     def encode(self, table: Table, rows: Array | None = None, *, unknown: str = "error") -> Array:
         """The network's input, (rows, inputs). Columns are found by name; others are left aside.
@@ -244,10 +245,10 @@ def feature_names(table: Table, targets: Sequence[str], ignore: Sequence[str] = 
         raise TableError(f"{table.path}: no target was given; it has {listed(table.names)}")
     if len(set(targets)) != len(targets):
         raise TableError(f"the target {next(t for t in targets if list(targets).count(t) > 1)!r} was given twice")
-    for name in (*targets, *ignore):
-        table[name]
     if both := [name for name in targets if name in ignore]:
         raise TableError(f"column {both[0]!r} is a target, so it cannot be ignored")
+    for name in (*targets, *(name for name in ignore if name not in table.ignored)):
+        table[name]
     names = tuple(name for name in table.names if name not in targets and name not in ignore)
     if not names:
         raise TableError(

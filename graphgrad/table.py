@@ -44,6 +44,7 @@ class Table:
     unit: str = "line"  # what `lines` counts: "line" or "row"
     notes: tuple[str, ...] = ()  # what was recognised in the file and is not the usual
     missing_cells: tuple[str, ...] = MISSING
+    ignored: tuple[str, ...] = ()  # columns that the file has and that were not read
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,9 +55,12 @@ class Table:
 
     def __getitem__(self, column: str) -> Array:
         """A column. Raises TableError with the columns that there are."""
+        if column in self.ignored:
+            raise TableError(f"{self.path}: column {column!r} is ignored, so it cannot be used")
         if column not in self.columns:
-            near = get_close_matches(column, self.columns, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(self.names)}"
+            there = [*self.columns, *self.ignored]
+            near = get_close_matches(column, there, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has {listed(there)}"
             raise TableError(f"{self.path} has no column {column!r}{hint}")
         return self.columns[column]
 
@@ -81,6 +85,7 @@ def read_table(
     decimal: str | None = None,
     missing: Collection[str] = MISSING,
     text: Collection[str] = (),
+    ignore: Collection[str] = (),
 ) -> Table:
     """Read a table from a CSV file, whose first line names the columns, or from a .parquet file.
 
@@ -90,8 +95,10 @@ def read_table(
 
     A cell is missing where it is empty, or one of NA, N/A, n/a, #N/A, NaN, nan, NULL, null, None and ?; `missing` gives
     other words. A column is of numbers where all other cells are numbers, else of text, and the columns in `text` are
-    read as text whatever they hold. Raises TableError, which names the line and the column, for rows of unequal length,
-    for infinite numbers, and for text in a column where at least half of the cells are numbers.
+    read as text whatever they hold. Those in `ignore` are not in the table, so what they hold does not matter. A column
+    without a name, such as pandas writes for an index, is called by its place: "column 1". Raises TableError, which
+    names the line and the column, for rows of unequal length, for infinite numbers, and for text in a column where at
+    least half of the cells are numbers.
 
     >>> import graphgrad as gg, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "towns.csv"
@@ -103,10 +110,13 @@ def read_table(
     ('semicolons between cells', "decimal commas, as in line 2, column 'height'")
     """
     table = read_columns(
-        path, separator=separator, encoding=encoding, decimal=decimal, missing=missing, text=frozenset(text)
+        path, separator=separator, encoding=encoding, decimal=decimal, missing=missing, text=text, ignore=ignore
     )
     for name in text:
         table[name]
+    for name in ignore:
+        if name not in table.ignored:
+            table[name]
     return table
 
 
@@ -118,27 +128,37 @@ def read_columns(
     decimal: str | None = None,
     missing: Collection[str] = MISSING,
     text: Collection[str] = (),
+    ignore: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> Table:
-    """`read_table`, where `text` may name columns that the file does not have."""
+    """`read_table`, where `text` and `ignore` may name columns that the file does not have.
+
+    Columns that are not in `only` are ignored too.
+    """
     file = os.fspath(path)
     if decimal not in (None, ".", ","):
         raise TableError(f"{file}: the decimal mark is '.' or ',', but {decimal!r} was given")
     words = tuple(dict.fromkeys(missing))
+    ignored = _Ignored(frozenset(ignore), None if only is None else frozenset(only))
     if file.lower().endswith(".parquet"):
-        return _read_parquet(path, words, text)
+        return _read_parquet(path, words, frozenset(text), ignored)
     cells = read_cells(path, separator, encoding)
-    _check_header(file, cells.header_line, cells.header)
+    place = f"{file}, line {cells.header_line}"
+    _check_names(place, cells.header)
+    names, told = _named(place, cells.header, ignored)
     if not cells.lines:
         raise TableError(f"{file} has a line of column names, but no rows")
-    notes = cells.notes
+    read = {name: column for name, column in zip(names, cells.columns, strict=True) if name not in ignored}
+    notes = cells.notes + told
     if decimal is None:
-        decimal, note = _likely_decimal(file, cells, frozenset(words), text)
+        numbers = {name: column for name, column in read.items() if name not in text}
+        decimal, note = _likely_decimal(file, cells, numbers, frozenset(words))
         notes += note
     columns = {
         name: _column(file, name, cells.lines, column, frozenset(words), decimal, name in text)
-        for name, column in zip(cells.header, cells.columns, strict=True)
+        for name, column in read.items()
     }
-    return Table(file, columns, np.array(cells.lines), "line", notes, words)
+    return Table(file, columns, np.array(cells.lines), "line", notes, words, ignored.of(names))
 
 
 def listed(names: Sequence[str], limit: int = 8) -> str:
@@ -166,14 +186,39 @@ def _where(file: str, unit: str, line: int, column: str) -> str:
     return f"{file}, {unit} {line}, column {column!r}"
 
 
-def _check_header(file: str, line: int, header: Sequence[str]) -> None:
-    for k, name in enumerate(header, 1):
-        if not name:
-            raise TableError(f"{file}, line {line}: column {k} has no name")
-        if name in header[: k - 1]:
-            raise TableError(f"{file}, line {line}: two columns are named {name!r}")
-    if all(any(pattern.fullmatch(name) for pattern in NUMBERS.values()) for name in header):
-        raise TableError(f"{file}, line {line}: the first line names the columns, but here it holds only numbers")
+@dataclass(frozen=True, slots=True)
+class _Ignored:
+    """Which columns are not to be read."""
+
+    names: frozenset[str]
+    others_than: frozenset[str] | None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names or (self.others_than is not None and name not in self.others_than)
+
+    def of(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in self)
+
+
+def _check_names(place: str, header: Sequence[str]) -> None:
+    """Raises TableError for a first line that is a row."""
+    named = [name for name in header if name]
+    if all(any(pattern.fullmatch(name) for pattern in NUMBERS.values()) for name in named):
+        told = "only numbers" if named else "no name"
+        raise TableError(f"{place}: the first line names the columns, but here it holds {told}")
+
+
+def _named(place: str, header: Sequence[str], ignored: _Ignored) -> tuple[list[str], tuple[str, ...]]:
+    """The names of the columns, where one without is called by its place, and what is to be told of that."""
+    names, notes = [name or f"column {k}" for k, name in enumerate(header, 1)], []
+    for k, name in enumerate(names):
+        if name not in header and name not in ignored:
+            notes.append(f"a column without a name is called {name!r}")
+        elif not header[k] and name in header:
+            raise TableError(f"{place}: column {k + 1} has no name, and another is called {name!r}")
+        elif name in names[:k] and name not in ignored:
+            raise TableError(f"{place}: two columns are named {name!r}")
+    return names, tuple(notes)
 
 
 def _column(
@@ -219,16 +264,14 @@ def _all_numbers(cells: list[str], decimal: str) -> Array | None:
 
 
 def _likely_decimal(
-    file: str, cells: Cells, missing: frozenset[str], text: Collection[str]
+    file: str, cells: Cells, columns: Mapping[str, list[str]], missing: frozenset[str]
 ) -> tuple[str, tuple[str, ...]]:
-    """The decimal mark, and what is to be told of it. Raises TableError where it can be either."""
+    """The decimal mark in some columns, and what is to be told of it. Raises TableError where it can be either."""
     if cells.separator == ",":
         return ".", ()
     places: dict[str, tuple[str, str]] = {}  # where a number has this mark, and the number
     doubtful = True
-    for name, column in zip(cells.header, cells.columns, strict=True):
-        if name in text:
-            continue
+    for name, column in columns.items():
         for mark in ".,":
             marked = [k for k, cell in enumerate(column) if mark in cell and NUMBERS[mark].fullmatch(cell)]
             if not marked:
@@ -260,7 +303,9 @@ def _likely_decimal(
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: str | os.PathLike[str], missing: tuple[str, ...], text: Collection[str]) -> Table:
+def _read_parquet(
+    path: str | os.PathLike[str], missing: tuple[str, ...], text: Collection[str], ignored: _Ignored
+) -> Table:
     """Columns of a Parquet file as a CSV file of the same table would give them: booleans are the texts True, False."""
     file = os.fspath(path)
     try:
@@ -274,19 +319,15 @@ def _read_parquet(path: str | os.PathLike[str], missing: tuple[str, ...], text: 
         data = parquet.ParquetFile(pyarrow.BufferReader(read_bytes(path, "a Parquet file"))).read()
     except (pyarrow.ArrowException, OSError) as error:
         raise TableError(f"{file} is no Parquet file that can be read: {str(error).splitlines()[0]}") from None
-    names = [str(name) for name in data.column_names]
-    for k, name in enumerate(names, 1):
-        if not name or name in names[: k - 1]:
-            raise TableError(
-                f"{file}: column {k} has no name" if not name else f"{file}: two columns are named {name!r}"
-            )
+    names, notes = _named(file, [str(name) for name in data.column_names], ignored)
     if not data.num_rows or not names:
         raise TableError(f"{file} has no {'rows' if names else 'columns'}")
     columns = {
         name: _arrow_column(file, name, data.column(k), frozenset(missing), name in text)
         for k, name in enumerate(names)
+        if name not in ignored
     }
-    return Table(file, columns, np.arange(1, data.num_rows + 1), "row", (), missing)
+    return Table(file, columns, np.arange(1, data.num_rows + 1), "row", notes, missing, ignored.of(names))
 
 
 def _arrow_column(file: str, name: str, column: Any, missing: frozenset[str], is_text: bool) -> Array:

@@ -381,6 +381,21 @@ def test_missing_cells_are_dropped_or_imputed_on_request(run: Run, here: Path) -
     assert len((here / "p.csv").read_text().splitlines()) == 3
 
 
+def test_columns_that_are_not_used_may_hold_anything(run: Run, here: Path) -> None:
+    """As pandas writes them: a column of row numbers without a name. And notes that are mostly numbers."""
+    rows = [f"{i},{i % 7},{i % 5},{i if i % 3 else 'note'},{i % 2}\n" for i in range(40)]
+    (here / "own.csv").write_text(",a,b,note,y\n" + "".join(rows))
+    base = ["train", "auto-4-auto", "own.csv", "--target", "y", "--epochs", "2", "--ignore", "note"]
+    status, told, errors = run(*base)
+    assert (status, errors) == (0, "")
+    assert told.startswith("own.csv: 40 rows, column 1, a, b -> y\n  a column without a name is called 'column 1'\n")
+    status, told, errors = run(*base, "--ignore", "column 1")
+    assert (status, errors) == (0, "")
+    assert told.startswith("own.csv: 40 rows, a, b -> y\nepoch 2")
+    assert run("predict", "graphgrad-run", "own.csv", "-o", "p.csv")[::2] == (0, "")
+    assert len((here / "p.csv").read_text().splitlines()) == 41
+
+
 def test_train_on_several_targets(run: Run, here: Path) -> None:
     (here / "two.csv").write_text("a,b,c\n" + "".join(f"{i},{2 * i},{-i}\n" for i in range(10)))
     status, text, _ = run("train", "1-4-2:tanh", "two.csv", "--target", "b", "--target", "c", "--epochs", "2")
@@ -514,7 +529,8 @@ MISTAKES = [
     (f"{TRAIN} bytes.csv --target y", "bytes.csv, line 1: this is not UTF-16"),
     (f"{TRAIN} nameless.csv --target y", "nameless.csv, line 1: the first line names the columns, but here"),
     (f"{TRAIN} twice.csv --target y", "twice.csv, line 1: two columns are named 'a'"),
-    (f"{TRAIN} blank.csv --target y", "blank.csv, line 1: column 2 has no name"),
+    (f"{TRAIN} blank.csv --target y", "blank.csv, line 1: column 2 has no name, and another is called 'column 2'"),
+    (f"{TRAIN} good.csv --target q --ignore a", "good.csv has no column 'q'; it has b, y, a"),
     (f"{TRAIN} ragged.csv --target y", "ragged.csv, line 4: 2 cells, but line 1 names 3 columns"),
     (
         f"{TRAIN} text.csv --target y",
@@ -627,7 +643,7 @@ def mistakes(here: Path) -> Path:
         "header.csv": "a,b,y\n",
         "nameless.csv": "1,2,3\n4,5,6\n",
         "twice.csv": "a,a,y\n1,2,3\n",
-        "blank.csv": "a,,y\n1,2,3\n",
+        "blank.csv": "column 2,,y\n1,2,3\n",
         "ragged.csv": "a,b,y\n1,2,3\n\n4,5\n",
         "text.csv": "a,b,y\n1,2,3\n4,many,6\n",
         "nan.csv": "a,b,y\n1,2,3\n4,nan,6\n",

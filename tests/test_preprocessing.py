@@ -361,6 +361,9 @@ def test_text_is_read_as_text_again_whatever_it_looks_like(tmp_path: Path) -> No
     assert known.read_table(later).missing("x").tolist() == [False, True]
     as_numbers = gg.data.read_table(later.with_name("first.csv"), text=["code", "y"])
     assert np.array_equal(known.encode(as_numbers), known.encode(known.read_table(path)))
+    later.write_text(",x,code,z,z\na,3,1,1,inf\n1,4,u,2,\n2,4,u,3o,\n")  # other columns may hold anything
+    assert known.read_table(later).names == ("x", "code")
+    assert known.read_table(later).notes == ()
     later.write_text("x,code\n3,1\n3,1.5\n")  # read without its help: a number is taken for its text
     assert told(known.encode, gg.data.read_table(later)).startswith(f"{later}, line 3, column 'code': '1.5' is no cat")
 

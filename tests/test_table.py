@@ -193,6 +193,33 @@ def test_words_for_missing_cells_and_columns_of_text_are_given(path: Path) -> No
     assert table.missing_cells == ("-9",)
 
 
+def test_what_stands_in_an_ignored_column_does_not_matter(path: Path) -> None:
+    text = "note;a;b;b\n1;1,5;1.5;x\ninf;2;1,234;y\n2;3;9;z\n3o;4;8;\n"
+    with pytest.raises(TableError, match="two columns are named 'b'"):
+        read(path, text, ignore=["note"])
+    table = read(path, text, ignore=["b", "note"])
+    assert (table.names, table["a"].tolist(), len(table)) == (("a",), [1.5, 2, 3, 4], 4)
+    assert table.notes == ("semicolons between cells", "decimal commas, as in line 2, column 'a'")
+    with pytest.raises(TableError, match=r"t\.csv: column 'note' is ignored, so it cannot be used$"):
+        table["note"]
+    with pytest.raises(TableError, match=r"t\.csv has no column 'nots'; did you mean 'note'\?$"):
+        table["nots"]
+    with pytest.raises(TableError, match=r"t\.csv has no column 'q'; it has a, note, b, b$"):
+        read(path, text, ignore=["q", "b", "note"])
+
+
+def test_a_column_without_a_name_is_called_by_its_place(path: Path) -> None:
+    table = read(path, ",a,b,\n0,5,6,u\n1,7,8,v\n")
+    assert table.names == ("column 1", "a", "b", "column 4")
+    assert table["column 1"].tolist() == [0, 1]
+    assert table.notes == (
+        "a column without a name is called 'column 1'",
+        "a column without a name is called 'column 4'",
+    )
+    table = read(path, ",a\nx,5\n1,7\n", ignore=["column 1"])
+    assert (table.names, table.notes) == (("a",), ())
+
+
 def test_a_row_is_told_by_the_line_in_which_it_begins(path: Path) -> None:
     table = read(path, 'a,b\r\n\r\n1,"x\r\ny"\r\n2,z\r\n')
     assert table.lines.tolist() == [3, 5]
@@ -223,7 +250,9 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("a,b\n1,2\n\n3\n", ", line 4: 1 cell, but line 1 names 2 columns"),
     ("\na\n1,2\n", ", line 3: 2 cells, but line 2 names 1 column"),
     ('a,b\n"x\ny",2\n3,4,5\n', ", line 4: 3 cells, but line 1 names 2 columns"),
-    (",a\n1,2\n", ", line 1: column 1 has no name"),
+    ("column 2,\n1,2\n", ", line 1: column 2 has no name, and another is called 'column 2'"),
+    (",,\n1,2,3\n", ", line 1: the first line names the columns, but here it holds no name"),
+    (",1,2\n1,2,3\n", ", line 1: the first line names the columns, but here it holds only numbers"),
     ("a,b,a \n1,2,3\n", ", line 1: two columns are named 'a'"),
     ("1,2.5\n3,4\n", ", line 1: the first line names the columns, but here it holds only numbers"),
     ("1,5;2\n3;4\n", ", line 1: the first line names the columns, but here it holds only numbers"),
@@ -342,6 +371,19 @@ def test_a_parquet_file_reads_as_the_csv_file_of_the_same_table(tmp_path: Path) 
         np.testing.assert_array_equal(stored[name], written[name])
         assert stored[name].dtype == written[name].dtype
     assert stored.where(1, "town") == f"{tmp_path}/t.parquet, row 2, column 'town'"
+
+
+def test_ignored_columns_of_a_parquet_file_may_be_of_any_type(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="Parquet files are read by pyarrow: graphgrad[tables]")
+    from pyarrow import parquet
+
+    data = {"when": pyarrow.array([1, 2], pyarrow.timestamp("ms")), "": [7, 8], "a": [1.0, 2.0], "inf": [1e999, 1.0]}
+    parquet.write_table(pyarrow.table(data), tmp_path / "t.parquet")
+    with pytest.raises(TableError, match=r"column 'when': timestamp\[ms\] is neither numbers nor text$"):
+        gg.data.read_table(tmp_path / "t.parquet", ignore=["inf"])
+    table = gg.data.read_table(tmp_path / "t.parquet", ignore=["when", "inf"])
+    assert {name: table[name].tolist() for name in table.names} == {"column 2": [7, 8], "a": [1, 2]}
+    assert table.notes == ("a column without a name is called 'column 2'",)
 
 
 def test_a_parquet_file_that_is_no_table(tmp_path: Path) -> None:
