@@ -268,9 +268,9 @@ def train(network: str, data: str, targets: tuple[str, ...], out: str, **options
     place = directory(out)
     if options["resume"] and not place.is_dir():
         raise CommandError(f"--resume: there is no run in {out}")
-    settings = Settings(
-        data, targets, chosen, place, reading=reading, command=str(click.get_current_context().obj), **options
-    )
+    given = [word for word in click.get_current_context().obj if word != "--resume"]  # which repeats nothing
+    command = shlex.join(["graphgrad", *given])
+    settings = Settings(data, targets, chosen, place, reading=reading, command=command, **options)
     result = fit(load_for_table(network, loss), settings, say=click.echo, comm=world())
     if result.interrupted:
         raise click.Abort
@@ -342,8 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_, **__: say_error(f"warning: {one_line(message)}")
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
-        command = shlex.join(["graphgrad", *given])
-        return graphgrad.main(given, prog_name="graphgrad", standalone_mode=False, obj=command) or 0
+        return graphgrad.main(given, prog_name="graphgrad", standalone_mode=False, obj=given) or 0
     except click.ClickException as error:
         return failed(error.format_message())
     except (click.Abort, KeyboardInterrupt):

@@ -318,10 +318,11 @@ def test_predictions_are_compared_with_the_truth_where_the_table_has_it(run: Run
 
 def test_a_run_of_the_command_line_goes_on(run: Run, here: Path) -> None:
     options = ["net.py:net", "good.csv", "--target", "y", "--batch-size", "8"]
-    assert run("train", *options, "--epochs", "9", "--out", "whole")[0] == 0
+    assert run("train", *options, "--epochs", "9", "--out", "parts")[0] == 0
+    (here / "parts").rename(here / "whole")
     assert run("train", *options, "--epochs", "4", "--out", "parts")[0] == 0
-    assert run("train", *options, "--epochs", "9", "--out", "parts", "--resume")[0] == 0
-    for name in ("model.safetensors", "history.csv", "curves.svg"):
+    assert run("train", *options, "--resume", "--epochs", "9", "--out", "parts")[0] == 0
+    for name in ("model.safetensors", "history.csv", "curves.svg", "report.md"):
         assert (here / "parts" / name).read_bytes() == (here / "whole" / name).read_bytes()
     status, _, errors = run("train", *options, "--epochs", "9", "--out", "parts", "--resume", "--seed", "1")
     assert (status, errors.count("\n")) == (2, 1)
