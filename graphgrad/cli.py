@@ -363,10 +363,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 #: Arguments that errors tell of as they are written in Python.
 ARGUMENT = re.compile(r"\b(missing|decimal)='([^']*)'")
+FLAG = re.compile(r"\b(classes)=True")
 
 
 def failed(message: object) -> int:
-    told = ARGUMENT.sub(r"--\1 \2", one_line(message))
+    told = FLAG.sub(r"--\1", ARGUMENT.sub(r"--\1 \2", one_line(message)))
     say_error(told)
     return 2
 

@@ -20,7 +20,7 @@ from graphgrad.networks import Network
 from graphgrad.operators.losses import LOSSES
 from graphgrad.optimizers import Optimizer
 from graphgrad.parallel import Processes
-from graphgrad.preprocessing import Preprocessing, complete_rows
+from graphgrad.preprocessing import Preprocessing, check_text_target, complete_rows
 from graphgrad.reports import classification_report, learning_curves, regression_report
 from graphgrad.run import Run, load
 from graphgrad.shorthand import TWO_CLASSES, Shorthand, fit_network, learns_classes
@@ -136,6 +136,8 @@ def prepare(net: Network | Tensor | Shorthand, settings: Settings, say: Callable
     if isinstance(net, Network) and net.classes is not None:
         classes = True
     kept, notes = complete_rows(table, targets, missing=settings.missing, ignore=settings.ignore)
+    if not classes:
+        check_text_target(table, targets[0])
     rows, aside = parted(table, kept, classes or table.is_text(targets[0]), settings)
     known = Preprocessing.fit(
         table,
@@ -173,6 +175,11 @@ def parted(table: Table, kept: Array, classes: bool, settings: Settings) -> tupl
     if not settings.validation:
         return kept, kept[:0]
     labels = table[settings.targets[0]][kept].astype(str) if classes else None
+    if labels is not None and len(set(labels.tolist())) == len(kept) > 1:
+        raise TableError(
+            f"{table.path}, column {settings.targets[0]!r}: each of {len(kept)} rows has a class of its own, "
+            "so none can be set aside; is it the target?"
+        )
     train_on, check = split_rows(len(kept), settings.validation, np.random.default_rng(settings.seed), labels)
     if not len(train_on) or not len(check):
         raise TableError(

@@ -58,9 +58,10 @@ class Preprocessing:
 
         All columns but `targets` and those in `ignore` are features. Numbers, features and targets, are standardized
         where `scale_features` and `scale_targets` say so; text is one-hot. A target of text is of classes, and so is
-        one of whole numbers with `classes`. With missing="impute" a feature's missing cell is taken for the median of
-        its column, or for its most frequent text; else a missing cell is an error, here and in files that come later
-        (`complete_rows` finds the rows without). Raises TableError, which names the column, for what cannot be learned.
+        one of whole numbers with `classes`; text that looks like numbers, as "1,000", is so only with `classes`. With
+        missing="impute" a feature's missing cell is taken for the median of its column, or for its most frequent text;
+        else a missing cell is an error, here and in files that come later (`complete_rows` finds the rows without).
+        Raises TableError, which names the column, for what cannot be learned.
         """
         names = feature_names(table, targets, ignore)
         rows = _rows(table, rows)
@@ -79,6 +80,8 @@ class Preprocessing:
                 raise TableError(
                     f"{table.path}: {len(targets)} targets are learned as numbers, but column {name!r} is of classes"
                 )
+            if not classes:
+                check_text_target(table, targets[0])
             target = Classes.fit(table, targets[0], rows)
         else:
             target = tuple(Numbers.fit(table, name, rows, scale=scale_targets, impute=False) for name in targets)
@@ -257,6 +260,12 @@ def feature_names(table: Table, targets: Sequence[str], ignore: Sequence[str] = 
     return names
 
 
+def check_text_target(table: Table, target: str) -> None:
+    """Raises TableError for a target of text that was meant as numbers, as far as can be seen."""
+    if target in table.like_numbers:
+        raise TableError(f"{table.path}: {table.like_numbers[target]}; classes=True learns such texts as classes")
+
+
 def complete_rows(
     table: Table, targets: Sequence[str], *, missing: str = "error", ignore: Sequence[str] = ()
 ) -> tuple[Array, tuple[str, ...]]:
@@ -303,4 +312,4 @@ def _rows(table: Table, rows: Array | None) -> Array:
     return np.arange(len(table)) if rows is None else np.asarray(rows)
 
 
-__all__ = ["MODES", "Preprocessing", "complete_rows", "feature_names"]
+__all__ = ["MODES", "Preprocessing", "check_text_target", "complete_rows", "feature_names"]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -29,6 +29,9 @@ NUMBERS = {
 INFINITE = re.compile(r"[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 
+#: Digits in groups of three, as people read them, and what stands behind them.
+GROUPED = re.compile(r"([+-]?\d{1,3}(?:(?:,\d{3})+|(?:\.\d{3})+|(?:['’ \xa0\u202f]\d{3})+))([.,]\d+)?", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
@@ -45,6 +48,7 @@ class Table:
     notes: tuple[str, ...] = ()  # what was recognised in the file and is not the usual
     missing_cells: tuple[str, ...] = MISSING
     ignored: tuple[str, ...] = ()  # columns that the file has and that were not read
+    like_numbers: Mapping[str, str] = field(default_factory=dict)  # a note on each column of text that looks like them
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -158,7 +162,9 @@ def read_columns(
         name: _column(file, name, cells.lines, column, frozenset(words), decimal, name in text)
         for name, column in read.items()
     }
-    return Table(file, columns, np.array(cells.lines), "line", notes, words, ignored.of(names))
+    like = _like_numbers(columns, text, decimal, lambda row: f"line {cells.lines[row]}")
+    notes += tuple(like.values())
+    return Table(file, columns, np.array(cells.lines), "line", notes, words, ignored.of(names), like)
 
 
 def listed(names: Sequence[str], limit: int = 8) -> str:
@@ -263,6 +269,37 @@ def _all_numbers(cells: list[str], decimal: str) -> Array | None:
     return values if np.isfinite(values).all() else None
 
 
+def _like_numbers(
+    columns: Mapping[str, Array], text: Collection[str], decimal: str, place: Callable[[int], str]
+) -> dict[str, str]:
+    """A sentence on each column that became text, though at least half of its cells look like numbers."""
+    told = {}
+    for name, column in columns.items():
+        if column.dtype != object or name in text:
+            continue
+        present = [(row, cell) for row, cell in enumerate(column) if cell is not None]
+        looks = [(row, cell, number) for row, cell in present if (number := _plain_number(cell, decimal))]
+        odd = next((found for found in looks if not NUMBERS[decimal].fullmatch(found[1])), None)
+        if odd and 2 * len(looks) >= len(present):
+            row, cell, number = odd
+            told[name] = (
+                f"column {name!r} is of text, though {len(looks)} of its {len(present)} cells look like numbers, as "
+                f"{shown(cell)} does in {place(row)}; {number} would be read as one"
+            )
+    return told
+
+
+def _plain_number(cell: str, decimal: str) -> str | None:
+    """The number that a cell looks like, as it would be read: 1000 of 1,000, and 12 of 12 %."""
+    if NUMBERS[decimal].fullmatch(cell):
+        return cell
+    bare = cell.removesuffix("%").rstrip()
+    if found := GROUPED.fullmatch(bare):
+        bare = re.sub(r"[^\d+-]", "", found[1]) + (found[2] or "")
+    bare = bare.replace(",", ".")
+    return bare.replace(".", decimal) if NUMBERS["."].fullmatch(bare) else None
+
+
 def _likely_decimal(
     file: str, cells: Cells, columns: Mapping[str, list[str]], missing: frozenset[str]
 ) -> tuple[str, tuple[str, ...]]:
@@ -327,7 +364,9 @@ def _read_parquet(
         for k, name in enumerate(names)
         if name not in ignored
     }
-    return Table(file, columns, np.arange(1, data.num_rows + 1), "row", notes, missing, ignored.of(names))
+    like = _like_numbers(columns, text, ".", lambda row: f"row {row + 1}")
+    notes += tuple(like.values())
+    return Table(file, columns, np.arange(1, data.num_rows + 1), "row", notes, missing, ignored.of(names), like)
 
 
 def _arrow_column(file: str, name: str, column: Any, missing: frozenset[str], is_text: bool) -> Array:

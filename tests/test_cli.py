@@ -591,7 +591,12 @@ MISTAKES = [
     (f"{TRAIN} halves.csv --target y", "halves.csv has 1 row: --validation 0.2 would keep 0 aside and leave 1; "),
     (
         "train auto-2-auto singles.csv --target y",
-        "singles.csv has 5 rows: --validation 0.2 would keep 0 aside and leave 5; --validation 0 trains on all",
+        "singles.csv, column 'y': each of 5 rows has a class of its own, so none can be set aside; is it the target?",
+    ),
+    (
+        "train auto-2-auto thousands.csv --target y",
+        "thousands.csv: column 'y' is of text, though 40 of its 40 cells look like numbers, as '1,000' does in line 2; "
+        "1000 would be read as one; --classes learns such texts as classes\n",
     ),
     (f"{TRAIN} good.csv --target y --validation 0.99", "good.csv has 40 rows: --validation 0.99 would keep 40 aside"),
     ("train net.py:loss good.csv --target y", "L is a loss alone; train wants a Network"),
@@ -658,6 +663,7 @@ def mistakes(here: Path) -> Path:
         "two.csv": "a,b,y\n" + "1,2,0\n3,4,2\n" * 5,
         "one_class.csv": "a,b,y\n" + "1,2,yes\n" * 6,
         "singles.csv": "a,y\n1,p\n2,q\n3,r\n4,s\n5,t\n",
+        "thousands.csv": "a,y\n" + "".join(f'{i},"1,{i:03}"\n' for i in range(40)),
         "words.csv": WORDS,
         "three.csv": "a,b,y\n" + "1,2,0\n3,4,2\n5,6,1\n" * 5,
         "words_more.csv": "a\none\nfour\n",

@@ -343,6 +343,19 @@ def test_a_network_may_know_more_whole_numbers_than_the_table() -> None:
     )
 
 
+def test_a_target_of_text_that_looks_like_numbers_is_of_classes_only_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,y\n1,"1,000"\n2,"1,250"\n3,"1,000"\n')
+    data = gg.data.read_table(path)
+    assert told(Preprocessing.fit, data, ["y"]) == (
+        f"{path}: column 'y' is of text, though 3 of its 3 cells look like numbers, as '1,000' does in line 2; 1000 "
+        "would be read as one; classes=True learns such texts as classes"
+    )
+    assert Preprocessing.fit(data, ["y"], classes=True).labels == ("1,000", "1,250")
+    assert Preprocessing.fit(gg.data.read_table(path, text=["y"]), ["y"]).labels == ("1,000", "1,250")
+    assert Preprocessing.fit(data, ["a"]).inputs == ("y=1,000", "y=1,250")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Files that come later
 # ---------------------------------------------------------------------------------------------------------------------

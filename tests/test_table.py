@@ -163,7 +163,7 @@ def read(path: Path, content: str | bytes, **options: object) -> Table:
         ("a;b\n0,125;x\n", {"a": [0.125], "b": ["x"]}, ("semicolons", "decimal commas, as in line 2, column 'a'")),
         ("a;b\n1,234;2\n1;0,5\n", {"a": [1.234, 1], "b": [2, 0.5]}, ("semicolons", "decimal commas")),
         ("a;b\n1.5;1,2\n2.5;u\n3;v\n", {"a": [1.5, 2.5, 3], "b": ["1,2", "u", "v"]}, ("semicolons",)),
-        ('a,b\n"1,5",2\n', {"a": ["1,5"], "b": [2.0]}, ()),
+        ('a,b\n"1,5",2\n', {"a": ["1,5"], "b": [2.0]}, ("column 'a' is of text, though 1 of its 1 cells",)),
     ],
 )
 def test_what_is_read(path: Path, text: str, columns: dict[str, list[Cell]], notes: tuple[str, ...]) -> None:
@@ -218,6 +218,35 @@ def test_a_column_without_a_name_is_called_by_its_place(path: Path) -> None:
     )
     table = read(path, ",a\nx,5\n1,7\n", ignore=["column 1"])
     assert (table.names, table.notes) == (("a",), ())
+
+
+@pytest.mark.parametrize(
+    ("cells", "cell", "line", "number"),
+    [
+        (["1,000", "12,345,678", "17"], "1,000", 2, "1000"),
+        (["12%", "-3.5 %", "x"], "12%", 2, "12"),
+        (["x", "17", ".5%"], ".5%", 4, ".5"),
+        (["1'000", "1’000.5"], "1'000", 2, "1000"),
+        (["-1.234,5", "2"], "-1.234,5", 2, "-1234.5"),
+        (["1\u202f000,25", "x", "1,5"], "1\u202f000,25", 2, "1000.25"),
+    ],
+)
+def test_text_that_looks_like_numbers_is_told(path: Path, cells: list[str], cell: str, line: int, number: str) -> None:
+    cells = [*cells, "u", "NA"]  # at least half of what is there looks like numbers
+    text = "a,b\n" + "".join(f'1,"{c}"\n' for c in cells)
+    count = sum(c not in ("u", "x", "NA") for c in cells)
+    expected = (
+        f"column 'b' is of text, though {count} of its {len(cells) - 1} cells look like numbers, as {cell!r} does in "
+        f"line {line}; {number} would be read as one"
+    )
+    assert read(path, text).notes == (expected,)
+    assert read(path, text, text=["b"]).notes == ()
+    assert read(path, text + "1,u\n" * 4).notes == ()
+
+
+def test_text_of_other_digits_does_not_look_like_numbers(path: Path) -> None:
+    cells = ["2020.01.02", "12:30", "1-2", "1,2,3", "%", "12,34,567", "1000,000,000", "1.2.3", "5 m", "", "a1"]
+    assert read(path, "a,b\n" + "".join(f'1,"{c}"\n' for c in cells)).notes == ()
 
 
 def test_a_row_is_told_by_the_line_in_which_it_begins(path: Path) -> None:
