@@ -17,10 +17,12 @@ import numpy as np
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluate import check_sizes, convert
 from graphgrad.graph import Node, paused_gc
+from graphgrad.rewrite import compose
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, solve_sizes
 
 from .blocks import block_bytes, find_blocks
+from .late import compute_late
 from .memory import assign, plan
 from .numpy_target import print_numpy
 from .plain_numbers import counters
@@ -35,6 +37,7 @@ from .workspace import Workspace
 if TYPE_CHECKING:
     from .profile import Profile
 
+MEMORY = ("fast", "low")
 WORKSPACES = 8  # how many sets of sizes keep a workspace; the least recently used goes
 
 _numbers = count(1)  # of the generated files, so that each has a name of its own in tracebacks
@@ -48,13 +51,15 @@ def compile(
     exact: bool = False,
     copy: bool = True,
     block: int | None = None,
+    memory: str = "fast",
 ) -> Function:
     """Compile tensors of one graph into a function of its inputs, and of the parameters that `updates` does not hold.
 
     `updates` maps parameters and states to what they become after each call; the function keeps their values (see
     `Function.state`). All new values are computed from the old ones. `exact=True` leaves out rewrites that move
     rounding. With `copy=False` the returned arrays are the function's own memory: the next call overwrites them. Long
-    chains over vectors run in blocks of `block` bytes (by default a quarter of the L2 cache; 0: no blocks).
+    chains over vectors run in blocks of `block` bytes (by default a quarter of the L2 cache; 0: no blocks). With
+    `memory="low"` cheap values are computed twice where that makes the workspace smaller.
 
     >>> import graphgrad as gg
     >>> g = gg.Graph()
@@ -69,13 +74,16 @@ def compile(
         raise GraphgradError(f"compile takes a Tensor or a list of them, but {type(outputs).__name__} was given")
     if updates is not None and not isinstance(updates, Mapping):
         raise GraphgradError(f"updates is a mapping such as {{W: W - d[W]}}, but {type(updates).__name__} was given")
+    if memory not in MEMORY:
+        raise GraphgradError(f"memory {memory!r} does not exist; there are: {', '.join(MEMORY)}")
     wanted = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     replaced = dict(updates or {})
     _check(wanted, replaced)
     with paused_gc():
         program, where = prepare(wanted, replaced, exact=exact)
         program = find_blocks(schedule(program), block_bytes() if block is None else block)
-        program = assign(program)
+        program, moved = compute_late(assign(program), again=memory == "low")
+        where = compose(where, moved)
         graph = next(iter([*wanted, *replaced])).graph
         leaves = frozenset(
             n["name"] for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant"

@@ -95,6 +95,8 @@ class _Printer(NumberPrinter):
         return name
 
     def _wish(self, id: int) -> str:
+        if id in self.program.again:
+            return f"{self.out.names[self.program.again[id]]}_again"
         names = self.graph.names.get(id)
         if names:
             return names[0]

@@ -18,6 +18,8 @@ def comment(printed: Printed, id: int) -> str:
     else:
         names = {i: printed.names.get(i) or graph.label(i) for i in graph.nodes[id].inputs if i in printed.names}
         text = f"{printed.names[id]} = {formula(graph, id, names)}"
+    if id in printed.program.again:
+        text += f", computed again: {printed.names[printed.program.again[id]]} is not kept until here, to save memory"
     # A name may hold any character: none that is not seen gets into the source.
     return "# " + "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 

@@ -215,6 +215,15 @@ class Graph:
         key = (node.operator, inputs, node.attributes)
         return self._asked(self._append(key, Node(len(nodes), *key, node.shape, node.dtype, node.weak)))
 
+    def again(self, node: Node, inputs: tuple[int, ...]) -> Tensor:
+        """A node of another graph on inputs of this one, also where an equal one is here: no look-up finds it.
+
+        For passes alone that compute a value a second time in order not to keep it.
+        """
+        key = (node.operator, inputs, node.attributes)
+        made = Node(len(self.nodes), *key, node.shape, node.dtype, node.weak)
+        return self._asked(self._append((*key, made.id), made))
+
     def _append(self, key: Any, node: Node) -> int:
         self.nodes.append(node)
         self._ids[key] = node.id

@@ -77,7 +77,8 @@ class Trainer:
             transposed=True,
         )
         outputs = [] if processes is not None else [self.graph.loss]
-        self.function = compile(outputs, updates=self.graph.updates, target=target, copy=False, exact=exact)
+        updates = self.graph.updates
+        self.function = compile(outputs, updates, target=target, copy=False, exact=exact, memory=memory)
         for leaf in (self.graph.k, *[slot.leaf for slot in self.graph.slots]):
             self.function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
         given = self.graph.received or self.graph.inputs

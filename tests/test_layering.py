@@ -37,6 +37,7 @@ codegen.program
 codegen.linear_state
 codegen.blocks codegen.plain_numbers
 codegen.schedule codegen.memory codegen.prepare
+codegen.late
 codegen.printed codegen.state
 codegen.number_printer
 codegen.numpy_target codegen.workspace
