@@ -1,17 +1,17 @@
 """Values computed late: what would only wait for its reader is computed just before it, or there once more.
 
-A mask that the backward pass needs, computed in the forward pass from something that stays alive, lies in memory for
-nothing. It moves to where it is read. A value that both passes read is computed a second time where it is cheap and its
-operands are alive there anyway: gelu's x·Φ(x) from x and Φ(x), or the x·r of a layer norm from x and r. That costs a
-pass over the memory, so it is done only where memory is asked to be low (`again`); a move costs nothing.
+A mask that the backward pass needs, computed in the forward pass from what stays alive anyway, lies in memory for
+nothing: it moves to where it is read, which costs nothing. A value that both passes read is computed a second time, if
+it is cheap and its operands are there: the x·Φ(x) of gelu from x and Φ(x), 1 - r from r, the x·r of a layer norm. That
+costs a pass over memory each, so it is done only where memory is to be low (`again`).
 
-    x1 = z1 * gate                     x1 = z1 * gate
-    z2 = x1 @ W2 + b2                  z2 = x1 @ W2 + b2
-    ...                     becomes    ...                      # without x1 beside z1 and gate
-    W̄2 = x1ᵀ @ z̄2                      x1_again = z1 * gate
-                                       W̄2 = x1_againᵀ @ z̄2
+    x1 = z1 * gate                  x1 = z1 * gate
+    z2 = x1 @ W2 + b2               z2 = x1 @ W2 + b2
+    ...                 becomes     ...                          here z1 and gate alone are kept
+                                    x1_again = z1 * gate
+    W̄2 = z̄2ᵀ @ x1                   W̄2 = z̄2ᵀ @ x1_again
 
-Each statement computes what it computed before from the same operands, so all results are the same bits.
+The same operations run on the same operands, so results are the same bits.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ CHEAP = frozenset(
     "add subtract multiply negative abs square maximum minimum relu cast equal not_equal greater greater_equal less "
     "less_equal logical_and logical_or logical_not".split()
 )
+#: What stays where it is: a check raises before anything is updated, and a pack is a layout.
+EARLY = frozenset({"checked_index", "pack"})
 #: What named sizes are taken for: the parameters weigh most with a small batch, the activations with a large one.
 SAMPLES = (64 * NOMINAL, NOMINAL, 1)
 
@@ -48,9 +50,20 @@ class Gap:
 
 
 def compute_late(program: Program, *, again: bool = False) -> tuple[Program, dict[int, Tensor]]:
-    """A program with memory in which values are computed later, where its planned workspace gets smaller by that and
-    for no size larger; and where old nodes went, if any did. With `again` cheap ones are computed twice."""
-    moved: dict[int, Tensor] = {i: program.graph.tensor(i) for i in program.roles}
+    """The program, with memory, in which values are computed late where that makes its workspace smaller, and where its
+    nodes went. With `again` cheap ones are computed twice for it.
+
+    >>> import graphgrad as gg
+    >>> net = gg.feedforward([8, 32, 32, 2], activation="gelu", loss="cross_entropy")
+    >>> fast, low = (gg.compile([net.loss, *gg.derive(net.loss).values()], memory=m) for m in ("fast", "low"))
+    >>> fast.workspace_bytes(N=1000), low.workspace_bytes(N=1000)
+    (1808640, 1552640)
+    >>> print(*(line.strip() for line in low.source.splitlines() if "x1_again" in line), sep="\n")
+    # x1_again = z1 * v56, computed again: x1 is not kept until here, to save memory
+    multiply(z1, v56, x1_again)
+    dot(z2_bar_T, x1_again, W2_bar)
+    """
+    moved = {id: program.graph.tensor(id) for id in program.roles}
     while chosen := chosen_gaps(program, again):
         for attempt in (chosen, [gap for gap in chosen if not gap.again]):
             other, by = closed(program, attempt)
@@ -71,8 +84,11 @@ def is_smaller(program: Program, before: Program) -> bool:
 
 
 def samples(program: Program) -> list[dict[str, int]]:
-    names = sorted({name for s in program.storages.values() for name in size_names(s.size)})
-    return [dict.fromkeys(names, n) for n in SAMPLES] if names else [{}]
+    """Sizes to look at, without those for which a dimension such as N - 100 would be none."""
+    storages = program.storages.values()
+    names = sorted({name for s in storages for name in size_names(s.size)})
+    wanted = [dict.fromkeys(names, n) for n in SAMPLES] if names else [{}]
+    return [sizes for sizes in wanted if all(size_of(s.size, sizes) >= 0 for s in storages)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -81,53 +97,50 @@ def samples(program: Program) -> list[dict[str, int]]:
 
 
 def gaps(program: Program, again: bool) -> list[Gap]:
-    """All gaps that could be closed: the operands are there, unchanged, up to the gap's end."""
+    """All gaps that could be closed, each up to where its operands are last sure to be there."""
     step = program.step
     order = {id: position for position, id in enumerate(step)}
-    last = last_uses(program, order, len(step))
-    readers: dict[int, list[int]] = {}
-    for position, id in enumerate(step):
-        for source in dict.fromkeys(program.reads(id) if program.roles[id] != "view" else ()):
-            readers.setdefault(source, []).append(position)
     outputs = {program.base(i) for i in program.outputs}
     fixed = {i for pair in program.updates for i in pair} | set(program.placed)
     fixed |= {id for chain in program.chains for id in chain}
-    start = {order[id]: order[chain[0]] for chain in program.chains for id in chain}  # nothing comes inside of a loop
-    written: dict[int, int] = {}  # of held leaves: where the first new value is written over the old one
-    for id in reversed(step):
-        written[program.storage_of.get(id, id)] = order[id]
-
-    def there_until(id: int) -> int:
-        """The last position before which a statement could read what this one reads."""
-        limit = len(step)
-        for source in map(program.base, program.node(id).inputs):
-            role = program.roles[source]
-            if role == "held" and not program.node(source).weak:
-                limit = min(limit, written.get(source, limit))
-            elif role == "call" and program.stages[source] == 1:
-                limit = min(limit, last[source])
-        return limit
-
+    before_loop = {order[id]: order[chain[0]] for chain in program.chains for id in chain}
+    uses: dict[int, list[int]] = {id: [] for id in step}
+    for position, id in enumerate(step):
+        for source in dict.fromkeys(program.reads(id) if program.roles[id] == "call" else ()):
+            uses.setdefault(source, []).append(position)
+    for id in outputs:
+        uses.setdefault(id, []).append(len(step))
+    limits = last_chances(program, order)
     found: list[Gap] = []
     for position, id in enumerate(step):
-        node = program.node(id)
-        alone = id in program.storage_of and program.storage_of[id] in program.storages
-        if program.roles[id] != "call" or node.operator.kind == "pack" or id in fixed or not alone:
+        operator = program.node(id).operator
+        if program.roles[id] != "call" or operator.name in EARLY or id in fixed:
             continue
-        limit = there_until(id)
-        uses = [*readers.get(id, ()), *([len(step)] if id in outputs else ())]
-        for before, use in zip([position, *uses], uses, strict=False):
+        twice = again and operator.name in CHEAP and id not in outputs
+        for before, use in zip([position, *uses[id]], uses[id], strict=False):
             first = before == position
-            begin = position if first else before + 1
-            end = min(use, limit)
-            end = start.get(end, end)
-            if first:
-                possible = end > position + 1  # before the next statement it is computed as it is
-            else:
-                possible = again and node.operator.name in CHEAP and id not in outputs
-            if possible and begin < end:
-                found.append(Gap(id, begin, end, not first))
+            end = min(use, limits[id])
+            end = before_loop.get(end, end)
+            if first and end > position + 1:
+                found.append(Gap(id, position, end, again=False))
+            elif not first and twice and end > before + 1:
+                found.append(Gap(id, before + 1, end, again=True))
     return found
+
+
+def last_chances(program: Program, order: Mapping[int, int]) -> dict[int, int]:
+    """Of each statement: the last position before which its operands are all still there, and hold what they held."""
+    last = last_uses(program, order, len(order))
+    overwritten: dict[int, int] = {}  # of held leaves: where the first statement writes in their place
+    for id in reversed(program.step):
+        overwritten[program.storage_of.get(id, id)] = order[id]
+
+    def end_of(source: int) -> int:
+        if program.roles[source] == "held":
+            return overwritten.get(source, len(order))
+        return last[source] if program.roles[source] == "call" and program.stages[source] == 1 else len(order)
+
+    return {id: min(map(end_of, program.reads(id)), default=len(order)) for id in program.step}
 
 
 def chosen_gaps(program: Program, again: bool) -> list[Gap]:
@@ -139,31 +152,27 @@ def chosen_gaps(program: Program, again: bool) -> list[Gap]:
     return sorted(chosen, key=lambda gap: (gap.end, gap.id))
 
 
-def lowering(program: Program, found: Sequence[Gap], sizes: Mapping[str, int], closed: Sequence[Gap]) -> list[Gap]:
-    """The same for one set of sizes: always at the first peak the largest, and of those first what costs nothing.
-
-    None of them reads another, or one of those that are `closed` already: the next round may take it.
-    """
+def lowering(program: Program, found: Sequence[Gap], sizes: Mapping[str, int], others: Sequence[Gap]) -> list[Gap]:
+    """Those that lower the peak for one set of sizes, beside `others`: at the first peak, again and again, the largest,
+    and first of all what costs nothing. What a chosen one reads, or what reads it, is left to the next round."""
     live = [0] * (len(program.step) + 1)
     for storage in program.storages.values():
         change(live, storage.born, storage.dies + 1, size_of(storage.size, sizes))
     size = {gap.id: size_of(program.storages[program.storage_of[gap.id]].size, sizes) for gap in found}
-    for gap in closed:
+    reads = {gap.id: {gap.id, *program.reads(gap.id)} for gap in found}
+    chosen, barred, taken = {gap.id for gap in others}, set[int](), list[Gap]()
+    for gap in others:
         change(live, gap.begin, gap.end, -size[gap.id])
-    beside = {gap.id: {gap.id, *program.reads(gap.id)} for gap in found}
-    barred = {i for gap in closed for i in beside[gap.id]}
-    taken: list[Gap] = []
-    while True:
-        peak = live.index(max(live))
-        met = {gap.id for gap in (*closed, *taken)}
-        fitting = [
-            g for g in found if g.begin <= peak < g.end and g.id not in barred and not beside[g.id] & met and size[g.id]
-        ]
-        if not fitting:
-            break
+        barred |= reads[gap.id]
+
+    def fits(gap: Gap) -> bool:
+        return gap.id not in barred and not reads[gap.id] & chosen and size[gap.id] > 0
+
+    while fitting := [g for peak in [live.index(max(live))] for g in found if g.begin <= peak < g.end and fits(g)]:
         best = max(fitting, key=lambda g: (not g.again, size[g.id], -g.id))
         change(live, best.begin, best.end, -size[best.id])
-        barred |= beside[best.id]
+        chosen.add(best.id)
+        barred |= reads[best.id]
         taken.append(best)
     lowest = max(live)
     for gap in reversed(taken[:]):  # what is not needed for it stays as it was
@@ -200,6 +209,7 @@ def closed(program: Program, chosen: Sequence[Gap]) -> tuple[Program, dict[int, 
     updates |= {tensors[leaf]: tensors[value] for leaf, value in program.updates}
     arguments = [tensors[leaf.id] for leaf in program.inputs]
     new = build(graph, [tensors[i] for i in program.outputs], updates, arguments)
+    order = [id for id in order if id in new.roles]  # all but views that nothing reads any longer
     views = sorted(set(new.step) - set(order))  # of what is computed twice
     again = {moved[i].id: moved[of].id for i, of in program.again.items()}
     made = replace(
@@ -209,7 +219,7 @@ def closed(program: Program, chosen: Sequence[Gap]) -> tuple[Program, dict[int, 
         block=program.block,
         origins={moved[i].id: written for i, written in program.origins.items() if i in moved},
         scales={moved[i].id: c for i, c in program.scales.items()},
-        again=again | {twin: moved[of].id for of, twin in twins.items()},
+        again=again | {twin: moved[program.again.get(of, of)].id for of, twin in twins.items()},
     )
     return made, moved
 

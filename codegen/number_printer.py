@@ -90,9 +90,8 @@ class NumberPrinter:
             return
         if node.operator.kind == "size":
             dim = node["dim"]
-            self.scalars[id] = Piece(
-                code(dim), 100 if code(dim).isalnum() or code(dim).isidentifier() else 10
-            )  # M*N + 1 is no atom
+            is_atom = code(dim).isalnum() or code(dim).isidentifier()  # M*N + 1 is none
+            self.scalars[id] = Piece(code(dim), 100 if is_atom else 10)
             return
         op = node.operator
         pieces = {n: self._number(i, id in self.plain) for n, i in zip(op.operands, node.inputs, strict=True)}

@@ -59,7 +59,9 @@ class Program:
     copies: tuple[tuple[int, int], ...] = ()  # updates that are copied at the end: (held leaf, value)
     origins: Mapping[int, int] = field(default_factory=dict)  # node -> the node of the written graph that it stands for
     scales: Mapping[int, float] = field(default_factory=dict)  # held leaf -> what its kept value is multiplied by
-    again: Mapping[int, int] = field(default_factory=dict)  # a node that computes a value a second time -> the first
+    again: Mapping[int, int] = field(
+        default_factory=dict
+    )  # a node that computes a value once more -> the first that does
 
     def node(self, id: int) -> Node:
         return self.graph.nodes[id]
