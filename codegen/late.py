@@ -19,13 +19,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from graphgrad.graph import Graph, Node
 from graphgrad.rewrite import compose, rebuild
 from graphgrad.tensor import Tensor
-from graphgrad.types import size_names, size_of
+from graphgrad.types import Array, size_names, size_of
 
 from .memory import assign, last_uses, plan
-from .program import Program, build
+from .program import Program, build, scheduled
 from .schedule import NOMINAL
 
 #: What costs about one pass over its operands and its result: no functions, no choices by a condition.
@@ -35,6 +37,8 @@ CHEAP = frozenset(
 )
 #: What stays where it is: a check raises before anything is updated, and a pack is a layout.
 EARLY = frozenset({"checked_index", "pack"})
+#: The share of the peak that has to be saved: for less no order is changed.
+LEAST = 0.01
 #: What named sizes are taken for: the parameters weigh most with a small batch, the activations with a large one.
 SAMPLES = (64 * NOMINAL, NOMINAL, 1)
 
@@ -65,9 +69,9 @@ def compute_late(program: Program, *, again: bool = False) -> tuple[Program, dic
     """
     moved = {id: program.graph.tensor(id) for id in program.roles}
     while chosen := chosen_gaps(program, again):
-        for attempt in (chosen, [gap for gap in chosen if not gap.again]):
+        free = [gap for gap in chosen if not gap.again]
+        for attempt in (chosen, free) if 0 < len(free) < len(chosen) else (chosen,):
             other, by = closed(program, attempt)
-            other = assign(other)
             if is_smaller(other, program):
                 break
         else:
@@ -155,36 +159,52 @@ def chosen_gaps(program: Program, again: bool) -> list[Gap]:
 def lowering(program: Program, found: Sequence[Gap], sizes: Mapping[str, int], others: Sequence[Gap]) -> list[Gap]:
     """Those that lower the peak for one set of sizes, beside `others`: at the first peak, again and again, the largest,
     and first of all what costs nothing. What a chosen one reads, or what reads it, is left to the next round."""
-    live = [0] * (len(program.step) + 1)
-    for storage in program.storages.values():
-        change(live, storage.born, storage.dies + 1, size_of(storage.size, sizes))
+    live = live_bytes(program, sizes)
     size = {gap.id: size_of(program.storages[program.storage_of[gap.id]].size, sizes) for gap in found}
-    reads = {gap.id: {gap.id, *program.reads(gap.id)} for gap in found}
-    chosen, barred, taken = {gap.id for gap in others}, set[int](), list[Gap]()
+    ordered = sorted((gap for gap in found if size[gap.id]), key=lambda gap: (gap.again, -size[gap.id], gap.id))
+    begins, ends = (np.array([getattr(gap, side) for gap in ordered], int) for side in ("begin", "end"))
+    is_free = np.ones(len(ordered), bool)
+    of, beside = dict[int, list[int]](), dict[int, list[int]]()  # gaps of a value; gaps of what reads it
+    for k, gap in enumerate(ordered):
+        of.setdefault(gap.id, []).append(k)
+        for i in program.reads(gap.id):
+            beside.setdefault(i, []).append(k)
+
+    def take(gap: Gap) -> None:
+        live[gap.begin : gap.end] -= size[gap.id]
+        for near in (of.get(gap.id), beside.get(gap.id), *map(of.get, program.reads(gap.id))):
+            is_free[near or []] = False
+
     for gap in others:
-        change(live, gap.begin, gap.end, -size[gap.id])
-        barred |= reads[gap.id]
-
-    def fits(gap: Gap) -> bool:
-        return gap.id not in barred and not reads[gap.id] & chosen and size[gap.id] > 0
-
-    while fitting := [g for peak in [live.index(max(live))] for g in found if g.begin <= peak < g.end and fits(g)]:
-        best = max(fitting, key=lambda g: (not g.again, size[g.id], -g.id))
-        change(live, best.begin, best.end, -size[best.id])
-        chosen.add(best.id)
-        barred |= reads[best.id]
-        taken.append(best)
-    lowest = max(live)
+        take(gap)
+    taken: list[Gap] = []
+    before = live.max()
+    while True:
+        peak = live.argmax()
+        fitting = np.flatnonzero(is_free & (begins <= peak) & (peak < ends))
+        if not fitting.size:
+            break
+        taken.append(ordered[fitting[0]])
+        take(taken[-1])
+    lowest = live.max()
+    if before - lowest < LEAST * before:
+        return []
     for gap in reversed(taken[:]):  # what is not needed for it stays as it was
-        if max(live[gap.begin : gap.end]) + size[gap.id] <= lowest:
-            change(live, gap.begin, gap.end, size[gap.id])
+        waiting = live[gap.begin : gap.end]
+        if waiting.max() + size[gap.id] <= lowest:
+            waiting += size[gap.id]
             taken.remove(gap)
     return taken
 
 
-def change(live: list[int], begin: int, end: int, by: int) -> None:
-    for position in range(begin, end):
-        live[position] += by
+def live_bytes(program: Program, sizes: Mapping[str, int]) -> Array:
+    """The sum of the storages that are alive at each position of the step, and at its end."""
+    changes = np.zeros(len(program.step) + 2, np.int64)
+    for storage in program.storages.values():
+        size = size_of(storage.size, sizes)
+        changes[storage.born] += size
+        changes[storage.dies + 1] -= size
+    return np.cumsum(changes)[:-1]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -193,9 +213,12 @@ def change(live: list[int], begin: int, end: int, by: int) -> None:
 
 
 def closed(program: Program, chosen: Sequence[Gap]) -> tuple[Program, dict[int, Tensor]]:
-    """The program in which each of the gaps is closed, without memory, and where its nodes went."""
+    """The program in which each of the gaps is closed, with memory, and where its nodes went."""
     twice = {gap.id: gap.end for gap in chosen if gap.again}
-    graph, moved, twins = with_twins(program, twice)
+    twins: dict[int, int] = {}
+    moved = {id: program.graph.tensor(id) for id in program.roles}
+    if twice:
+        graph, moved, twins = with_twins(program, twice)
     at: dict[int, list[int]] = {}  # what comes before the statement at a position
     for gap in chosen:
         at.setdefault(gap.end, []).append(twins[gap.id] if gap.again else moved[gap.id].id)
@@ -204,15 +227,22 @@ def closed(program: Program, chosen: Sequence[Gap]) -> tuple[Program, dict[int, 
     for position, id in enumerate(program.step):
         order += [*at.get(position, ()), *([moved[id].id] if id not in away else ())]
     order += at.get(len(program.step), ())
-    tensors = {id: moved[id] for id in program.roles}
-    updates = {tensors[leaf.id]: tensors[leaf.id] for leaf in program.held}  # what is held as it is
-    updates |= {tensors[leaf]: tensors[value] for leaf, value in program.updates}
-    arguments = [tensors[leaf.id] for leaf in program.inputs]
-    new = build(graph, [tensors[i] for i in program.outputs], updates, arguments)
+    made = on_graph(program, graph, moved, twins, order) if twice else scheduled(program, order)
+    return assign(made), moved
+
+
+def on_graph(
+    program: Program, graph: Graph, moved: Mapping[int, Tensor], twins: Mapping[int, int], order: Sequence[int]
+) -> Program:
+    """The program on a graph with second nodes, its step in an order."""
+    updates = {moved[leaf.id]: moved[leaf.id] for leaf in program.held}  # what is held as it is
+    updates |= {moved[leaf]: moved[value] for leaf, value in program.updates}
+    outputs, arguments = ([moved[i] for i in ids] for ids in (program.outputs, [n.id for n in program.inputs]))
+    new = build(graph, outputs, updates, arguments)
     order = [id for id in order if id in new.roles]  # all but views that nothing reads any longer
     views = sorted(set(new.step) - set(order))  # of what is computed twice
     again = {moved[i].id: moved[of].id for i, of in program.again.items()}
-    made = replace(
+    return replace(
         new,
         step=(*views, *order),
         chains=tuple(tuple(moved[i].id for i in chain) for chain in program.chains),
@@ -221,7 +251,6 @@ def closed(program: Program, chosen: Sequence[Gap]) -> tuple[Program, dict[int, 
         scales={moved[i].id: c for i, c in program.scales.items()},
         again=again | {twin: moved[program.again.get(of, of)].id for of, twin in twins.items()},
     )
-    return made, moved
 
 
 def with_twins(program: Program, twice: Mapping[int, int]) -> tuple[Graph, dict[int, Tensor], dict[int, int]]:

@@ -29,9 +29,10 @@ class Trainer:
 
     With `exact=True` the step computes in the formulas' own order, without rewrites that move rounding; then what
     `state` gives and takes is the kept state bit for bit. `memory="low"` updates each parameter right after its
-    gradient, whose memory the next one then uses, instead of all in one pass. `l2`, `clip_value` and `clip_norm` adjust
-    gradients as `graphgrad.objective.Gradients` tells; `weighted` makes the loss a weighted mean: then a batch is
-    (xb, yb, wb), with a weight for each sample. With `processes` it is one of several, and `summed` is its step.
+    gradient, whose memory the next one then uses, instead of all in one pass, and computes cheap values twice where
+    that saves memory. `l2`, `clip_value` and `clip_norm` adjust gradients as `graphgrad.objective.Gradients` tells;
+    `weighted` makes the loss a weighted mean: then a batch is (xb, yb, wb), with a weight for each sample. With
+    `processes` it is one of several, and `summed` is its step.
 
     >>> import graphgrad as gg
     >>> trainer = gg.Trainer(gg.feedforward([2, 8, 1], "tanh"), optimizer=gg.SGD(alpha=0.1), seed=0)

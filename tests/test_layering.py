@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # The house from the ground up, without the leading "graphgrad."; a package's own name is its __init__.py.
 # Modules on one line are neighbours and don't import each other; only the rooms of a package (operators.*) do.
 FLOORS = """
-errors files interrupts
-types
+errors interrupts
+types files
 operator
 tensor
 graph

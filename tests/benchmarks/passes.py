@@ -22,6 +22,16 @@ Say = Callable[[str], None]
 ON = ("row 1", "row 3", "row 4")
 PROCESSES = 5
 
+#: Where values wait for the backward pass, with the trainer's memory.
+LATE_ON = (
+    (Work("relu", (13, 64, 64, 1), "relu", "mse", 4096), "fast"),
+    (Work("relu", (64, 128, 64, 10), "relu", "cross_entropy", 1024), "low"),
+    (Work("gelu", (64, 128, 128, 128, 10), "gelu", "cross_entropy", 1024), "low"),
+    (Work("mish", (64, 128, 128, 128, 10), "mish", "cross_entropy", 1024), "low"),
+    (Work("gelu", (64,) * 51, "gelu", "mse", 64), "low"),
+    (Work("tanh", (64,) * 51, "tanh", "mse", 64), "low"),
+)
+
 
 @contextmanager
 def no_blocks() -> Iterator[None]:
@@ -101,6 +111,17 @@ def numbers_of_numpy() -> Iterator[None]:
 
 
 @contextmanager
+def nothing_late() -> Iterator[None]:
+    from graphgrad.codegen import loader
+
+    def same(program: Any, *, again: bool) -> Any:
+        return program, {id: program.graph.tensor(id) for id in program.roles}
+
+    with mock.patch.object(loader, "compute_late", same):
+        yield
+
+
+@contextmanager
 def nothing() -> Iterator[None]:
     yield
 
@@ -141,4 +162,27 @@ def passes(say: Say) -> dict[str, Any]:
             found = harness.over_processes(measure, PROCESSES, lambda ratio: True)
             result[what][row] = {name: found[name] for name in ("ratio", "least", "most")}
         say(f"without {what}: " + ", ".join(f"{found['ratio']:.3f}x on {row}" for row, found in result[what].items()))
+    return result
+
+
+def compared_late(fields: dict[str, Any], memory: str) -> dict[str, Any]:
+    """In a child: the time with values computed late, of the time without, and the bytes of both workspaces."""
+    work = Work(**{**fields, "widths": tuple(fields["widths"])})
+    late = graphgrad_trainer(work, memory=memory)
+    with nothing_late():
+        early = graphgrad_trainer(work, memory=memory)
+    runs = [looped(late.step, work), looped(early.step, work)]
+    planned = [t.function.workspace_bytes(N=work.batch) for t in (late, early)]
+    again = len(late.function.program.again)
+    return {**harness.compare(runs, BLOCKS, BLOCK), "first": [0.0], "bytes": planned, "again": again}
+
+
+def late(say: Say) -> list[dict[str, Any]]:
+    result = []
+    for work, memory in LATE_ON:
+        measure = partial(harness.child, "passes:compared_late", asdict(work), memory)
+        found = harness.over_processes(measure, PROCESSES, lambda ratio: True)
+        kept = {name: found[name] for name in ("ratio", "least", "most", "bytes", "again")}
+        result.append({"work": work.title, "memory": memory, **kept})
+        say(f"{work.title}, {memory}: {kept['bytes'][0]:,} of {kept['bytes'][1]:,} bytes in {kept['ratio']:.3f}x")
     return result

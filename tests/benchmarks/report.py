@@ -221,6 +221,21 @@ The time of a step without it, of the time with it.
 {rows(["without", *on], lines)}"""
 
 
+def of_late(found: list[dict[str, Any]]) -> str:
+    head = ["step", "memory", "KiB without", "KiB with", "", "computed twice", "time with, of that without"]
+    lines = []
+    for one in found:
+        new, old = one["bytes"]
+        cells = [f"{old / 1024:,.0f}", f"{new / 1024:,.0f}", f"{new / old:.0%}", str(one["again"]), spread(one)]
+        lines.append([one["work"], one["memory"], *cells])
+    return f"""## Values computed late
+
+The workspace of a step in which values that wait for the backward pass are computed late, and of one in which they are
+computed at once. With memory="low" cheap ones are computed twice.
+
+{rows(head, lines)}"""
+
+
 def of_verdicts(found: list[Verdict]) -> str:
     over = sum(not v.ok for v in found)
     lines = "\n".join(v.text for v in found)
@@ -236,6 +251,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "memory": of_memory,
     "growth": of_growth,
     "passes": of_passes,
+    "late": of_late,
     "tables": tables.part,
 }
 
@@ -251,6 +267,7 @@ SECTIONS: dict[str, Callable[[steps.Say], dict[str, Any]]] = {
     "memory": costs.memory,
     "growth": growth.growth,
     "passes": passes.passes,
+    "late": passes.late,
     "tables": tables.tables,
     "processes": processes.processes,
 }

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
 from graphgrad.codegen import blocks, loader, numpy_target
+from graphgrad.codegen import late as late_values
 from graphgrad.codegen.blocks import find_blocks
 from graphgrad.codegen.late import CHEAP, EARLY, compute_late, gaps, is_smaller
 from graphgrad.codegen.loader import Function
@@ -399,6 +400,13 @@ def test_steps_of_several_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = np.random.default_rng(0).normal(size=(2, 20, 5))
     for _ in range(3):
         assert late.step(x, y[:, :3]) == early.step(x, y[:, :3])
+
+
+def test_little_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the workspace here, a third there."""
+    monkeypatch.setattr(late_values, "LEAST", 0.25)
+    assert not trainer([64, 128, 128, 128, 10], "gelu", "cross_entropy", "low").function.program.again
+    assert trainer([64] * 51, "gelu", "mse", "low").function.program.again
 
 
 # -- what it says -----------------------------------------------------------------------------------------------------
