@@ -119,7 +119,6 @@ class Own:
 @pytest.mark.parametrize(
     "alpha",
     [np.ones(3), "fast", [0.1], None, True, lambda: 0.1, lambda k: "fast", lambda k, j: 0.1, gg.Graph()],
-    ids=str,
 )
 def test_what_is_no_number_and_no_schedule_is_no_rate(alpha: Any) -> None:
     assert list(gg.train(classifier(), X, LABELS, optimizer=Own(alpha), epochs=1).history) == ["epoch", "loss"]
