@@ -31,6 +31,8 @@ from graphgrad.types import Array, show
 
 MODEL, HISTORY, REPORT, CURVES = "model.safetensors", "history.csv", "report.md", "curves.svg"
 
+DTYPE = "float32"  # of `train`
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -70,7 +72,9 @@ class Prepared:
 
     def arrays(self, rows: Array) -> tuple[Array, Array]:
         """Inputs and targets of some rows. A category that only rows set aside have is none of those learned."""
-        return self.known.encode(self.table, rows, unknown="zero"), target_of(self.net, self.known, self.table, rows)
+        return self.known.encode(self.table, rows, unknown="zero", dtype=DTYPE), target_of(
+            self.net, self.known, self.table, rows
+        )
 
 
 def fit(net: Network | Tensor | Shorthand, settings: Settings, say: Callable[[str], object], comm: Any = None) -> Run:
@@ -90,6 +94,7 @@ def fit(net: Network | Tensor | Shorthand, settings: Settings, say: Callable[[st
             *prepared.arrays(prepared.rows),
             optimizer=settings.optimizer,
             batch_size=settings.batch_size or None,
+            dtype=DTYPE,
             epochs=settings.epochs or enough_epochs(len(prepared.rows), settings.batch_size),
             seed=settings.seed,
             validation=prepared.arrays(prepared.aside) if len(prepared.aside) else None,
@@ -153,6 +158,9 @@ def prepare(net: Network | Tensor | Shorthand, settings: Settings, say: Callable
         net, known = fit_network(net, known, table.path)
     else:
         known = fit_own(net, known, table)
+    if settings.balanced and net.classes is None and (net.threshold is None or len(targets) > 1):
+        are = "is" if len(targets) == 1 else "are"
+        raise TableError(f"--balanced lets each class count alike, but {listed(targets)} {are} learned as numbers")
     told = [*table.notes, *notes, *known.notes(table, kept)]
     say(f"{table.path}: {counted(len(table), 'row')}, {listed(known.inputs)} -> {listed(targets)}")
     for note in told:
@@ -219,7 +227,7 @@ def fit_own(net: Network, known: Preprocessing, table: Table) -> Preprocessing:
 
 def target_of(net: Network, known: Preprocessing, table: Table, rows: Array) -> Array:
     """The targets of some rows in the form that the network takes."""
-    found = known.encode_target(table, rows)
+    found = known.encode_target(table, rows, dtype=DTYPE)
     if net.target is None or (known.labels is not None and net.classes is not None):
         return found
     if known.labels is not None:  # two classes by one output: 0 and 1, or -1 and 1
@@ -317,7 +325,7 @@ def predict(model: str, data: str, unknown: str, reading: Mapping[str, str], say
     except GraphgradError as error:
         raise GraphgradError(f"{model}: {error}") from None
     table = known.read_table(data, **reading)
-    X = known.encode(table, unknown=unknown)
+    X = known.encode(table, unknown=unknown, dtype=next(iter(run.parameters.values())).dtype.name)
     if run.network.inputs[0].shape[1:] != (X.shape[1],):
         raise GraphgradError(f"{model} is broken: its network takes other inputs than its preprocessing gives")
     found = known.decode(run.predict(X), run.network.threshold)

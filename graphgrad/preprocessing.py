@@ -138,23 +138,31 @@ class Preprocessing:
         used = {*(f.column for f in self.features), *self.targets}
         return read_columns(path, missing=self.missing_cells, text=frozenset(text), only=used, **options)
 
-    def encode(self, table: Table, rows: Array | None = None, *, unknown: str = "error") -> Array:
+    def encode(
+        self, table: Table, rows: Array | None = None, *, unknown: str = "error", dtype: str = "float64"
+    ) -> Array:
         """The network's input, (rows, inputs). Columns are found by name; others are left aside.
 
         Raises TableError, which names line and column, for a missing cell where none is imputed, and for a category
-        that training did not see; with unknown="zero" such a category's numbers are all 0.
+        that training did not see; with unknown="zero" such a category's numbers are all 0. The numbers are float64;
+        with dtype="float32" one too large for that is an error too.
         """
         if unknown not in ("error", "zero"):
             raise GraphgradError(f"unknown is 'error' or 'zero', but {unknown!r} was given")
-        return np.concatenate([f.encode(table, _rows(table, rows), unknown) for f in self.features], axis=1)
+        rows = _rows(table, rows)
+        encoded = np.concatenate([f.encode(table, rows, unknown) for f in self.features], axis=1)
+        _check_size(table, [f.column for f in self.features for _ in f.names], rows, encoded, dtype)
+        return encoded
 
-    def encode_target(self, table: Table, rows: Array | None = None) -> Array:
+    def encode_target(self, table: Table, rows: Array | None = None, *, dtype: str = "float64") -> Array:
         """Classes as (rows,) of int64, or numbers as (rows, targets). Raises TableError as `encode` does."""
         rows = _rows(table, rows)
         _check_complete(table, self.targets, rows)
         if isinstance(self.target, Classes):
             return self.target.encode(table, rows)
-        return np.concatenate([t.encode(table, rows) for t in self.target], axis=1)
+        encoded = np.concatenate([t.encode(table, rows) for t in self.target], axis=1)
+        _check_size(table, self.targets, rows, encoded, dtype)
+        return encoded
 
     def decode(self, prediction: Any, threshold: float | None = None) -> dict[str, list[Any]]:
         """Predictions as columns: "predicted_y" for each target, and for each label of a class "probability_LABEL".
@@ -306,6 +314,17 @@ def _check_complete(table: Table, names: Sequence[str], rows: Array) -> None:
             "missing='drop' leaves such rows out, missing='impute' takes a feature's missing cell for the median, "
             "or the most frequent text"
         )
+
+
+def _check_size(table: Table, names: Sequence[str], rows: Array, encoded: Array, dtype: str) -> None:
+    """Raises TableError for the first number that is infinite in a dtype. `names` are those of `encoded`'s columns."""
+    with np.errstate(over="ignore"):
+        fits = np.isfinite(encoded.astype(dtype))
+    if not fits.all():
+        row, k = (int(i) for i in np.argwhere(~fits)[0])
+        value = float(columns.numbers_of(table, names[k])[rows[row]])
+        told = f"{value:g} is too large for {dtype}, in which the network computes"
+        raise TableError(f"{table.where(rows[row], names[k])}: {told}")
 
 
 def _rows(table: Table, rows: Array | None) -> Array:

@@ -584,7 +584,10 @@ MISTAKES = [
         "--early-stopping watches the loss of rows kept",
     ),
     (f"{TRAIN} good.csv --target y --resume", "--resume: there is no run in graphgrad-run"),
-    (f"{TRAIN} good.csv --target y --balanced", "class_weight wants a target with a class for each sample"),
+    (
+        f"{TRAIN} good.csv --target y --balanced",
+        "--balanced lets each class count alike, but y is learned as numbers\n",
+    ),
     (f"{TRAIN} words.csv --target y", "words.csv gives 3 inputs (a=one, a=three, a=two), but the network's input x"),
     (f"{TRAIN} utf16.csv --target y", "utf16.csv has no column 'y'; it has a, b"),
     (f"{TRAIN} zip.csv --target y", "zip.csv"),
@@ -629,6 +632,15 @@ MISTAKES = [
     ("predict model text.csv -o p.csv", "text.csv, line 3, column 'b': 'many' is no number"),
     ("predict model all_text.csv -o p.csv", "all_text.csv, line 2, column 'b': "),
     ("predict model ragged.csv -o p.csv", "ragged.csv, line 4: 2 cells, but line 1 names 3 columns"),
+    ("predict model huge.csv -o p.csv", "huge.csv, line 3, column 'b': 1e+100 is too large for float32, in which the"),
+    (
+        "train auto-2-auto huge.csv --target a --no-standardize --validation 0",
+        "huge.csv, line 3, column 'b': 1e+100 is too large for float32, in which the network computes\n",
+    ),
+    (
+        "train auto-2-auto huge.csv --target b --no-standardize --validation 0",
+        "huge.csv, line 3, column 'b': 1e+100 is too large for float32, in which the network computes\n",
+    ),
     ("predict words words_more.csv -o p.csv", "words_more.csv, line 3, column 'a': "),
     ("predict model good.csv -o p.csv --unknown maybe", "Invalid value for '--unknown': 'maybe' is not one of"),
 ]
@@ -666,6 +678,7 @@ def mistakes(here: Path) -> Path:
         "thousands.csv": "a,y\n" + "".join(f'{i},"1,{i:03}"\n' for i in range(40)),
         "words.csv": WORDS,
         "three.csv": "a,b,y\n" + "1,2,0\n3,4,2\n5,6,1\n" * 5,
+        "huge.csv": "a,b\n1,2\n3,1e100\n",
         "words_more.csv": "a\none\nfour\n",
         "all_text.csv": "a,b\n1,many\n2,few\n",
     }

@@ -87,6 +87,21 @@ def test_small_and_large_numbers_are_standardized_alike(size: float) -> None:
     np.testing.assert_allclose(encoded[:, 0], expected / np.std([1, -1, 0.5]), rtol=1e-12)
 
 
+def test_numbers_that_a_dtype_does_not_hold_name_their_place() -> None:
+    data = table(kind=["u", "v", "u"], a=[1.0, 1e39, -2.0], y=[1.0, 2.0, -1e200])
+    known = Preprocessing.fit(data, ["y"], scale_features=False, scale_targets=False)
+    assert known.encode(data)[1].tolist() == [0, 1, 1e39]
+    assert known.encode(data, np.array([2, 0]), dtype="float32").dtype == np.float64
+    for call, place in (
+        (known.encode, "line 3, column 'a': 1e+39"),
+        (known.encode_target, "line 4, column 'y': -1e+200"),
+    ):
+        assert told(call, data, np.array([2, 1]), dtype="float32") == (
+            f"t.csv, {place} is too large for float32, in which the network computes"
+        )
+    assert Preprocessing.fit(data, ["y"]).encode(data, dtype="float32").shape == (3, 3)
+
+
 def test_text_is_one_hot_in_sorted_order() -> None:
     known = Preprocessing.fit(TOWNS, ["people"])
     assert known.inputs == ("height", "kind=city", "kind=resort", "kind=town", "language=de", "language=rm")
