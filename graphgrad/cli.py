@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 import warnings
@@ -19,6 +18,7 @@ from graphgrad.commands import (
     above_zero,
     below_one,
     directory,
+    in_options,
     load,
     loss_of,
     not_negative,
@@ -361,14 +361,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = shown
 
 
-#: Arguments that errors tell of as they are written in Python.
-ARGUMENT = re.compile(r"\b(missing|decimal)='([^']*)'")
-FLAG = re.compile(r"\b(classes)=True")
-
-
 def failed(message: object) -> int:
-    told = FLAG.sub(r"--\1", ARGUMENT.sub(r"--\1 \2", one_line(message)))
-    say_error(told)
+    say_error(in_options(one_line(message)))
     return 2
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+from ast import literal_eval
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,41 @@ def say_error(text: str) -> None:
     """A line on stderr. Of several processes, which all come to the same end, the first one tells it."""
     if next((os.environ[name] for name in RANKS if os.environ.get(name)), "0") == "0":
         click.echo(f"graphgrad: {text}", err=True)
+
+
+#: What errors tell of as it is written in Python: arguments, and settings of a run that do not go on.
+ARGUMENT = re.compile(r"\b(missing|decimal)='([^']*)'")
+FLAG = re.compile(r"\b(classes)=True")
+SETTING = re.compile(r"\bwith (\w+)=(.+), but (.+) is asked for")
+
+
+def in_options(message: str) -> str:
+    """An error of the library in the words of the command line."""
+    told = FLAG.sub(r"--\1", ARGUMENT.sub(r"--\1 \2", message))
+    return SETTING.sub(_setting_in_options, told)
+
+
+def _setting_in_options(found: re.Match[str]) -> str:
+    name = "balanced" if found[1] == "weighted" else found[1].replace("_", "-")
+    try:
+        began, asked = (_option(name, literal_eval(value)) for value in found.group(2, 3))
+    except (ValueError, SyntaxError, TypeError, LookupError, AttributeError):  # what no option gives
+        return found[0]
+    began = f"with {began}" if began else f"without --{name}"
+    return f"{began}, but {asked or f'no --{name}'} is asked for"
+
+
+def _option(name: str, value: Any) -> str:
+    """An option and its value as it is given; "" where it is not given."""
+    if name == "batch-size":
+        value = value or 0
+    if value is None or value is False:
+        return ""
+    if name == "optimizer":
+        return f"--optimizer {value['optimizer'].lower()} --alpha {value['alpha']:g}"
+    if name == "early-stopping":
+        value = value["patience"]
+    return f"--{name}" if value is True else f"--{name} {value:g}"
 
 
 def write(path: str, content: str | bytes) -> None:

@@ -750,6 +750,45 @@ def test_what_would_fit_is_told_as_the_command_line_writes_it(run: Run, mistakes
     assert "'1,234' may be 1.234 or 1234; --decimal , makes it the former" in errors
 
 
+@pytest.mark.parametrize(
+    ("began", "now", "told"),
+    [
+        ("", "--early-stopping 3", "without --early-stopping, but --early-stopping 3 is asked for"),
+        ("--early-stopping 4", "", "with --early-stopping 4, but no --early-stopping is asked for"),
+        ("--early-stopping 4", "--early-stopping 3", "with --early-stopping 4, but --early-stopping 3 is asked for"),
+        ("", "--seed 1", "with --seed 0, but --seed 1 is asked for"),
+        ("--l2 0.5", "", "with --l2 0.5, but --l2 0 is asked for"),
+        ("", "--clip-norm 2", "without --clip-norm, but --clip-norm 2 is asked for"),
+        ("--batch-size 0", "", "with --batch-size 0, but --batch-size 32 is asked for"),
+        ("--classes", "--classes --balanced", "without --balanced, but --balanced is asked for"),
+        (
+            "",
+            "--optimizer sgd",
+            "with --optimizer adam --alpha 0.001, but --optimizer sgd --alpha 0.01 is asked for",
+        ),
+    ],
+)
+def test_a_run_that_does_not_go_on_is_told_in_options(run: Run, here: Path, began: str, now: str, told: str) -> None:
+    line = "train auto-2-auto good.csv --target y --epochs"
+    assert run(*f"{line} 1 {began}".split())[0] == 0
+    status, _, errors = run(*f"{line} 2 --resume {now}".split())
+    assert (status, errors) == (
+        2,
+        f"graphgrad: graphgrad-run/model.safetensors: the run began {told}; it goes on with what it began with\n",
+    )
+
+
+def test_a_run_of_python_that_does_not_go_on_is_told(run: Run, here: Path) -> None:
+    data = np.loadtxt("good.csv", delimiter=",", skiprows=1)
+    (here / "graphgrad-run").mkdir()
+    net = gg.feedforward([2, 2, 1], loss="mean_squared_error")
+    model = here / "graphgrad-run" / "model.safetensors"
+    gg.train(net, data[:, :2], data[:, 2:], epochs=1, dtype="float64", checkpoint=model)
+    status, _, errors = run(*"train auto-2-auto good.csv --target y --resume".split())
+    assert (status, errors.count("\n")) == (2, 1)
+    assert "the run began with dtype='float64', but 'float32' is asked for; it goes on" in errors
+
+
 def test_the_line_of_a_users_shape_error(run: Run, mistakes: Path) -> None:
     status, _, errors = run("check", "shape.py:net")
     assert status == 2
