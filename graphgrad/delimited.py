@@ -24,6 +24,12 @@ BEGINNINGS = {
     b"PAR1": "it begins as a Parquet file does; such a file's name ends with .parquet",
 }
 
+#: A first line that tells spreadsheets the separator.
+STATED = re.compile(r'("?)sep=([^"\r\n])\1[ \t]*(?=[\r\n]|$)', re.IGNORECASE)
+
+#: What Python calls text encodings, though no file is written in them.
+NOT_OF_FILES = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")
+
 CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")  # of these, no text has any
 
 
@@ -39,16 +45,23 @@ class Cells(NamedTuple):
 
 
 def read_cells(path: str | os.PathLike[str], separator: str | None = None, encoding: str | None = None) -> Cells:
-    """The cells of a file, stripped of spaces; where separator or encoding are None they are recognised."""
+    """The cells of a file, stripped of spaces; where separator or encoding are None they are recognised.
+
+    A first line such as sep=; states the separator, as spreadsheets write it.
+    """
     name = os.fspath(path)
     text, note = decoded(name, read_bytes(path), encoding)
     notes = [note] if note else []
+    stated = STATED.match(text)
+    if stated:
+        text = text[stated.end() :]  # its line end stays, so that lines are counted from it
+    said = separator is None and stated is not None
     if separator is None:
-        separator = likely_separator(text)
+        separator = stated[2] if stated else likely_separator(text)
     elif len(separator) != 1 or separator in '"\r\n':
         raise TableError(f"{name}: a separator is one character, but {separator!r} was given")
-    if separator != ",":
-        notes.append(f"{SEPARATORS.get(separator, repr(separator))} between cells")
+    if said or separator != ",":
+        notes.append(f"{SEPARATORS.get(separator, repr(separator))} between cells{', as line 1 says' if said else ''}")
     rows = list(_rows(name, text, separator))
     if not rows:
         raise TableError(f"{name} is empty")
@@ -107,6 +120,8 @@ def decoded(name: str, data: bytes, encoding: str | None = None) -> tuple[str, s
 
 def _as_given(name: str, data: bytes, encoding: str) -> str:
     try:
+        if codecs.lookup(encoding).name.replace("_", "-") in NOT_OF_FILES:
+            raise LookupError
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = _line(data, error.start)

@@ -19,7 +19,7 @@ from graphgrad.errors import TableError
 from graphgrad.types import Array
 
 #: What a missing cell holds, unless a caller knows better.
-MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
+MISSING = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "NULL", "null", "None", "?")
 
 #: What reads as a number, by the decimal mark. Python's float would also take 1_000, and digits of other scripts.
 NUMBERS = {
@@ -97,12 +97,13 @@ def read_table(
     `encoding`, UTF-8 with or without a byte order mark, UTF-16 with one, else Latin-1; and `decimal`, the mark in
     numbers, which may be a comma where another separator stands between the cells.
 
-    A cell is missing where it is empty, or one of NA, N/A, n/a, #N/A, NaN, nan, NULL, null, None and ?; `missing` gives
-    other words. A column is of numbers where all other cells are numbers, else of text, and the columns in `text` are
-    read as text whatever they hold. Those in `ignore` are not in the table, so what they hold does not matter. A column
-    without a name, such as pandas writes for an index, is called by its place: "column 1". Raises TableError, which
-    names the line and the column, for rows of unequal length, for infinite numbers, and for text in a column where at
-    least half of the cells are numbers.
+    A cell is missing where it is empty, or one of NA, N/A, n/a, #N/A, NaN, nan, NAN, NULL, null, None and ?; `missing`
+    gives other words. A column is of numbers where all other cells are numbers, else of text, and the columns in `text`
+    are read as text whatever they hold. Those in `ignore` are not in the table, so what they hold does not matter. A
+    column without a name, such as pandas writes for an index, is called by its place: "column 1". A first line such as
+    sep=; states the separator. Raises TableError, which names the line and the column, for rows of unequal length, for
+    infinite numbers, and for text in a column where at least half of the cells are numbers; text that looks like
+    numbers, such as 1,000 and 12 %, is told in `notes`.
 
     >>> import graphgrad as gg, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "towns.csv"

@@ -153,6 +153,13 @@ def read(path: Path, content: str | bytes, **options: object) -> Table:
         # a number in the midst of text is a text; half of them, and it is a mistake (see below)
         ("a,b\n1,7\n2,x\n3,y\n", {"a": [1, 2, 3], "b": ["7", "x", "y"]}, ()),
         ("a,b\n1,\n2,?\n3,N/A\n", {"a": [1, 2, 3], "b": [math.nan] * 3}, ()),
+        ("a,b\n1,NAN\n2,NaN\n3,4\n", {"a": [1, 2, 3], "b": [math.nan, math.nan, 4]}, ()),
+        # the separator, as Excel reads it
+        ("sep=;\na;b,c\n1;x\n", {"a": [1.0], "b,c": ["x"]}, ("semicolons between cells, as line 1 says",)),
+        ("SEP=:\r\na:b;c\r\n1:x;y\r\n", {"a": [1.0], "b;c": ["x;y"]}, ("':' between cells, as line 1 says",)),
+        ('"sep=,"\na,b\n1,2;3\n', {"a": [1.0], "b": ["2;3"]}, ("commas between cells, as line 1 says",)),
+        ("sep=\t\na,b\tc\n1\t2\n", {"a,b": [1.0], "c": [2.0]}, ("tabs between cells, as line 1 says",)),
+        ("sep=1,b\n1,2\n", {"sep=1": [1.0], "b": [2.0]}, ()),
         ("a,b\n1,inf\n2,x\n3,y\n", {"a": [1, 2, 3], "b": ["inf", "x", "y"]}, ()),
         ("a,b\n1,\u0661\n", {"a": [1.0], "b": ["\u0661"]}, ()),
         ("a,b\n1,1_0\n", {"a": [1.0], "b": ["1_0"]}, ()),
@@ -183,6 +190,7 @@ def test_options_take_the_place_of_what_is_recognised(path: Path) -> None:
     assert read(path, "a;b\n1.5;1,5\n", decimal=".")["b"].tolist() == ["1,5"]
     assert read(path, "a;b\n1.5;1,5\n", decimal=",")["a"].tolist() == ["1.5"]
     assert read(path, 'a,b\n"1,5",2\n', decimal=",")["a"].tolist() == [1.5]
+    assert read(path, "sep=;\na|b;c\n1|x\n", separator="|").notes == ("vertical bars between cells",)
     assert read(path, "a,b\n1,né\n".encode("cp437"), encoding="cp437")["b"].tolist() == ["né"]
 
 
@@ -277,6 +285,8 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("\ufeff\n\n", " is empty"),
     ("a,b\n", " has a line of column names, but no rows"),
     ("a,b\n1,2\n\n3\n", ", line 4: 1 cell, but line 1 names 2 columns"),
+    ("sep=;\na;b\n1;2\n3\n", ", line 4: 1 cell, but line 2 names 2 columns"),
+    ("sep=;\n", " is empty"),
     ("\na\n1,2\n", ", line 3: 2 cells, but line 2 names 1 column"),
     ('a,b\n"x\ny",2\n3,4,5\n', ", line 4: 3 cells, but line 1 names 2 columns"),
     ("column 2,\n1,2\n", ", line 1: column 2 has no name, and another is called 'column 2'"),
@@ -349,6 +359,9 @@ def test_any_bytes_are_a_table_or_an_error_of_one_line(path: Path, content: byte
         ({"separator": '"'}, ": a separator is one character, but '\"' was given"),
         ({"decimal": ";"}, ": the decimal mark is '.' or ',', but ';' was given"),
         ({"encoding": "latin-0"}, ": no text encoding is called 'latin-0'"),
+        ({"encoding": "idna"}, ": no text encoding is called 'idna'"),
+        ({"encoding": "Punycode"}, ": no text encoding is called 'Punycode'"),
+        ({"encoding": "unicode-escape"}, ": no text encoding is called 'unicode-escape'"),
         ({"encoding": "hex"}, ": no text encoding is called 'hex'"),
         ({"encoding": "ascii"}, ", line 2: this is not ASCII (ordinal not in range(128))"),
     ],
