@@ -299,12 +299,9 @@ def test_nothing_is_computed_inside_of_a_loop_over_blocks() -> None:
     a = x @ x
     v = a * 2.0
     b = v @ x
-    chain = [gg.exp(b)]
-    chain += [chain[-1] * b]
-    chain += [chain[-1] + v]
-    chain += [chain[-1] * a]
-    last = chain[-1] @ x
-    k = b @ x
+    e = gg.exp(b)
+    chain = [e, e * b, e * b + v, (e * b + v) * a]  # equal nodes are one
+    last, k = chain[-1] @ x, b @ x
     m, n = chain[1] @ x, chain[0] @ b  # chain[1] could be computed again, but stays in its loop
     program = scheduled(build(g, [last, k, m, n], {}), [t.id for t in (a, v, b, k, *chain, last, m, n)])
     with mock.patch.object(blocks, "LEAST", 0):
