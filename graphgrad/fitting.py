@@ -324,7 +324,11 @@ def predict(model: str, data: str, unknown: str, reading: Mapping[str, str], say
         known = Preprocessing.from_json(run.preprocessing)
     except GraphgradError as error:
         raise GraphgradError(f"{model}: {error}") from None
-    table = known.read_table(data, **reading)
+    unfit = None  # why the predictions are not compared with the target: they are as good as ever
+    try:
+        table = known.read_table(data, **reading)
+    except TableError as error:
+        table, unfit = known.read_table(data, ignore=known.targets, **reading), error
     X = known.encode(table, unknown=unknown, dtype=next(iter(run.parameters.values())).dtype.name)
     if run.network.inputs[0].shape[1:] != (X.shape[1],):
         raise GraphgradError(f"{model} is broken: its network takes other inputs than its preprocessing gives")
@@ -335,8 +339,10 @@ def predict(model: str, data: str, unknown: str, reading: Mapping[str, str], say
         try:  # the first paragraph of classes is how many are right, the second of numbers is a table of the errors
             told = report(run, known, table, np.arange(len(table))).split("\n\n")
             say(told[0 if known.labels is not None else 1])
-        except TableError as error:  # the predictions are as good as ever
-            say(f"  The predictions are not compared with {listed(known.targets)}: {error}")
+        except TableError as error:
+            unfit = error
+    if unfit is not None:
+        say(f"  The predictions are not compared with {listed(known.targets)}: {unfit}")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(found)

@@ -314,6 +314,15 @@ def test_predictions_are_compared_with_the_truth_where_the_table_has_it(run: Run
         assert (status, errors) == (0, "")
         assert told.splitlines()[-2].endswith(f"The predictions are not compared with {why}")
         assert len((here / "p.csv").read_text().splitlines()) == 3
+    (here / "other.csv").write_text("x,c,y\n1,b,3\n2,a,6\n3,b,soon\n")
+    status, told, errors = run("predict", "numbers", "other.csv", "-o", "p.csv")
+    assert (status, errors) == (0, "")
+    assert told.startswith("  The predictions are not compared with y: other.csv, line 4, column 'y': 'soon' is no num")
+    assert len((here / "p.csv").read_text().splitlines()) == 4
+    (here / "other.csv").write_text("x,c,y\n1,b,3\n2,a,6\nmany,b,soon\n")
+    status, told, errors = run("predict", "numbers", "other.csv", "-o", "p.csv")
+    assert (status, told) == (2, "")
+    assert errors.startswith("graphgrad: other.csv, line 4, column 'x': 'many' is no number, though 2 of the column's")
 
 
 def test_a_run_of_the_command_line_goes_on(run: Run, here: Path) -> None:
