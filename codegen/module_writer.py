@@ -338,7 +338,8 @@ def _state(parameters: Sequence[Parameter], part: _Part) -> str:
                 where += f".reshape({code(p.shape[::-1])}).T"
             elif len(p.shape) != 1:
                 where += f".reshape({code(p.shape)})"
-        text.append(f"        {quoted(p.name)}: {where},")
+        told = "  # it lies transposed, by which its products with x are faster" if p.transposed else ""
+        text.append(f"        {quoted(p.name)}: {where},{told}")
     return "\n".join([*text, "    }"])
 
 

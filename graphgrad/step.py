@@ -13,6 +13,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
+from graphgrad.codegen.loader import MEMORY
 from graphgrad.derivation import Derivation
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
@@ -54,9 +55,6 @@ class TrainingGraph:
     updates: dict[Tensor, Tensor]
     sent: tuple[Tensor, ...] = ()  # gradients that leave the step, and
     received: tuple[Tensor, ...] = ()  # the leaves by which their sums over all processes come back
-
-
-MEMORY = ("fast", "low")
 
 
 def training_graph(
