@@ -7,10 +7,10 @@ import linecache
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,10 +23,10 @@ from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, 
 
 from .blocks import block_bytes, find_blocks
 from .late import compute_late
-from .memory import assign, plan
+from .memory import aligned, aligned_copy, assign, plan
 from .numpy_target import print_numpy
 from .plain_numbers import counters
-from .prepare import prepare
+from .prepare import finished, lowered
 from .printed import Printed
 from .program import Program, flops
 from .schedule import schedule
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .profile import Profile
 
 MEMORY = ("fast", "low")
+USUAL = 64  # what a named size is taken for until a call tells it
 WORKSPACES = 8  # how many sets of sizes keep a workspace; the least recently used goes
 
 _numbers = count(1)  # of the generated files, so that each has a name of its own in tracebacks
@@ -80,15 +81,33 @@ def compile(
     replaced = dict(updates or {})
     _check(wanted, replaced)
     with paused_gc():
-        program, where = prepare(wanted, replaced, exact=exact)
-        program = find_blocks(schedule(program), block_bytes() if block is None else block)
-        program, moved = compute_late(assign(program), again=memory == "low")
-        where = compose(where, moved)
+        low = lowered(wanted, replaced, exact=exact)
         graph = next(iter([*wanted, *replaced])).graph
         leaves = frozenset(
             n["name"] for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant"
         )
-        return Function(program, print_numpy(program), where, copy=copy, leaves=leaves)
+        block = block_bytes() if block is None else block
+
+        def made(turned: Collection[int]) -> tuple[Program, Mapping[int, Tensor]]:
+            program, where = finished(low, turned)
+            program = find_blocks(schedule(program), block)
+            program, moved = compute_late(assign(program), again=memory == "low")
+            return program, compose(where, moved)
+
+        if exact or not replaced:
+            return Function(*made(()), copy=copy, leaves=leaves)
+        sizes = {name: USUAL for node in low.graph.nodes for d in node.shape for name in size_names(d)}
+        turned = low.turned_values(sizes)
+        suited = Suited(turned, low.turned_values, made) if sizes else None
+        return Function(*made(turned), copy=copy, leaves=leaves, suited=suited)
+
+
+class Suited(NamedTuple):
+    """How a function is made that suits its sizes, which are known when it is called first."""
+
+    turned: frozenset[int]  # the nodes that lie transposed so far
+    wanted: Callable[[Sizes], frozenset[int]]  # those that should, with these sizes
+    made: Callable[[Collection[int]], tuple[Program, Mapping[int, Tensor]]]
 
 
 def _check(outputs: list[Tensor], updates: dict[Tensor, Tensor]) -> None:
@@ -124,29 +143,33 @@ class Function:
     def __init__(
         self,
         program: Program,
-        printed: Printed,
         where: Mapping[int, Tensor],
         *,
         copy: bool,
         leaves: frozenset[str] = frozenset(),  # names that a call may give although the function has no use for them
+        suited: Suited | None = None,
     ) -> None:
-        self.program = program
-        self._where = where
         self._copy = copy
         self._leaves = leaves
-        self._load(printed)
+        self._suited = suited
         self._counters = {program.node(id)["name"] for id in counters(program)}
-        self._inputs = program.inputs
+        self._take(program, where)
         self._names = tuple(n["name"] for n in self._inputs)
         self._dtypes = tuple(np.dtype(n.dtype) for n in self._inputs)
-        self._held = {n["name"]: n for n in program.held}
         self._values: dict[str, Array] = {}
         self._lock = threading.Lock()
         self._idle: OrderedDict[Any, list[Workspace]] = OrderedDict()
         self._latest: Workspace | None = None  # of a function with state: the one last used
         self._given: set[str] = set()
 
+    def _take(self, program: Program, where: Mapping[int, Tensor]) -> None:
+        self.program, self._where = program, where
+        self._inputs = program.inputs
+        self._held = {n["name"]: n for n in program.held}
+        self._load(print_numpy(program, counting=bool(self._counters)))
+
     def _load(self, printed: Printed) -> None:
+        self.__dict__.pop("source", None)
         self._printed = printed
         self._text, self._line_nodes, self._comments = frame(printed)
         self._file = f"<graphgrad {next(_numbers)}>"
@@ -157,10 +180,16 @@ class Function:
     def _set_back(self) -> None:
         """A counter was made negative: from now on the code takes it for any number."""
         self._counters = set()
-        self._load(print_numpy(self.program, counting=False))
-        self.__dict__.pop("source", None)
+        self._take(self.program, self._where)
         self._idle.clear()
         self._latest = None
+
+    def _suit(self, sizes: Sizes) -> None:
+        """Before the first workspace is made, for its sizes: what lies transposed is settled by them, for good."""
+        suited, self._suited = self._suited, None
+        if suited is not None and (turned := suited.wanted(sizes)) != suited.turned:
+            with paused_gc():
+                self._take(*suited.made(turned))
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
@@ -213,7 +242,7 @@ class Function:
 
         with self._lock:
             sizes = self._sizes(values)
-            held = {name: self._hold(name, node, sizes).copy() for name, node in self._held.items()}
+            held = {name: aligned_copy(self._hold(name, node, sizes)) for name, node in self._held.items()}
         workspace = Workspace(self, sizes, held)
         with np.errstate(all="ignore"):
             return profile(self, workspace.arguments(values), sizes, dict(workspace.names))
@@ -330,11 +359,12 @@ class Function:
                 f"the size {unknown[0]} is not known: no argument has it; set state[{whose!r}] to an array once"
             )
         check_sizes(program.graph, [*program.prologue, *program.step], sizes)
+        self._suit(sizes)
         return sizes
 
     def _hold(self, name: str, node: Node, sizes: Sizes) -> Array:
         if name not in self._values:
-            self._values[name] = np.zeros(tuple(size_of(d, sizes) for d in node.shape), node.dtype)
+            self._values[name] = aligned(np.zeros, tuple(size_of(d, sizes) for d in node.shape), node.dtype)
         return self._values[name]
 
     def _scale(self, name: str) -> float:

@@ -7,11 +7,14 @@ ones, the operands of a pack in place inside it. `plan` works with numbers, once
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from graphgrad.graph import Node
-from graphgrad.types import Dimension, Sizes, count, size_of
+from graphgrad.types import Array, Dimension, Sizes, count, size_of
 
 from .blocks import inner_values
 from .program import Program, Storage, nbytes
@@ -280,3 +283,18 @@ def by_size(spans: list[Span]) -> Plan:
         offsets[owner] = start
         insort(laid, (start, start + size, born, dies))
     return Plan(offsets, max((end for _, end, _, _ in laid), default=0))
+
+
+def aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """An array by np.empty or np.zeros that begins where a line of the cache does: on it NumPy's loops are faster."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = make(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def aligned_copy(array: Array) -> Array:
+    copy = aligned(np.empty, array.shape, array.dtype)
+    copy[...] = array
+    return copy

@@ -104,8 +104,8 @@ class _Printer(NumberPrinter):
         if record is not None and record.symbol:
             return record.symbol
         node = self.graph.nodes[id]
-        if node.operator.name == "transpose" and self.out.names.get(node.inputs[0], "").isidentifier():
-            return self.out.names[node.inputs[0]] + "_T"
+        if node.operator.name == "transpose" and (of := self.out.names.get(node.inputs[0], "")).isidentifier():
+            return of.removesuffix("_T") if of.endswith("_T") else of + "_T"
         written = self.program.origins.get(id)  # unnamed nodes are called alike in code, text and pictures
         return f"t{id}" if written is None else f"v{written}"
 

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from graphgrad.graph import Node
+from graphgrad.graph import Graph, Node
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import compose, lower
 from graphgrad.simplify import simplify
 from graphgrad.tensor import Tensor
-from graphgrad.types import size_names
+from graphgrad.types import Sizes, size_names
 
+from .layout import turn, turned_values
 from .linear_state import scale_states
 from .program import Program, build
 
 Prepared: TypeAlias = "tuple[Program, dict[int, Tensor]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A graph that a target can spell, with what is wanted of it."""
+
+    outputs: list[Tensor]
+    values: dict[Tensor, Tensor]  # what each held leaf becomes
+    arguments: list[Tensor]
+    where: Mapping[int, Tensor]  # each node of the written graph
+    scales: Mapping[int, float]  # of held leaves that are kept in units of their own
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [*self.outputs, *self.values.values(), *self.values, *self.arguments]
+
+    @property
+    def graph(self) -> Graph:
+        return self.tensors[0].graph
+
+    def turned_values(self, sizes: Sizes) -> frozenset[int]:
+        """The nodes that had better lie transposed in calls with such sizes."""
+        kept = {t.id for t in self.tensors}
+        return turned_values([*self.outputs, *self.values.values()], sizes, kept)
 
 
 def prepare(
@@ -26,6 +51,13 @@ def prepare(
 
     With `scaled`, linear states are kept in units of their own where that saves work, unless it is to be `exact`.
     """
+    return finished(lowered(outputs, updates, exact=exact, scaled=scaled))
+
+
+def lowered(
+    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exact: bool, scaled: bool = True
+) -> Lowered:
+    """The first part of `prepare`, from graph to graph."""
     arguments = _arguments([*outputs, *updates.values(), *updates])
     leaves = [*updates, *arguments]
 
@@ -59,15 +91,30 @@ def prepare(
     if any(n.operator.definition is not None and not spelled(n) for n in simple.nodes):
         moved(lower([*now(outputs), *new.values()], spelled, now(leaves))[1])
         moved(simplify([*now(outputs), *new.values()], keep=now(leaves), exact=exact, lowered=True)[1])
-    held = {where[leaf.id].id for leaf in updates}
-    final = {where[leaf.id]: _own_value(where[leaf.id], new[leaf.id]) for leaf in updates}
-    results = [_old_value(t, held) for t in now(outputs)]
-    program = build(results[0].graph if results else next(iter(final)).graph, results, final, now(arguments))
-    origins: dict[int, int] = {}
-    for id, tensor in where.items():
-        origins.setdefault(tensor.id, id)
+    values = {where[leaf.id]: new[leaf.id] for leaf in updates}
     of_held = {where[leaf].id: c for leaf, c in scales.items()}
-    return replace(program, origins=origins, scales=of_held), where
+    return Lowered(now(outputs), values, now(arguments), where, of_held)
+
+
+def finished(low: Lowered, turned: Collection[int] = ()) -> Prepared:
+    """The second part of `prepare`: the program. The nodes `turned` lie transposed."""
+    if turned:
+        by = turn([*low.outputs, *low.values.values()], [*low.values, *low.arguments], turned)
+        low = Lowered(
+            [by[t.id] for t in low.outputs],
+            {by[leaf.id]: by[value.id] for leaf, value in low.values.items()},
+            [by[t.id] for t in low.arguments],
+            compose(low.where, by),
+            {by[leaf].id: c for leaf, c in low.scales.items()},
+        )
+    held = {leaf.id for leaf in low.values}
+    final = {leaf: _own_value(leaf, value) for leaf, value in low.values.items()}
+    results = [_old_value(t, held) for t in low.outputs]
+    program = build(results[0].graph if results else next(iter(final)).graph, results, final, low.arguments)
+    origins: dict[int, int] = {}
+    for id, tensor in low.where.items():
+        origins.setdefault(tensor.id, id)
+    return replace(program, origins=origins, scales=low.scales), dict(low.where)
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

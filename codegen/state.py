@@ -11,6 +11,8 @@ from graphgrad.errors import CallError
 from graphgrad.evaluate import convert
 from graphgrad.types import Array, has_sizes, solve_sizes
 
+from .memory import aligned_copy
+
 if TYPE_CHECKING:
     from .loader import Function
 
@@ -85,7 +87,7 @@ class State(Mapping[str, Array]):
             if held is not None and held.shape == array.shape:
                 held[...] = array
             else:
-                function._values[name] = np.array(array, order="C")
+                function._values[name] = aligned_copy(array)
                 function._idle.clear()  # their views show the old array
                 function._latest = None
             function._given.add(name)

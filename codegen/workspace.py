@@ -13,7 +13,7 @@ from graphgrad.types import Array, Sizes, size_of
 
 from . import numpy_support
 from .blocks import inner_values
-from .memory import Plan, plan
+from .memory import Plan, aligned, plan
 from .program import Program
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ class Workspace:
         kept = function._values if values is None else values
         self.plan: Plan = plan(program, sizes)
         self.inner = inner_values(program)
-        raw = np.empty(self.plan.size + 64, np.uint8)
-        start = -raw.ctypes.data % 64
-        arena = raw[start : start + self.plan.size]
+        arena = aligned(np.empty, (self.plan.size,), np.uint8)
         held = {n.id: kept[n["name"]] for n in program.held}
         space: dict[str, Any] = {"np": np, "__name__": "graphgrad.generated"}
         space |= {name: np.int64(size) for name, size in sizes.items()}
@@ -38,7 +36,7 @@ class Workspace:
         space |= dict(printed.constants)
         space |= {printed.names[id]: array for id, array in held.items()}
         for name, id in printed.kept:
-            space[name] = np.empty(_shape(program.node(id), sizes), program.node(id).dtype)
+            space[name] = aligned(np.empty, _shape(program.node(id), sizes), program.node(id).dtype)
         # Values in the same place are one array: NumPy sees at once that such an operand and result may overlap.
         same: dict[Any, Array] = {}
         for name, id in printed.buffers:

@@ -3,8 +3,8 @@
 All parameters lie in one vector theta, of which every W and b is a view, and all gradients in one vector g, so that the
 formula is computed once for all of them. An optimizer that says `elementwise = False` gets it once for each parameter.
 
-A first layer's W may lie there transposed: its only products are x @ W.T and x.T @ z̄, and the BLAS is up to twice as
-fast where neither has a transposed second operand. Any other layer has one in one of its three products anyway.
+Some matrices may lie there transposed (see `transposed_matrices`), which leaves `graphgrad.codegen.layout` free to
+give every product its operands as the BLAS takes them fastest.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def training_graph(
     With `memory="low"` each parameter is updated on its own as soon as its gradient is there, which then needs no place
     beside the others. `weighted` makes the loss a weighted mean, by a further input with a weight for each sample.
     `parted` is for several processes: the gradients leave the step, and their sums come back by leaves. `transposed`
-    lets the matrices of first layers lie in theta as their transposes, which is faster.
+    lets some matrices lie in theta as their transposes, which is faster.
     """
     if memory not in MEMORY:
         raise GraphgradError(f"memory {memory!r} does not exist; there are: {', '.join(MEMORY)}")
@@ -95,7 +95,7 @@ def training_graph(
     graph, where = with_dtype(outputs, dtype)
     theta: Tensor | None = None
     starts: dict[str, int] = {}
-    turned = first_matrices(net) if packed and transposed else frozenset()
+    turned = transposed_matrices(net) if packed and transposed else frozenset()
     kept: dict[str, Tensor] = {}
     if packed:
         graph, theta, starts, now, kept = _on_one_vector(
@@ -147,13 +147,19 @@ def _arriving(graph: Graph, gradients: Sequence[Tensor]) -> list[Tensor]:
     return [graph.input(_free(graph, "g_sum"), g.shape, g.dtype) for g in gradients]
 
 
-def first_matrices(net: Network) -> frozenset[str]:
-    """The parameters W that a network only uses as x @ W.T, of an x that depends on no parameter."""
+def transposed_matrices(net: Network) -> frozenset[str]:
+    """The parameters W that had better lie in theta as their transposes.
+
+    They are only used as h @ W.T. Where h depends on no parameter, W has no third product, and its two are fastest so.
+    Of the others it is every second one, counted from the loss.
+    """
     graph = net.graph
     found = {p.id: p.name for p in net.parameters if len(p.shape) == 2}
-    depending = {p.id for p in net.parameters}
     transposes: dict[int, int] = {}
-    for id in graph.ancestors([net.loss.id]):
+    products: dict[int, int] = {}  # h @ W.T -> W
+    ids = graph.ancestors([net.loss.id])
+    depending = {p.id for p in net.parameters}
+    for id in ids:
         node = graph.nodes[id]
         if depending.intersection(node.inputs):
             depending.add(id)
@@ -162,9 +168,19 @@ def first_matrices(net: Network) -> frozenset[str]:
                 transposes[id] = i
             elif i in found:
                 del found[i]
-            elif i in transposes and (node.operator.name != "matmul" or place == 0 or node.inputs[0] in depending):
+            elif i in transposes and (node.operator.name != "matmul" or place == 0):
                 found.pop(transposes[i], None)
-    return frozenset(found.values())
+            elif i in transposes:
+                products[id] = transposes[i]
+    behind = dict.fromkeys(ids, 0)  # products between a node and the loss
+    turned: set[int] = set()
+    for id in reversed(ids):
+        node = graph.nodes[id]
+        if id in products and (node.inputs[0] not in depending or behind[id] % 2):
+            turned.add(products[id])
+        for i in node.inputs:
+            behind[i] = max(behind[i], behind[id] + (id in products))
+    return frozenset(name for id, name in found.items() if id in turned)
 
 
 def _on_one_vector(

@@ -34,7 +34,7 @@ symbolic
 storage transforms scalarize check
 codegen.names codegen.numpy_support codegen.literals
 codegen.program
-codegen.linear_state
+codegen.layout codegen.linear_state
 codegen.blocks codegen.plain_numbers
 codegen.schedule codegen.memory codegen.prepare
 codegen.late

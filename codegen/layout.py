@@ -1,0 +1,250 @@
+"""Which matrices lie transposed in memory, so that products get their operands as the BLAS takes them fastest.
+
+A product of small matrices is up to twice as slow where the second operand alone is the transpose of what lies there; a
+large one has more to copy where the second is. A layer z = h @ W.T has three products: of W, of its gradient and of
+h's. Where z lies transposed and h does not, or the other way round, and W lies so that it fits, all three have two
+transposed operands or none. So small layers lie in turn as they are written and transposed.
+
+All values that are computed from each other element by element lie alike: a layer's z, φ(z), and their gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from graphgrad.graph import Graph, Node
+from graphgrad.operators.linear import swap
+from graphgrad.operators.shape import size
+from graphgrad.rewrite import copy_node, op, rebuild, source
+from graphgrad.tensor import Tensor
+from graphgrad.types import Sizes, count, size_of
+
+#: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
+SMALL = 100**3
+#: Nanoseconds; their ratios matter, not the machine.
+LOST = 0.006  # of a multiplication in such a product, where the second operand alone is transposed
+COPIED = 0.23  # for an element of a large product's transposed second operand
+ROW = 7.0  # for a row to which another row, or a number, is added
+ASTRAY = 1.0  # for an element that is read against the order in which it lies
+STATEMENT = 250.0  # for one more statement
+
+REDUCTIONS = ("sum", "max", "min", "prod")
+
+Cost = Callable[[Collection[int]], float]  # of the groups that lie transposed
+
+
+def turned_values(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) -> frozenset[int]:
+    """The nodes that had better lie transposed, if named sizes are these. Those of `keep` stay as they are."""
+    graph = tensors[0].graph
+    ids = graph.ancestors([t.id for t in tensors])
+    group = _groups(graph, ids, keep)
+    if not group:
+        return frozenset()
+    costs: dict[int, list[Cost]] = {}
+    for id in ids:
+        node = graph.nodes[id]
+        met = {group[b] for b in (id, *[_base(graph, i)[0] for i in node.inputs]) if b in group}
+        cost = _cost(graph, node, group, sizes) if met else None
+        if cost is not None:
+            for g in met:
+                costs.setdefault(g, []).append(cost)
+    turned: set[int] = set()
+    better = True
+    while better:  # each turn makes the whole cheaper, so this ends
+        better = False
+        for g in dict.fromkeys(group.values()):
+            before = sum(cost(turned) for cost in costs.get(g, ()))
+            turned ^= {g}
+            if sum(cost(turned) for cost in costs.get(g, ())) < before - 1.0:
+                better = True
+            else:
+                turned ^= {g}
+    return frozenset(id for id, g in group.items() if g in turned)
+
+
+def _groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int, int]:
+    """The values that can lie transposed, each with the first of those that lie as it does."""
+    first: dict[int, int] = {}
+
+    def find(id: int) -> int:
+        while first[id] != id:
+            first[id] = id = first[first[id]]
+        return id
+
+    for id in ids:
+        node = graph.nodes[id]
+        if len(node.shape) != 2 or 1 in node.shape or node.weak:
+            continue
+        if node.operator.kind == "elementwise":
+            first[id] = id
+            for i in node.inputs:
+                if i in first and graph.nodes[i].shape == node.shape:
+                    a, b = sorted((find(i), find(id)))
+                    first[b] = a
+        elif _is_product(graph, node) or _is_row_choice(graph, node):
+            first[id] = id
+    if not first:
+        return {}
+    stay = {find(id) for id in keep if id in first}
+    picks = {graph.nodes[id].inputs[0] for id in ids if _pick(graph, graph.nodes[id])}
+    others = {i for id in ids if not _pick(graph, graph.nodes[id]) for i in graph.nodes[id].inputs}
+    for id in ids:
+        node = graph.nodes[id]
+        fits = id in first or id in picks - others or node.operator.name in REDUCTIONS or _is_transpose(node)
+        if not fits and not _is_product(graph, node):
+            stay |= {find(i) for i in node.inputs if i in first}
+    return {id: g for id in first if (g := find(id)) not in stay}
+
+
+def _is_row_choice(graph: Graph, node: Node) -> bool:
+    """Rows of a constant, such as the unit vectors of labels."""
+    table = graph.nodes[node.inputs[0]] if node.operator.name == "gather" and node["axis"] == 0 else None
+    return table is not None and table.operator.name == "constant" and len(graph.nodes[node.inputs[1]].shape) == 1
+
+
+class Pick(NamedTuple):
+    """One element of each row of a matrix: a gather from the matrix as a vector, at row·columns + column."""
+
+    matrix: int
+    row: int  # 0, 1, 2, ...
+    column: int
+
+
+def _pick(graph: Graph, node: Node) -> Pick | None:
+    if node.operator.name != "gather" or node["axis"] != 0:
+        return None
+    flat, places = [graph.nodes[i] for i in node.inputs]
+    matrix = graph.nodes[flat.inputs[0]] if flat.operator.name == "reshape" and len(flat.shape) == 1 else None
+    if matrix is None or len(matrix.shape) != 2 or places.operator.name != "add":
+        return None
+    for starts, column in (places.inputs, places.inputs[::-1]):
+        factors = graph.nodes[starts].inputs if graph.nodes[starts].operator.name == "multiply" else ()
+        for row, by in (factors, factors[::-1]) if factors else ():
+            columns = graph.nodes[by]
+            counts = graph.nodes[row].operator.name == "arange" and columns.operator.name == "constant"
+            if (
+                counts
+                and columns["value"].array.ndim == 0
+                and columns["value"].array.item() == matrix.shape[1]
+                and graph.nodes[column].shape == node.shape
+            ):
+                return Pick(matrix.id, row, column)
+    return None
+
+
+def _is_transpose(node: Node) -> bool:
+    return node.operator.name == "transpose" and node["axes"] == (1, 0)
+
+
+def _is_product(graph: Graph, node: Node) -> bool:
+    return node.operator.name == "matmul" and all(len(graph.nodes[i].shape) == 2 for i in node.inputs)
+
+
+def _base(graph: Graph, id: int) -> tuple[int, bool]:
+    """What an operand is, or is the transpose of."""
+    turned = False
+    while _is_transpose(graph.nodes[id]):
+        id, turned = graph.nodes[id].inputs[0], not turned
+    return id, turned
+
+
+# -- what a statement costs more than it must --------------------------------------------------------------------------
+
+
+def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes) -> Cost | None:
+    if _is_product(graph, node):
+        (a, a_turned), (b, b_turned) = [_base(graph, i) for i in node.inputs]
+        (m, n), k = [size_of(d, sizes) for d in node.shape], size_of(graph.nodes[node.inputs[1]].shape[0], sizes)
+
+        def product(turned: Collection[int]) -> float:
+            first = a_turned ^ (group.get(a) in turned)
+            second = b_turned ^ (group.get(b) in turned)
+            if group.get(node.id) in turned:  # then it is the product of the transposes, the other way round
+                return _product_cost(n, k, m, not second, not first)
+            return _product_cost(m, k, n, first, second)
+
+        return product
+    if (pick := _pick(graph, node)) and pick.matrix in group:
+        return lambda turned: STATEMENT if group[pick.matrix] in turned else 0.0
+    if node.operator.name in ("max", "min") and node.inputs[0] in group:  # along rows: by way of a transposed copy
+        extreme = group[node.inputs[0]]
+        return lambda turned: STATEMENT * ((node["axis"] == (1,)) ^ (extreme in turned))
+    if node.id not in group:
+        return None
+    g = group[node.id]
+    rows, columns = [size_of(d, sizes) for d in node.shape]
+    shapes = [(i in group, graph.nodes[i].shape) for i in node.inputs if graph.nodes[i].shape]
+    spread = len([1 for _, shape in shapes if shape != node.shape])
+    astray = len([1 for inside, shape in shapes if shape == node.shape and not inside])
+    as_written, as_turned = spread * rows * ROW, spread * columns * ROW + astray * rows * columns * ASTRAY
+    return lambda turned: as_turned if g in turned else as_written
+
+
+def _product_cost(m: int, k: int, n: int, first: bool, second: bool) -> float:
+    if m == 1 or n == 1:
+        return 0.0
+    if m * k * n > SMALL:
+        return COPIED * k * n * second
+    return LOST * m * k * n * (1.0 if second and not first else 0.05 if second else 0.0)
+
+
+# -- the graph in which they do ----------------------------------------------------------------------------------------
+
+
+def turn(tensors: Sequence[Tensor], keep: Sequence[Tensor], turned: Collection[int]) -> dict[int, Tensor]:
+    """The same values, these nodes computed as their transposes. Where each old node went: of these, its transpose."""
+    old = tensors[0].graph
+    made: dict[int, Tensor] = {}
+    at: dict[int, Tensor] = {}
+
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        at.update(zip(node.inputs, inputs, strict=True))
+        if node.id in turned:
+            made[node.id] = _transposed(node, inputs, new)
+            upright: Tensor = swap(made[node.id])
+            return upright
+        if node.operator.name in REDUCTIONS and node.inputs[0] in turned:
+            axes = tuple(sorted(1 - axis for axis in node["axis"]))
+            reduced = op(node.operator.name, swap(inputs[0]), axis=axes, keepdims=node["keepdims"])
+            return _upright(reduced, node.shape)
+        if _is_transpose(node) and node.inputs[0] in turned:
+            return made[node.inputs[0]]
+        if (pick := _pick(old, node)) and pick.matrix in turned:
+            matrix = made[pick.matrix]
+            places = op("add", op("multiply", at[pick.column], size(matrix, 1)), at[pick.row])
+            return op("gather", op("reshape", matrix, shape=(count(matrix.shape),)), places, axis=0)
+        return copy_node(node, inputs, new, old)
+
+    new, moved = rebuild(tensors, visit, keep)
+    for id, tensor in made.items():
+        record = old.records.get(id)
+        for name in old.names.get(id) or ([record.symbol] if record is not None and record.symbol else []):
+            if f"{name}ᵀ" not in new:
+                new.set_name(tensor.id, f"{name}ᵀ")
+    return moved | made
+
+
+def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
+    if node.operator.name == "matmul":
+        return op("matmul", swap(inputs[1]), swap(inputs[0]))
+    if node.operator.name == "gather":
+        table = new.constant(np.ascontiguousarray(inputs[0].node["value"].array.T))
+        return op("gather", table, inputs[1], axis=1)
+    operands = []
+    for t in inputs:
+        if len(t.shape) == 2:
+            t = _upright(t, t.shape[::-1]) if 1 in t.shape else swap(t)
+        elif len(t.shape) == 1:
+            t = _upright(t, (*t.shape, 1))
+        operands.append(t)
+    return new.insert(node.operator, tuple([t.id for t in operands]), dict(node.attributes))
+
+
+def _upright(tensor: Tensor, shape: tuple[object, ...]) -> Tensor:
+    """In that shape; of what is only in another shape, the thing itself."""
+    if tensor.shape != shape and tensor.node.operator.name == "reshape":
+        tensor = source(tensor)
+    return tensor if tensor.shape == shape else op("reshape", tensor, shape=shape)
