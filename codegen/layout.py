@@ -40,7 +40,7 @@ def turned_values(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]
     """The nodes that had better lie transposed, if named sizes are these. Those of `keep` stay as they are."""
     graph = tensors[0].graph
     ids = graph.ancestors([t.id for t in tensors])
-    group = _groups(graph, ids, keep)
+    group = groups(graph, ids, keep)
     if not group:
         return frozenset()
     costs: dict[int, list[Cost]] = {}
@@ -65,7 +65,7 @@ def turned_values(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]
     return frozenset(id for id, g in group.items() if g in turned)
 
 
-def _groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int, int]:
+def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int, int]:
     """The values that can lie transposed, each with the first of those that lie as it does."""
     first: dict[int, int] = {}
 
