@@ -89,11 +89,12 @@ def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int,
     if not first:
         return {}
     stay = {find(id) for id in keep if id in first}
-    picks = {graph.nodes[id].inputs[0] for id in ids if _pick(graph, graph.nodes[id])}
-    others = {i for id in ids if not _pick(graph, graph.nodes[id]) for i in graph.nodes[id].inputs}
+    picks = {id for id in ids if _pick(graph, graph.nodes[id])}
+    picked_from = {graph.nodes[id].inputs[0] for id in picks}
+    picked_from -= {i for id in ids if id not in picks for i in graph.nodes[id].inputs}
     for id in ids:
         node = graph.nodes[id]
-        fits = id in first or id in picks - others or node.operator.name in REDUCTIONS or _is_transpose(node)
+        fits = id in first or id in picked_from or node.operator.name in REDUCTIONS or _is_transpose(node)
         if not fits and not _is_product(graph, node):
             stay |= {find(i) for i in node.inputs if i in first}
     return {id: g for id in first if (g := find(id)) not in stay}

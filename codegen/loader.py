@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import linecache
 import threading
 import weakref
@@ -26,11 +25,11 @@ from .late import compute_late
 from .memory import aligned, aligned_copy, assign, plan
 from .numpy_target import print_numpy
 from .plain_numbers import counters
-from .prepare import finished, lowered
+from .prepare import Prepared, finished, lowered, prepare
 from .printed import Printed
 from .program import Program, flops
 from .schedule import schedule
-from .source import comment, frame
+from .source import comment, compiled, frame
 from .state import State
 from .workspace import Workspace
 
@@ -81,25 +80,26 @@ def compile(
     replaced = dict(updates or {})
     _check(wanted, replaced)
     with paused_gc():
-        low = lowered(wanted, replaced, exact=exact)
         graph = next(iter([*wanted, *replaced])).graph
         leaves = frozenset(
             n["name"] for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant"
         )
         block = block_bytes() if block is None else block
-
-        def made(turned: Collection[int]) -> tuple[Program, Mapping[int, Tensor]]:
-            program, where = finished(low, turned)
-            program = find_blocks(schedule(program), block)
-            program, moved = compute_late(assign(program), again=memory == "low")
-            return program, compose(where, moved)
-
-        if exact or not replaced:
-            return Function(*made(()), copy=copy, leaves=leaves)
+        if exact or not replaced:  # nothing is kept of the graphs on the way, which may be large
+            made = _in_memory(*prepare(wanted, replaced, exact=exact), block, memory)
+            return Function(*made, copy=copy, leaves=leaves)
+        low = lowered(wanted, replaced, exact=exact)
         sizes = {name: USUAL for node in low.graph.nodes for d in node.shape for name in size_names(d)}
         turned = low.turned_values(sizes)
-        suited = Suited(turned, low.turned_values, made) if sizes else None
-        return Function(*made(turned), copy=copy, leaves=leaves, suited=suited)
+        suited = Suited(turned, low.turned_values, lambda turned: _in_memory(*finished(low, turned), block, memory))
+        return Function(*suited.made(turned), copy=copy, leaves=leaves, suited=suited if sizes else None)
+
+
+def _in_memory(program: Program, where: Mapping[int, Tensor], block: int, memory: str) -> Prepared:
+    """Statements in order, and buffers in storages."""
+    program = find_blocks(schedule(program), block)
+    program, moved = compute_late(assign(program), again=memory == "low")
+    return program, compose(where, moved)
 
 
 class Suited(NamedTuple):
@@ -107,7 +107,7 @@ class Suited(NamedTuple):
 
     turned: frozenset[int]  # the nodes that lie transposed so far
     wanted: Callable[[Sizes], frozenset[int]]  # those that should, with these sizes
-    made: Callable[[Collection[int]], tuple[Program, Mapping[int, Tensor]]]
+    made: Callable[[Collection[int]], Prepared]
 
 
 def _check(outputs: list[Tensor], updates: dict[Tensor, Tensor]) -> None:
@@ -173,7 +173,7 @@ class Function:
         self._printed = printed
         self._text, self._line_nodes, self._comments = frame(printed)
         self._file = f"<graphgrad {next(_numbers)}>"
-        self._code = builtins.compile("\n".join(self._text), self._file, "exec")
+        self._code = compiled(self._text, self._file)
         linecache.cache[self._file] = (len(self._text), None, SourceLines(self), self._file)  # type: ignore[assignment]
         weakref.finalize(self, linecache.cache.pop, self._file, None)
 

@@ -17,7 +17,7 @@ from .layout import turn, turned_values
 from .linear_state import scale_states
 from .program import Program, build
 
-Prepared: TypeAlias = "tuple[Program, dict[int, Tensor]]"
+Prepared: TypeAlias = "tuple[Program, Mapping[int, Tensor]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def finished(low: Lowered, turned: Collection[int] = ()) -> Prepared:
     origins: dict[int, int] = {}
     for id, tensor in low.where.items():
         origins.setdefault(tensor.id, id)
-    return replace(program, origins=origins, scales=low.scales), dict(low.where)
+    return replace(program, origins=origins, scales=low.scales), low.where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

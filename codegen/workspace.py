@@ -44,7 +44,8 @@ class Workspace:
             space[name] = same.setdefault((made.ctypes.data, made.shape, made.dtype), made)
         try:
             with np.errstate(all="ignore"):  # 1/N of an empty batch, which multiplies nothing
-                exec(function._code, space)  # the source is this project's own print; names in it passed codegen.names
+                for code in function._code:
+                    exec(code, space)  # the source is this project's own print; names in it passed codegen.names
         except Exception as error:
             raise function._told(error) from error
         self.names = space

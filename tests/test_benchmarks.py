@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks import contestants, costs, harness, processes, report, steps, tables, works
+from tests.benchmarks import contestants, costs, growth, harness, passes, processes, report, steps, tables, works
+from tests.benchmarks.contestants import graphgrad_trainer
 from tests.benchmarks.works import Work
 
 WITHOUT_LIBRARIES = ("graphgrad", "hand NumPy", "naive NumPy")
@@ -195,3 +196,27 @@ def test_the_tables_of_the_page_hold_their_verdicts() -> None:
     found = json.loads(report.DATA.read_text(encoding="utf-8"))["sections"]["tables"]
     assert found.keys() == tables.TABLES.keys()
     assert all(verdict.ok for verdict in tables.verdicts(found))
+
+
+@pytest.mark.parametrize("kind", growth.KINDS)
+def test_the_stages_of_a_graph_are_told(kind: str) -> None:
+    found = harness.child("growth:graphgrad", kind, 300)
+    assert found.keys() == {"build", "derive", "simplify", "schedule", "compile", "MiB"}
+    assert all(value >= 0 for value in found.values())
+    of = {kind: {"graphgrad": {"10000": found, "100000": {name: 12.5 * value for name, value in found.items()}}}}
+    assert [v.text.split()[0] for v in growth.growth_verdicts(of)] == ["ok", "OVER", "ok"]
+    assert growth.growth_verdicts({kind: {"graphgrad": {"10000": found}}}) == []
+
+
+@pytest.mark.parametrize("what", passes.WITHOUT)
+def test_a_pass_can_be_taken_away(what: str) -> None:
+    """The step without it is another one, and comes to the same loss."""
+    work = Work("small", (64, 96, 64, 10), "relu", "cross_entropy", 64)
+    take_away, options = passes.WITHOUT[what]
+    whole = graphgrad_trainer(work)
+    with take_away():
+        less = graphgrad_trainer(work, **options)
+        x, y = works.batches(work)
+        assert less.step(x[0], y[0]) == pytest.approx(whole.step(x[0], y[0]), rel=1e-4)
+    if what.startswith(("all rewrites", "linear states", "layers", "numbers", "relu", "sums")):
+        assert less.source != whole.source

@@ -103,7 +103,10 @@ def test_target_agrees_with_evaluator(case: Case) -> None:
     run(case, copy=True, exact=False)
     with patch("graphgrad.codegen.blocks.LEAST", 0):  # short chains run in blocks too
         run(case, copy=False, exact=True, block=16)
-    with patch("graphgrad.codegen.loader.finished", all_transposed):
+    with (
+        patch("graphgrad.codegen.prepare.finished", all_transposed),
+        patch("graphgrad.codegen.loader.finished", all_transposed),
+    ):
         run(case, copy=True, exact=False)
 
 
@@ -116,7 +119,7 @@ def test_gradients_agree_with_evaluator_and_differences(case: Case) -> None:
         return
     asked = Case(case.graph, [case.scalar, *derived, *case.outputs], {}, case.feeds, case.probes)
     run(asked, copy=True, exact=False)
-    with patch("graphgrad.codegen.loader.finished", all_transposed):
+    with patch("graphgrad.codegen.prepare.finished", all_transposed):
         run(asked, copy=True, exact=False)
     if comparable(case.graph, [t.id for t in asked.outputs], case.feeds[0]) is not None:
         check_directions(asked, case.wrt)

@@ -253,3 +253,18 @@ def large_verdicts(found: dict[str, Any]) -> list[Verdict]:
         Verdict("100,000 nodes built and derived", found["build"] + found["derive"], 10.0, " s"),
         Verdict("100,000 nodes, memory above the imports", found["MiB"], 1000, " MB"),
     ]
+
+
+def growth_verdicts(found: dict[str, Any]) -> list[Verdict]:
+    """Of graphgrad alone, where the two largest sizes were measured."""
+    verdicts = []
+    for kind, of in found.items():
+        small, big = [of["graphgrad"].get(str(n), {}) for n in (10_000, 100_000)]
+        if "compile" in small and "compile" in big:
+            seconds = [sum(value for stage, value in one.items() if stage != "MiB") for one in (small, big)]
+            verdicts += [
+                Verdict(f"{kind} of 100,000 nodes, from building to compiled", seconds[1], 20.0, " s"),
+                Verdict(f"{kind} of 100,000 nodes against 10,000", seconds[1] / seconds[0], 12.0, "x"),
+                Verdict(f"{kind} of 100,000 nodes, memory", big["MiB"], 1500, " MiB"),
+            ]
+    return verdicts

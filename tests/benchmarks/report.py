@@ -24,6 +24,7 @@ VERDICTS: dict[str, Callable[[dict[str, Any]], list[Verdict]]] = {
     "table": steps.verdicts,
     "others": steps.verdicts,
     "memory": costs.memory_verdicts,
+    "growth": growth.growth_verdicts,
     "tables": tables.verdicts,
     "processes": processes.verdicts,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import graphgrad as gg
 from graphgrad.codegen.loader import WORKSPACES
+from graphgrad.codegen.source import PART, compiled
 from graphgrad.errors import CallError, GraphgradError
 
 
@@ -470,3 +472,31 @@ def test_no_indices_into_nothing_are_no_mistake() -> None:
     assert f(x=np.zeros((0, 2)), i=np.zeros(0, np.int64))[0].shape == (0, 2)
     with pytest.raises(CallError, match="indices from 0 to 0 into an axis that is 0 long"):
         f(x=np.zeros((0, 2)), i=np.zeros(1, np.int64))
+
+
+def test_long_code_is_compiled_in_parts_whose_lines_keep_their_numbers() -> None:
+    lines = [f"x{i} = {i}" for i in range(2 * PART + 10)] + ["def step():", "    y = x3", "    return y / 0"]
+    parts = compiled(lines, "<long>")
+    assert len(parts) == 3
+    space: dict[str, Any] = {}
+    for part in parts:
+        exec(part, space)
+    assert space[f"x{2 * PART + 9}"] == 2 * PART + 9
+    with pytest.raises(ZeroDivisionError) as caught:
+        space["step"]()
+    assert caught.tb is not None
+    frames = traceback.extract_tb(caught.tb)
+    assert (frames[-1].filename, frames[-1].lineno) == ("<long>", len(lines))
+
+
+def test_an_error_deep_in_a_long_function_names_its_node() -> None:
+    g = gg.Graph()
+    x, i = g.input("x", ("N",)), g.input("i", (), "int64")
+    y = x
+    for _ in range(2 * PART):
+        y = gg.tanh(y)
+    f = gg.compile([gg.sum(y), gg.take(y, i).named("taken")])
+    assert len(f._code) > 1
+    assert len(f(x=np.ones(3), i=1)) == 2
+    with pytest.raises(CallError, match=r"taken|index"):
+        f(x=np.ones(3), i=7)

@@ -190,7 +190,7 @@ def told_node(f: Any, operator: str) -> int:
 def test_the_source_is_in_linecache_while_the_function_lives() -> None:
     g = gg.Graph()
     f = gg.compile([gg.tanh(g.input("x", (2,)))])
-    name = f._code.co_filename
+    name = f._code[0].co_filename
     assert "".join(linecache.getlines(name)) == f.source
     linecache.checkcache(name)
     number = f.source.splitlines().index("    tanh(x, v1)") + 1
