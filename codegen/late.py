@@ -249,6 +249,7 @@ def on_graph(
         chains=tuple(tuple(moved[i].id for i in chain) for chain in program.chains),
         block=program.block,
         origins={moved[i].id: written for i, written in program.origins.items() if i in moved},
+        turned=frozenset(moved[i].id for i in program.turned if i in moved),
         scales={moved[i].id: c for i, c in program.scales.items()},
         again=again | {twin: moved[program.again.get(of, of)].id for of, twin in twins.items()},
     )

@@ -98,8 +98,10 @@ def lowered(
 
 def finished(low: Lowered, turned: Collection[int] = ()) -> Prepared:
     """The second part of `prepare`: the program. The nodes `turned` lie transposed."""
+    lying: frozenset[int] = frozenset()
     if turned:
         by = turn([*low.outputs, *low.values.values()], [*low.values, *low.arguments], turned)
+        lying = frozenset(by[id].id for id in turned)
         low = Lowered(
             [by[t.id] for t in low.outputs],
             {by[leaf.id]: by[value.id] for leaf, value in low.values.items()},
@@ -114,7 +116,7 @@ def finished(low: Lowered, turned: Collection[int] = ()) -> Prepared:
     origins: dict[int, int] = {}
     for id, tensor in low.where.items():
         origins.setdefault(tensor.id, id)
-    return replace(program, origins=origins, scales=low.scales), low.where
+    return replace(program, origins=origins, turned=lying, scales=low.scales), low.where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

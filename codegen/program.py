@@ -58,6 +58,7 @@ class Program:
     block: int = 0  # bytes of a vector that a block takes; 0: no blocks
     copies: tuple[tuple[int, int], ...] = ()  # updates that are copied at the end: (held leaf, value)
     origins: Mapping[int, int] = field(default_factory=dict)  # node -> the node of the written graph that it stands for
+    turned: frozenset[int] = frozenset()  # nodes that hold the transpose of what they stand for
     scales: Mapping[int, float] = field(default_factory=dict)  # held leaf -> what its kept value is multiplied by
     again: Mapping[int, int] = field(
         default_factory=dict

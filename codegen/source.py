@@ -16,7 +16,9 @@ def comment(printed: Printed, id: int) -> str:
     graph = printed.program.graph
     record = graph.records.get(id)
     if record is not None:
-        text = record.told({w: printed.names[i] for i, w in printed.program.origins.items() if i in printed.names})
+        text = record.told(
+            {w: _as_written(printed, i) for i, w in printed.program.origins.items() if i in printed.names}
+        )
     else:
         names = {i: printed.names.get(i) or graph.label(i) for i in graph.nodes[id].inputs if i in printed.names}
         text = f"{printed.names[id]} = {formula(graph, id, names)}"
@@ -24,6 +26,14 @@ def comment(printed: Printed, id: int) -> str:
         text += f", computed again: {printed.names[printed.program.again[id]]} is not kept until here, to save memory"
     # A name may hold any character: none that is not seen gets into the source.
     return "# " + "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
+def _as_written(printed: Printed, id: int) -> str:
+    """What a step of the derivation calls a value: of x_T, which holds xᵀ, it says x."""
+    name = printed.names[id]
+    if id not in printed.program.turned:
+        return name
+    return name.removesuffix("_T") if name.endswith("_T") else f"{name}ᵀ"
 
 
 def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, int], dict[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,19 @@ def test_a_wrong_label_is_told_in_either_layout() -> None:
     for label in (-1, 4):
         with pytest.raises(CallError, match="into an axis that is 4 long"):
             trainer.step(np.zeros((3, 8)), [0, label, 1])
+
+
+def test_steps_of_the_derivation_read_as_they_are_written() -> None:
+    """x2 lies transposed: the product that reads its memory the other way round is still one with x2."""
+    net = gg.feedforward([64, 128, 64, 10], activation="relu", loss="cross_entropy")
+    lines = [line.strip() for line in gg.Trainer(net).source.splitlines()]
+    at = lines.index("# W̄3 = z̄3ᵀ @ x2")
+    assert lines[at + 1] == "dot(z3_T_bar, x2, W3_bar)"
+    assert "# v16 = W2 @ x1_T" in lines
+
+    g = gg.Graph()
+    x, W, V = g.input("x", ("N", 32)), g.parameter("W", (32, 32)), g.parameter("V", (8, 32))
+    plain = gg.Trainer(gg.Network(loss=gg.mean(gg.tanh(gg.tanh(x @ W.T) @ V.T)), inputs=[x]))
+    (hidden,) = [n for n in plain.function.program.turned if plain.function.program.node(n).operator.name == "tanh"]
+    name = plain.function._printed.names[hidden]
+    assert re.search(rf"# V̄ = \S+ @ {name}ᵀ$", plain.source, re.MULTILINE)
