@@ -26,7 +26,7 @@ from graphgrad.codegen.loader import compile
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
 from graphgrad.samples import fingerprint
-from graphgrad.step import numbers
+from graphgrad.theta import numbers
 from graphgrad.types import Array
 
 if TYPE_CHECKING:

@@ -1,30 +1,26 @@
 """The training step as one graph: forward pass, loss, backward pass and the optimizer's formula.
 
-All parameters lie in one vector theta, of which every W and b is a view, and all gradients in one vector g, so that the
-formula is computed once for all of them. An optimizer that says `elementwise = False` gets it once for each parameter.
-
-Some matrices may lie there transposed (see `transposed_matrices`), which leaves `graphgrad.codegen.layout` free to
-give every product its operands as the BLAS takes them fastest.
+All parameters lie in one vector (see `graphgrad.theta`), and all gradients in one vector g, so that the formula is
+computed once for all of them. An optimizer that says `elementwise = False` gets it once for each parameter.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphgrad.codegen.loader import MEMORY
 from graphgrad.derivation import Derivation
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
 from graphgrad.networks import Network
 from graphgrad.objective import Gradients, weight_shape, weighted_loss
-from graphgrad.operators.shape import reshape, transpose
 from graphgrad.operators.slices import pack
 from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
-from graphgrad.rewrite import compose, rebuild, with_dtype
+from graphgrad.rewrite import compose, with_dtype
 from graphgrad.tensor import Tensor
+from graphgrad.theta import free_name, on_one_vector, transposed_matrices
 from graphgrad.types import FLOATS, show
 
 
@@ -98,7 +94,7 @@ def training_graph(
     turned = transposed_matrices(net) if packed and transposed else frozenset()
     kept: dict[str, Tensor] = {}
     if packed:
-        graph, theta, starts, now, kept = _on_one_vector(
+        graph, theta, starts, now, kept = on_one_vector(
             [where[t.id] for t in outputs], [where[p.id] for p in net.parameters], turned
         )
         where = compose(where, now)
@@ -106,18 +102,18 @@ def training_graph(
     inputs = [where[t.id] for t in leaves]
     loss = where[net.loss.id]
     if weighted:
-        inputs.append(graph.input(_free(graph, "sample_weight"), weight_shape(net), dtype))
-        loss = weighted_loss(loss, inputs[-1]).named(_free(graph, "weighted_loss"))
+        inputs.append(graph.input(free_name(graph, "sample_weight"), weight_shape(net), dtype))
+        loss = weighted_loss(loss, inputs[-1]).named(free_name(graph, "weighted_loss"))
     by = {name: optimizer.of(name) if isinstance(optimizer, Groups) else optimizer for name in parameters}
     trained = {name: kept.get(name, p) for name, p in parameters.items() if by[name] is not None}
     d = derive(loss, wrt=list(trained.values()))
-    k = graph.state(_free(graph, "k"), (), "int64", weak=True)
+    k = graph.state(free_name(graph, "k"), (), "int64", weak=True)
     states = _States(graph)
     updates: dict[Tensor, Tensor] = {p: p for name, p in parameters.items() if name not in trained}
     g = [d[p] for p in trained.values()]
     values = list(trained.values())
     if theta is not None:
-        g, values = [pack(g).named(_free(graph, "g"))], [theta]
+        g, values = [pack(g).named(free_name(graph, "g"))], [theta]
     sent, received = (tuple(g), tuple(_arriving(graph, g))) if parted else ((), ())
     names = list(trained) if theta is None else ["theta"]
     for name, value, dx in zip(names, values, gradients.adjusted(received or g, values, names), strict=True):
@@ -144,92 +140,7 @@ def training_graph(
 
 
 def _arriving(graph: Graph, gradients: Sequence[Tensor]) -> list[Tensor]:
-    return [graph.input(_free(graph, "g_sum"), g.shape, g.dtype) for g in gradients]
-
-
-def transposed_matrices(net: Network) -> frozenset[str]:
-    """The parameters W that had better lie in theta as their transposes.
-
-    They are only used as h @ W.T. Where h depends on no parameter, W has no third product, and its two are fastest so.
-    Of the others it is every second one, counted from the loss.
-    """
-    graph = net.graph
-    found = {p.id: p.name for p in net.parameters if len(p.shape) == 2}
-    transposes: dict[int, int] = {}
-    products: dict[int, int] = {}  # h @ W.T -> W
-    ids = graph.ancestors([net.loss.id])
-    depending = {p.id for p in net.parameters}
-    for id in ids:
-        node = graph.nodes[id]
-        if depending.intersection(node.inputs):
-            depending.add(id)
-        for place, i in enumerate(node.inputs):
-            if i in found and node.operator.name == "transpose" and node.shape == graph.nodes[i].shape[::-1]:
-                transposes[id] = i
-            elif i in found:
-                del found[i]
-            elif i in transposes and (node.operator.name != "matmul" or place == 0):
-                found.pop(transposes[i], None)
-            elif i in transposes:
-                products[id] = transposes[i]
-    behind = dict.fromkeys(ids, 0)  # products between a node and the loss
-    turned: set[int] = set()
-    for id in reversed(ids):
-        node = graph.nodes[id]
-        if id in products and (node.inputs[0] not in depending or behind[id] % 2):
-            turned.add(products[id])
-        for i in node.inputs:
-            behind[i] = max(behind[i], behind[id] + (id in products))
-    return frozenset(name for id, name in found.items() if id in turned)
-
-
-def _on_one_vector(
-    outputs: Sequence[Tensor], parameters: Sequence[Tensor], transposed: Container[str]
-) -> tuple[Graph, Tensor, dict[str, int], dict[int, Tensor], dict[str, Tensor]]:
-    """The graph with each parameter replaced by a view of one vector, which carries the parameter's name.
-
-    Also the first element of each in the vector, where each old node went, and the transposes that lie there.
-    """
-    starts: dict[str, int] = {}
-    size = 0
-    for p in parameters:
-        starts[p.name] = size
-        size += math.prod(numbers(p))
-    vector, dtype = _free(parameters[0].graph, "theta"), parameters[0].dtype
-    found: list[Tensor] = []
-    kept: dict[str, Tensor] = {}
-    turned = {p.id: p.name for p in parameters if p.name in transposed}
-
-    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        if node.inputs and node.inputs[0] in turned:
-            return kept[turned[node.inputs[0]]]
-        if node.operator.name != "parameter":
-            return None
-        if not found:
-            found.append(new.parameter(vector, (size,), dtype))
-        name = node["name"]
-        start = starts[name]
-        shape = tuple(d for d in node.shape if isinstance(d, int))
-        part = found[0][start : start + math.prod(shape)]
-        if name not in transposed:
-            return reshape(part, shape)
-        kept[name] = reshape(part, shape[::-1]).named(_free(new, f"{name}ᵀ"))
-        return transpose(kept[name])
-
-    graph, moved = rebuild(outputs, visit)
-    return graph, found[0], starts, moved, kept
-
-
-def numbers(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(d for d in tensor.shape if isinstance(d, int))
-
-
-def _free(graph: Graph, wish: str) -> str:
-    """The name, or the name with a number, that nothing in the graph carries."""
-    name, number = wish, 2
-    while name in graph:
-        name, number = f"{wish}_{number}", number + 1
-    return name
+    return [graph.input(free_name(graph, "g_sum"), g.shape, g.dtype) for g in gradients]
 
 
 class _States:
@@ -248,7 +159,7 @@ class _States:
         name = f"{name}[{self.group}]" if weak and self.group else name
         slot = self.slots.get((name, of))
         if slot is None:
-            wish = _free(self.graph, f"{name}_{of}" if of else name)
+            wish = free_name(self.graph, f"{name}_{of}" if of else name)
             leaf = self.graph.state(
                 wish, () if weak else self.theta.shape, "float64" if weak else self.theta.dtype, weak=weak
             )

@@ -17,7 +17,8 @@ from graphgrad.objective import Gradients
 from graphgrad.optimizers import Adam, Optimizer
 from graphgrad.parallel import Processes, SummedStep
 from graphgrad.samples import Data, as_array
-from graphgrad.step import numbers, training_graph
+from graphgrad.step import training_graph
+from graphgrad.theta import numbers
 from graphgrad.types import Array, show
 
 if TYPE_CHECKING:

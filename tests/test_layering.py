@@ -49,7 +49,7 @@ table
 schedules data columns arrays sources
 preprocessing
 networks optimizers
-objective shorthand
+objective shorthand theta
 step loading interchange
 samples metrics
 reports
