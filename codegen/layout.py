@@ -6,6 +6,9 @@ h's. Where z lies transposed and h does not, or the other way round, and W lies 
 transposed operands or none. So small layers lie in turn as they are written and transposed.
 
 All values that are computed from each other element by element lie alike: a layer's z, φ(z), and their gradients.
+
+What makes a step with small layers slow is not its products but the number of its statements. There one product out of
+order costs less than is won where h lies transposed: the bias then enters the product (see `codegen.biases`).
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from graphgrad.operators.linear import swap
 from graphgrad.operators.shape import size
 from graphgrad.rewrite import copy_node, op, rebuild, source
 from graphgrad.tensor import Tensor
-from graphgrad.types import Sizes, count, size_of
+from graphgrad.types import Dimension, Sizes, count, size_names, size_of
+
+from .biases import find_biases
 
 #: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
 SMALL = 100**3
@@ -29,25 +34,39 @@ LOST = 0.006  # of a multiplication in such a product, where the second operand 
 COPIED = 0.23  # for an element of a large product's transposed second operand
 ROW = 7.0  # for a row to which another row, or a number, is added
 ASTRAY = 1.0  # for an element that is read against the order in which it lies
+COPY = 0.05  # for an element that is copied
 STATEMENT = 250.0  # for one more statement
+SPREAD = 600.0  # for one that adds a row to all rows
+
+USUAL = 64  # what a named size is taken for until a call tells it
 
 REDUCTIONS = ("sum", "max", "min", "prod")
+
+
+class Layout(NamedTuple):
+    """What lies otherwise than as it is written."""
+
+    turned: frozenset[int] = frozenset()  # the nodes that lie transposed
+    with_ones: frozenset[int] = frozenset()  # inputs, and nodes that lie transposed, beside ones for biases
+
+
+WRITTEN = Layout()
 
 Cost = Callable[[Collection[int]], float]  # of the groups that lie transposed
 
 
-def turned_values(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) -> frozenset[int]:
-    """The nodes that had better lie transposed, if named sizes are these. Those of `keep` stay as they are."""
+def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) -> Layout:
+    """How the nodes had better lie, if named sizes are these. Those of `keep` stay as they are."""
     graph = tensors[0].graph
     ids = graph.ancestors([t.id for t in tensors])
     group = groups(graph, ids, keep)
-    if not group:
-        return frozenset()
+    joins = _joins(graph, ids, keep, sizes)
     costs: dict[int, list[Cost]] = {}
     for id in ids:
         node = graph.nodes[id]
-        met = {group[b] for b in (id, *[_base(graph, i)[0] for i in node.inputs]) if b in group}
-        cost = _cost(graph, node, group, sizes) if met else None
+        read = [_base(graph, i)[0] for i in node.inputs]
+        met = {group[b] for b in (id, joins.get(id), *read) if b in group}
+        cost = _cost(graph, node, group, sizes, joins) if met else None
         if cost is not None:
             for g in met:
                 costs.setdefault(g, []).append(cost)
@@ -62,7 +81,27 @@ def turned_values(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]
                 better = True
             else:
                 turned ^= {g}
-    return frozenset(id for id, g in group.items() if g in turned)
+    lying = frozenset(id for id, g in group.items() if g in turned)
+    return Layout(lying, frozenset(h for h in joins.values() if h in lying or _is_input(graph, h)))
+
+
+def joins_bias(shape: Sequence[Dimension]) -> bool:
+    """Whether a bias had better enter the product with a matrix although that product is then out of order."""
+    multiplications = size_of(count(tuple(shape)) * USUAL, dict.fromkeys(size_names(count(tuple(shape))), USUAL))
+    return LOST * multiplications < SPREAD + STATEMENT + ROW * USUAL
+
+
+def _joins(graph: Graph, ids: Sequence[int], keep: Collection[int], sizes: Sizes) -> dict[int, int]:
+    """The sums of biases, and of their gradients, that a row of ones below an h makes part of small products; which h.
+
+    A large product hides its sums, and may be slower with one more row.
+    """
+    biases = find_biases(graph, ids, keep)
+    found = {id: sum.h for kind in (biases.affine, biases.gradients) for id, sum in kind.items()}
+    nodes = graph.nodes
+    large = {h for id, h in found.items() if size_of(count(nodes[h].shape) * nodes[id].shape[-1], sizes) > SMALL}
+    large |= {h for h in found.values() if COPY * size_of(count(nodes[h].shape), sizes) > SPREAD}
+    return {id: h for id, h in found.items() if h not in large}
 
 
 def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int, int]:
@@ -144,6 +183,10 @@ def _is_product(graph: Graph, node: Node) -> bool:
     return node.operator.name == "matmul" and all(len(graph.nodes[i].shape) == 2 for i in node.inputs)
 
 
+def _is_input(graph: Graph, id: int) -> bool:
+    return graph.nodes[id].operator.name == "input"
+
+
 def _base(graph: Graph, id: int) -> tuple[int, bool]:
     """What an operand is, or is the transpose of."""
     turned = False
@@ -155,7 +198,14 @@ def _base(graph: Graph, id: int) -> tuple[int, bool]:
 # -- what a statement costs more than it must --------------------------------------------------------------------------
 
 
-def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes) -> Cost | None:
+def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes, joins: Mapping[int, int]) -> Cost | None:
+    joined = joins.get(node.id, -1)
+    if node.id in joins and _is_input(graph, joined):
+        return None
+    if (h := group.get(joined)) is not None:
+        apart = _lying_cost(graph, node, group, sizes)
+        more = SPREAD if node.operator.name == "add" else STATEMENT
+        return lambda turned: 0.0 if h in turned else more + (apart(turned) if apart is not None else 0.0)
     if _is_product(graph, node):
         (a, a_turned), (b, b_turned) = [_base(graph, i) for i in node.inputs]
         (m, n), k = [size_of(d, sizes) for d in node.shape], size_of(graph.nodes[node.inputs[1]].shape[0], sizes)
@@ -173,6 +223,11 @@ def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes) -> C
     if node.operator.name in ("max", "min") and node.inputs[0] in group:  # along rows: by way of a transposed copy
         extreme = group[node.inputs[0]]
         return lambda turned: STATEMENT * ((node["axis"] == (1,)) ^ (extreme in turned))
+    return _lying_cost(graph, node, group, sizes)
+
+
+def _lying_cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes) -> Cost | None:
+    """Of rows that are spread, and elements read astray."""
     if node.id not in group:
         return None
     g = group[node.id]

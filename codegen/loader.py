@@ -6,7 +6,7 @@ import linecache
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +22,7 @@ from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, 
 
 from .blocks import block_bytes, find_blocks
 from .late import compute_late
+from .layout import USUAL, Layout
 from .memory import aligned, aligned_copy, assign, plan
 from .numpy_target import print_numpy
 from .plain_numbers import counters
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from .profile import Profile
 
 MEMORY = ("fast", "low")
-USUAL = 64  # what a named size is taken for until a call tells it
 WORKSPACES = 8  # how many sets of sizes keep a workspace; the least recently used goes
 
 _numbers = count(1)  # of the generated files, so that each has a name of its own in tracebacks
@@ -90,9 +90,9 @@ def compile(
             return Function(*made, copy=copy, leaves=leaves)
         low = lowered(wanted, replaced, exact=exact)
         sizes = {name: USUAL for node in low.graph.nodes for d in node.shape for name in size_names(d)}
-        turned = low.turned_values(sizes)
-        suited = Suited(turned, low.turned_values, lambda turned: _in_memory(*finished(low, turned), block, memory))
-        return Function(*suited.made(turned), copy=copy, leaves=leaves, suited=suited if sizes else None)
+        layout = low.best_layout(sizes)
+        suited = Suited(layout, low.best_layout, lambda layout: _in_memory(*finished(low, layout), block, memory))
+        return Function(*suited.made(layout), copy=copy, leaves=leaves, suited=suited if sizes else None)
 
 
 def _in_memory(program: Program, where: Mapping[int, Tensor], block: int, memory: str) -> Prepared:
@@ -105,9 +105,9 @@ def _in_memory(program: Program, where: Mapping[int, Tensor], block: int, memory
 class Suited(NamedTuple):
     """How a function is made that suits its sizes, which are known when it is called first."""
 
-    turned: frozenset[int]  # the nodes that lie transposed so far
-    wanted: Callable[[Sizes], frozenset[int]]  # those that should, with these sizes
-    made: Callable[[Collection[int]], Prepared]
+    layout: Layout  # how values lie so far
+    wanted: Callable[[Sizes], Layout]  # how they should, with these sizes
+    made: Callable[[Layout], Prepared]
 
 
 def _check(outputs: list[Tensor], updates: dict[Tensor, Tensor]) -> None:
@@ -185,11 +185,11 @@ class Function:
         self._latest = None
 
     def _suit(self, sizes: Sizes) -> None:
-        """Before the first workspace is made, for its sizes: what lies transposed is settled by them, for good."""
+        """Before the first workspace is made, for its sizes: how values lie is settled by them, for good."""
         suited, self._suited = self._suited, None
-        if suited is not None and (turned := suited.wanted(sizes)) != suited.turned:
+        if suited is not None and (layout := suited.wanted(sizes)) != suited.layout:
             with paused_gc():
-                self._take(*suited.made(turned))
+                self._take(*suited.made(layout))
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ ones, the operands of a pack in place inside it. `plan` works with numbers, once
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,9 +17,7 @@ from graphgrad.graph import Node
 from graphgrad.types import Array, Dimension, Sizes, count, size_of
 
 from .blocks import inner_values
-from .program import Program, Storage, nbytes
-
-ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
+from .program import ALIGNMENT, Program, Storage, lasting, nbytes
 
 
 def assign(program: Program) -> Program:
@@ -29,9 +27,11 @@ def assign(program: Program) -> Program:
     last = last_uses(program, order, end)
     placed = place_in_packs(program, order)
     in_place, copies = updates_in_place(program, order, last)
-    for _, value in copies:
-        last[program.base(value)] = end
+    lasts = lasting(program)
+    for id in (*lasts, *[program.base(value) for _, value in copies]):
+        last[id] = end
     inner = inner_values(program)
+    _place_before(program, order, last, placed, {*in_place, *inner})
     storage_of: dict[int, int] = dict(in_place)
     born: dict[int, int] = {}
     dies: dict[int, int] = {}
@@ -48,6 +48,8 @@ def assign(program: Program) -> Program:
         born.setdefault(owner, position)
         dies[owner] = max(dies.get(owner, 0), last[id])
     _whole_chains(program, order, storage_of, inner, born, dies)
+    for id in lasts:
+        born[id] = 0
     storages = {owner: Storage(_size(program, owner, inner), born[owner], dies[owner]) for owner in born}
     return replace(program, storages=storages, storage_of=storage_of, placed=placed, copies=copies)
 
@@ -92,6 +94,7 @@ def last_uses(program: Program, order: Mapping[int, int], end: int) -> dict[int,
 def place_in_packs(program: Program, order: Mapping[int, int]) -> dict[int, tuple[int, Dimension]]:
     """Operands of packs that are computed straight into their place: {id: (pack, first element)}."""
     placed: dict[int, tuple[int, Dimension]] = {}
+    lasts = lasting(program)
     for id in order:
         node = program.node(id)
         if node.operator.kind != "pack":
@@ -100,10 +103,32 @@ def place_in_packs(program: Program, order: Mapping[int, int]) -> dict[int, tupl
         for operand in node.inputs:
             base = _whole_base(program, operand)
             made = base is not None and base in order and program.roles[base] == "call"
-            if made and base is not None and base not in placed and _may_be_placed(program, base, node):
+            fits = made and base is not None and base not in placed and base not in lasts
+            if fits and base is not None and _may_be_placed(program, base, node):
                 placed[base] = (id, start)
             start = start + count(program.node(operand).shape)
     return placed
+
+
+def _place_before(
+    program: Program,
+    order: Mapping[int, int],
+    last: Mapping[int, int],
+    placed: dict[int, tuple[int, Dimension]],
+    elsewhere: Collection[int],
+) -> None:
+    """An operand that dies where a placed value is computed lies in that place before: z, over which goes φ(z)."""
+    for id in reversed(order):
+        for i in program.node(id).inputs if id in placed else ():
+            free = program.roles[i] == "call" and i in order and not {i, id} & {*elsewhere} and i not in placed
+            if (
+                free
+                and last[i] == order[id]
+                and may_overwrite(program, id, i)
+                and program.node(i).operator.kind != "pack"
+            ):
+                placed[i] = placed[id]
+                break
 
 
 def _whole_base(program: Program, id: int) -> int | None:

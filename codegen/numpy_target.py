@@ -23,7 +23,7 @@ from .names import Names
 from .number_printer import NumberPrinter
 from .plain_numbers import plain_numbers
 from .printed import Call, Printed
-from .program import ITEM_SIZE, Program, operand_dtype, passing_views, per_call_views
+from .program import ITEM_SIZE, Program, lasting, operand_dtype, passing_views, per_call_views
 
 PIECE = 1000  # statements in one function: CPython's compiler is slow and hungry on longer ones
 
@@ -50,6 +50,7 @@ class _Printer(NumberPrinter):
         self.lines = self.out.prologue
         self.in_step = False
         self.passing = passing_views(program)
+        self.lasting = lasting(program)
         self.plain = plain_numbers(program) if counting else frozenset()
 
     def run(self) -> Printed:
@@ -171,8 +172,8 @@ class _Printer(NumberPrinter):
 
     def _call(self, id: int) -> None:
         node = self.program.node(id)
-        if node.operator.kind == "pack":
-            self._pack(id)
+        if node.operator.kind == "pack" or id in self.lasting:
+            self._join(id)
             return
         lines = [self._number_line(node)] if self._of_numbers(node) else []
         lines = lines or [self._format(node, t) for t in self._template(node)]
@@ -305,23 +306,44 @@ class _Printer(NumberPrinter):
             return name
         return self._once(f"{name}_0d", f"{name}.reshape(())")
 
-    def _pack(self, id: int) -> None:
-        """Copy into the vector what was not computed in its place."""
-        node, start = self.program.node(id), 0
-        position: Dimension = start
-        lines = []
+    def _join(self, id: int) -> None:
+        """Copy parts into the whole, those that are known before the step before it. What was computed in its place
+        is there."""
+        node = self.program.node(id)
+        lines: list[str] = []
+        start: Dimension = 0
         for i in node.inputs:
-            base = self.program.base(i)
-            size = count(self.graph.nodes[i].shape)
-            if self.program.placed.get(base) != (id, position) or not self._whole(i):
-                part = f"{self.out.names[id]}[{code(position)}:{code(position + size)}]"
-                where = f"{part}.reshape({code(self.graph.nodes[i].shape)})"
-                lines.append(self._bare(f"np.copyto({where}, {self._operand(i, node.dtype)})"))
-            position = position + size
+            shape = self.graph.nodes[i].shape
+            if node.operator.kind == "pack":
+                stop = start + count(shape)
+                where = f"[{code(start)}:{code(stop)}].reshape({code(shape)})"
+            else:
+                stop = start + shape[node["axis"]]
+                where = f"[{':, ' * node['axis']}{code(start)}:{code(stop)}]"
+            if self.program.placed.get(self.program.base(i)) != (id, start) or not self._whole(i):
+                settled = id in self.lasting and self.program.stages[i] == 0
+                part = self.out.names[id] + where
+                part = part if settled else self._once(f"{self.out.names[id]}_part", part)
+                number = self._everywhere(i)  # fill takes less than half of copyto's time
+                line = f"{part}.fill({number})" if number else f"np.copyto({part}, {self._operand(i, node.dtype)})"
+                line = self._bare(line)
+                if settled:
+                    self.out.prologue.append((line, None))
+                else:
+                    lines.append(line)
+            start = stop
         if lines:
             self._comment(id)
         for line in lines:
             self._emit(line, id)
+
+    def _everywhere(self, id: int) -> str:
+        """The number that each element of a constant is, where it is one number spread."""
+        node = self.graph.nodes[id]
+        if node.operator.name != "broadcast_to" or self.graph.nodes[node.inputs[0]].operator.name != "constant":
+            return ""
+        array = self.graph.nodes[node.inputs[0]]["value"].array
+        return code(array.item()) if array.ndim == 0 else ""
 
     def _whole(self, id: int) -> bool:
         while self.program.roles[id] == "view":

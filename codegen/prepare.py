@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -13,7 +13,8 @@ from graphgrad.simplify import simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
 
-from .layout import turn, turned_values
+from .biases import join_biases
+from .layout import WRITTEN, Layout, best_layout, turn
 from .linear_state import scale_states
 from .program import Program, build
 
@@ -38,10 +39,20 @@ class Lowered:
     def graph(self) -> Graph:
         return self.tensors[0].graph
 
-    def turned_values(self, sizes: Sizes) -> frozenset[int]:
-        """The nodes that had better lie transposed in calls with such sizes."""
+    def best_layout(self, sizes: Sizes) -> Layout:
+        """How the nodes had better lie in calls with such sizes."""
         kept = {t.id for t in self.tensors}
-        return turned_values([*self.outputs, *self.values.values()], sizes, kept)
+        return best_layout([*self.outputs, *self.values.values()], sizes, kept)
+
+    def moved(self, by: Mapping[int, Tensor]) -> Lowered:
+        """After a pass: where all nodes are now."""
+        return Lowered(
+            [by[t.id] for t in self.outputs],
+            {by[leaf.id]: by[value.id] for leaf, value in self.values.items()},
+            [by[t.id] for t in self.arguments],
+            compose(self.where, by),
+            {by[leaf].id: c for leaf, c in self.scales.items()},
+        )
 
 
 def prepare(
@@ -96,19 +107,20 @@ def lowered(
     return Lowered(now(outputs), values, now(arguments), where, of_held)
 
 
-def finished(low: Lowered, turned: Collection[int] = ()) -> Prepared:
-    """The second part of `prepare`: the program. The nodes `turned` lie transposed."""
+def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
+    """The second part of `prepare`: the program, whose values lie so."""
+    turned = layout.turned
+    matrices: list[Tensor] = []
+    if layout.with_ones:
+        by, matrices = join_biases(
+            [*low.outputs, *low.values.values()], [*low.values, *low.arguments], layout.with_ones
+        )
+        low, turned = low.moved(by), frozenset(by[id].id for id in turned)
     lying: frozenset[int] = frozenset()
     if turned:
         by = turn([*low.outputs, *low.values.values()], [*low.values, *low.arguments], turned)
-        lying = frozenset(by[id].id for id in turned)
-        low = Lowered(
-            [by[t.id] for t in low.outputs],
-            {by[leaf.id]: by[value.id] for leaf, value in low.values.items()},
-            [by[t.id] for t in low.arguments],
-            compose(low.where, by),
-            {by[leaf].id: c for leaf, c in low.scales.items()},
-        )
+        low, lying = low.moved(by), frozenset(by[id].id for id in turned if id in by)
+        matrices = [by[t.id] for t in matrices]
     held = {leaf.id for leaf in low.values}
     final = {leaf: _own_value(leaf, value) for leaf, value in low.values.items()}
     results = [_old_value(t, held) for t in low.outputs]
@@ -116,7 +128,8 @@ def finished(low: Lowered, turned: Collection[int] = ()) -> Prepared:
     origins: dict[int, int] = {}
     for id, tensor in low.where.items():
         origins.setdefault(tensor.id, id)
-    return replace(program, origins=origins, turned=lying, scales=low.scales), low.where
+    with_biases = tuple(t.id for t in matrices)
+    return replace(program, origins=origins, turned=lying, scales=low.scales, with_biases=with_biases), low.where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

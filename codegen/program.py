@@ -23,6 +23,7 @@ from graphgrad.graph import Graph, Node
 from graphgrad.tensor import Tensor
 from graphgrad.types import Dimension, Shape, count, promote
 
+ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
 ITEM_SIZE = {"bool": 1, "int64": 8, "float32": 4, "float64": 8}
 
 
@@ -59,6 +60,7 @@ class Program:
     copies: tuple[tuple[int, int], ...] = ()  # updates that are copied at the end: (held leaf, value)
     origins: Mapping[int, int] = field(default_factory=dict)  # node -> the node of the written graph that it stands for
     turned: frozenset[int] = frozenset()  # nodes that hold the transpose of what they stand for
+    with_biases: tuple[int, ...] = ()  # matrices whose last row is a bias
     scales: Mapping[int, float] = field(default_factory=dict)  # held leaf -> what its kept value is multiplied by
     again: Mapping[int, int] = field(
         default_factory=dict
@@ -163,6 +165,14 @@ def _is_run(graph: Graph, node: Node) -> bool:
 def per_call_views(program: Program) -> set[int]:
     """Views of what the caller gives: made anew each call. All others are made once, with the workspace."""
     return {i for i in program.step if program.roles[i] == "view" and program.roles[program.base(i)] == "input"}
+
+
+def lasting(program: Program) -> set[int]:
+    """Concatenations of parts of which some are known before the step: those are written once for each workspace. So
+    the whole has memory of its own from one step to the next, which no caller gets to see."""
+    seen = {program.base(i) for i in (*program.outputs, *[value for _, value in program.updates])}
+    joined = [i for i in program.step if program.node(i).operator.name == "concatenate" and i not in seen]
+    return {id for id in joined if any(program.stages[i] == 0 for i in program.node(id).inputs)}
 
 
 def passing_views(program: Program) -> set[int]:

@@ -8,30 +8,43 @@ from functools import lru_cache
 
 from graphgrad.types import Dimension, size_names, size_of
 
-from .program import Program, nbytes, per_call_views, scheduled
+from .program import ALIGNMENT, Program, lasting, nbytes, per_call_views, scheduled
 
+LITTLE = 48 * 1024  # bytes that stay in the first cache in any order: then neighbours had better stay neighbours
 NOMINAL = 64  # what a named size is taken for while two orders are compared: only their ratio matters
 
 
 def schedule(program: Program) -> Program:
-    """The program with its step in the better of two orders: as derived, or greedy by memory."""
+    """The program with its step in the better of two orders: as derived, or greedy by memory where much is alive."""
     views = per_call_views(program)
     first = [i for i in program.step if i in views]
     units = [i for i in program.step if i not in views and program.roles[i] != "view"]
     before = dependencies(program, units)
-    new_values = {value for _, value in program.updates}  # which take the place of the old ones, as a rule
-    weights = {i: 0 if i in new_values else _bytes(program, i) for i in units}
-    reads = {i: list(dict.fromkeys(program.reads(i))) for i in units}
-    orders = [units, greedy(program, units, before, weights, reads)]
-    best = min(orders, key=lambda order: peak(program, order, weights, reads))  # the first where they are equal
+    # New values take the place of the old ones, as a rule, and what lasts is there all the time.
+    weightless = {*[value for _, value in program.updates], *lasting(program)}
+    # A vector whose other parts are constants is the memory of the one that is computed in it.
+    made_of = {i: made for i in units if (made := _computed_part(program, i)) is not None}
+    weights = {i: 0 if i in weightless or i in made_of else _bytes(program, i) for i in units}
+    reads = {i: list(dict.fromkeys(made_of.get(b, b) for b in program.reads(i))) for i in units}
+    best = units
+    if (most := peak(program, units, weights, reads)) > LITTLE:
+        other = greedy(program, units, before, weights, reads)
+        best = other if peak(program, other, weights, reads) < most else units
     made_once = [i for i in program.step if program.roles[i] == "view" and i not in views]
     return scheduled(program, [*made_once, *first, *best])
+
+
+def _computed_part(program: Program, id: int) -> int | None:
+    """Of a pack of a value and constants, the value."""
+    node = program.node(id)
+    made = {program.base(i) for i in node.inputs if program.stages[i]}
+    return next(iter(made)) if node.operator.kind == "pack" and len(made) == 1 < len(node.inputs) else None
 
 
 def _bytes(program: Program, id: int) -> int:
     if program.roles[id] != "call":
         return 0
-    return _nominal(nbytes(program.node(id)))
+    return -(-_nominal(nbytes(program.node(id))) // ALIGNMENT) * ALIGNMENT
 
 
 @lru_cache(maxsize=1024)

@@ -53,6 +53,9 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
         state = printed.names[id]
         told = f"# {state} is kept as {state} / {scale:g}, which saves a pass over it; `state` gives {state} itself."
         put([(told, None)])
+    if printed.program.with_biases:
+        told = ", ".join(printed.names[id] for id in printed.program.with_biases)
+        put([(f"# The last row of {told} is a bias: x @ W + b is one product, of x beside ones.", None)])
     put([("# The functions that the step calls, by their bare names.", None)] if printed.functions else [])
     put([(f"{bare} = {path}", None) for bare, path in printed.functions.items()])
     for source in printed.support.values():

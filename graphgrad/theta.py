@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
+from itertools import pairwise
 
+from graphgrad.codegen.layout import joins_bias
 from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network
 from graphgrad.operators.shape import reshape, transpose
@@ -20,7 +22,8 @@ def transposed_matrices(net: Network) -> frozenset[str]:
     """The parameters W that had better lie in theta as their transposes.
 
     They are only used as h @ W.T. Where h depends on no parameter, W has no third product, and its two are fastest so.
-    Of the others it is every second one, counted from the loss.
+    Small ones with a bias behind them lie so, which makes one matrix of both for h that lies transposed. Of the others
+    it is those whose z lies transposed: every second one, counted from the loss or from a small one.
     """
     graph = net.graph
     found = {p.id: p.name for p in net.parameters if len(p.shape) == 2}
@@ -41,14 +44,23 @@ def transposed_matrices(net: Network) -> frozenset[str]:
                 found.pop(transposes[i], None)
             elif i in transposes:
                 products[id] = transposes[i]
-    behind = dict.fromkeys(ids, 0)  # products between a node and the loss
+    behind = {w.id: b.id for w, b in pairwise(net.parameters)}
+    small = {
+        id
+        for node in (graph.nodes[i] for i in ids)
+        if node.operator.name == "add"
+        for id in node.inputs
+        if id in products and behind.get(products[id]) in node.inputs and joins_bias(graph.nodes[products[id]].shape)
+    }
+    lies_turned: dict[int, bool] = {}  # each value, as what follows it would have it
     turned: set[int] = set()
     for id in reversed(ids):
         node = graph.nodes[id]
-        if id in products and (node.inputs[0] not in depending or behind[id] % 2):
+        z_turned = lies_turned.setdefault(id, False)
+        if id in products and (node.inputs[0] not in depending or id in small or z_turned):
             turned.add(products[id])
         for i in node.inputs:
-            behind[i] = max(behind[i], behind[id] + (id in products))
+            lies_turned.setdefault(i, (id in small or not z_turned) if id in products else z_turned)
     return frozenset(name for id, name in found.items() if id in turned)
 
 

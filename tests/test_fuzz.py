@@ -13,7 +13,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, event, given, settings
 
 import graphgrad as gg
-from graphgrad.codegen.layout import groups
+from graphgrad.codegen.biases import find_biases
+from graphgrad.codegen.layout import Layout, groups
 from graphgrad.codegen.prepare import Lowered, Prepared, finished
 from graphgrad.evaluate import evaluate_nodes
 from tests.random_graphs import Case, Probe, cases, close, gradients
@@ -30,12 +31,17 @@ fuzz = settings(
 CALLS = 4
 
 
-def all_transposed(low: Lowered, turned: Any = ()) -> Prepared:
-    """A program in which all that can lies transposed, whether that is faster or not."""
+def all_otherwise(low: Lowered, layout: Any = None) -> Prepared:
+    """A program in which all that can lies transposed, and beside ones for biases, whether that is faster or not."""
     kept = {t.id for t in low.tensors}
-    ids = low.graph.ancestors([t.id for t in low.tensors])
-    event("something lies transposed" if groups(low.graph, ids, kept) else "nothing can lie transposed")
-    return finished(low, groups(low.graph, ids, kept))
+    ids = low.graph.ancestors([t.id for t in [*low.outputs, *low.values.values()]])
+    turned = frozenset(groups(low.graph, ids, kept))
+    found = find_biases(low.graph, ids, kept)
+    hs = {sum.h for kind in (found.affine, found.gradients) for sum in kind.values()}
+    with_ones = frozenset(h for h in hs if h in turned or low.graph.nodes[h].operator.name == "input")
+    event("something lies transposed" if turned else "nothing can lie transposed")
+    event("a bias enters a product" if with_ones else "no bias can enter a product")
+    return finished(low, Layout(turned, with_ones))
 
 
 def comparable(graph: gg.Graph, ids: list[int], feed: dict[str, Any]) -> Probe | None:
@@ -104,8 +110,8 @@ def test_target_agrees_with_evaluator(case: Case) -> None:
     with patch("graphgrad.codegen.blocks.LEAST", 0):  # short chains run in blocks too
         run(case, copy=False, exact=True, block=16)
     with (
-        patch("graphgrad.codegen.prepare.finished", all_transposed),
-        patch("graphgrad.codegen.loader.finished", all_transposed),
+        patch("graphgrad.codegen.prepare.finished", all_otherwise),
+        patch("graphgrad.codegen.loader.finished", all_otherwise),
     ):
         run(case, copy=True, exact=False)
 
@@ -119,7 +125,7 @@ def test_gradients_agree_with_evaluator_and_differences(case: Case) -> None:
         return
     asked = Case(case.graph, [case.scalar, *derived, *case.outputs], {}, case.feeds, case.probes)
     run(asked, copy=True, exact=False)
-    with patch("graphgrad.codegen.prepare.finished", all_transposed):
+    with patch("graphgrad.codegen.prepare.finished", all_otherwise):
         run(asked, copy=True, exact=False)
     if comparable(case.graph, [t.id for t in asked.outputs], case.feeds[0]) is not None:
         check_directions(asked, case.wrt)

@@ -34,7 +34,8 @@ symbolic
 storage transforms scalarize check
 codegen.names codegen.numpy_support codegen.literals
 codegen.program
-codegen.layout codegen.linear_state
+codegen.biases codegen.linear_state
+codegen.layout
 codegen.blocks codegen.plain_numbers
 codegen.schedule codegen.memory codegen.prepare
 codegen.late
@@ -49,8 +50,9 @@ table
 schedules data columns arrays sources
 preprocessing
 networks optimizers
-objective shorthand theta
-step loading interchange
+objective shorthand
+theta loading interchange
+step
 samples metrics
 reports
 evaluation dataset model_file finite parallel

@@ -495,10 +495,10 @@ def test_accuracy_between_two_classes() -> None:
 
 def test_the_generated_step_reads_like_the_network() -> None:
     source = gg.Trainer(classifier(), gg.SGD(0.1)).source
-    assert re.search(r"^W1_T = .*reshape\(\(2, 8\)\)$", source, re.MULTILINE)
-    assert re.search(r"^W2 = .*reshape\(\(3, 8\)\)$", source, re.MULTILINE)
+    assert re.search(r"^W1_T_b1 = .*reshape\(\(3, 8\)\)$", source, re.MULTILINE)
+    assert re.search(r"^W2_T_b2 = .*reshape\(\(9, 3\)\)$", source, re.MULTILINE)
     body = source[source.index("def step(x, y):") :]
-    for name in ("z1_T", "x1_T", "z2_T", "z1_T_bar", "W1_T_bar", "b1_bar", "W2_bar", "b2_bar"):
+    for name in ("z1_T", "x1_T", "z2_T", "z1_T_bar", "W1_T_b1_bar", "W2_T_b2_bar"):
         assert f", {name})" in body or f"out={name})" in body
     assert "copyto(g" not in body  # gradients are computed in their place
     assert not re.search(r"copyto\(W\d", body)  # and every W is a view of theta

@@ -118,8 +118,23 @@ def beside_the_line() -> Iterator[None]:
 @contextmanager
 def layers_as_written() -> Iterator[None]:
     from graphgrad.codegen import prepare
+    from graphgrad.codegen.layout import WRITTEN
 
-    with mock.patch.object(prepare, "turned_values", return_value=frozenset()), matrices_as_they_are():
+    with mock.patch.object(prepare, "best_layout", return_value=WRITTEN), matrices_as_they_are():
+        yield
+
+
+@contextmanager
+def biases_apart() -> Iterator[None]:
+    from graphgrad import theta
+    from graphgrad.codegen import layout
+    from graphgrad.codegen.biases import Biases
+
+    none = Biases({}, {})
+    with (
+        mock.patch.object(layout, "find_biases", return_value=none),
+        mock.patch.object(theta, "joins_bias", return_value=False),
+    ):
         yield
 
 
@@ -167,6 +182,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "linear states in their own units": (no_own_units, {}),
     "blocks (block=0)": (no_blocks, {}),
     "layers that lie transposed, and matrices that fit": (layers_as_written, {}),
+    "biases in the products": (biases_apart, {}),
     "held values that begin on a line of the cache": (beside_the_line, {}),
     "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
     "relu against an array of zeros": (relu_by_a_number, {}),

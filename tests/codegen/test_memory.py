@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
-from graphgrad.codegen.memory import ALIGNMENT, Plan, by_size, by_time, plan
-from graphgrad.codegen.program import ITEM_SIZE, Program, nbytes
+from graphgrad.codegen.memory import Plan, by_size, by_time, plan
+from graphgrad.codegen.program import ALIGNMENT, ITEM_SIZE, Program, nbytes
 from graphgrad.operator import OPERATORS
 from graphgrad.types import size_of
 from tests.codegen.simulate import positions, program_of, simulate

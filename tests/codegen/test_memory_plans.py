@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
-from graphgrad.codegen.memory import ALIGNMENT, Plan, Span, assign, by_size, by_time, plan
-from graphgrad.codegen.program import Program, Storage, build
+from graphgrad.codegen.memory import Plan, Span, assign, by_size, by_time, plan
+from graphgrad.codegen.program import ALIGNMENT, Program, Storage, build
 from graphgrad.codegen.schedule import schedule
 from graphgrad.operator import OPERATORS
 from graphgrad.types import size_of

@@ -1,0 +1,166 @@
+"""Biases as one more row of their matrices: h @ W + b = [h 1] @ [W; b], a product in place of a product and a sum.
+
+Where b follows W in one vector, [W; b] lies there already. Where h lies transposed, its memory with a row of ones below
+is [h 1] transposed; an input is copied beside a column of ones. The ones are written once for each workspace. A product
+with that is also two gradients at once: [h 1]ᵀ @ z̄ = [W̄; b̄], in a vector where b̄ follows W̄.
+
+`graphgrad.codegen.layout` says for which h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from graphgrad.graph import Graph, Node
+from graphgrad.operators.linear import swap
+from graphgrad.rewrite import op, rebuild
+from graphgrad.tensor import Tensor
+
+
+class Affine(NamedTuple):
+    """A sum h @ W + b."""
+
+    h: int
+    matrix: int
+    bias: int
+    vector: int  # in which W lies, and then b
+    start: int  # of W
+
+
+class Gradients(NamedTuple):
+    """hᵀ @ z̄ and the sum of the rows of z̄, one after the other in a vector."""
+
+    h: int
+    z_bar: int
+    of_matrix: int
+    of_bias: int
+
+
+class Biases(NamedTuple):
+    affine: Mapping[int, Affine]  # by the sum
+    gradients: Mapping[int, Gradients]  # by the sum of rows
+
+
+def find_biases(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> Biases:
+    """All sums of either kind that nothing but the product, or the vector, stands beside."""
+    users: dict[int, int] = dict.fromkeys(keep, 2)
+    for id in ids:
+        for i in graph.nodes[id].inputs:
+            users[i] = users.get(i, 0) + 1
+    affine: dict[int, Affine] = {}
+    gradients: dict[int, Gradients] = {}
+    for node in [graph.nodes[id] for id in ids]:
+        if node.operator.name == "add" and (found := _affine(graph, node)) is not None:
+            if all(users[i] == 1 for i in node.inputs if graph.nodes[i].operator.name == "matmul"):
+                affine[node.id] = found
+        elif node.operator.kind == "pack":
+            for pair in pairwise(node.inputs):
+                both = _gradients(graph, *pair) if users[pair[0]] == users[pair[1]] == 1 else None
+                if both is not None:
+                    gradients[both.of_bias] = both
+    return Biases(affine, gradients)
+
+
+def _affine(graph: Graph, node: Node) -> Affine | None:
+    for id, bias in (node.inputs, node.inputs[::-1]):
+        product = graph.nodes[id]
+        if product.operator.name != "matmul" or product.shape != node.shape or len(node.shape) != 2:
+            continue
+        h, matrix = product.inputs
+        first, then = _run(graph, matrix), _run(graph, bias)
+        ranks = [len(graph.nodes[i].shape) for i in (h, matrix, bias)]
+        if ranks == [2, 2, 1] and first and then and (first.vector, first.stop) == (then.vector, then.start):
+            return Affine(h, matrix, bias, first.vector, first.start)
+    return None
+
+
+def _gradients(graph: Graph, first: int, then: int) -> Gradients | None:
+    product, total = graph.nodes[first], graph.nodes[then]
+    if product.operator.name != "matmul" or len(product.shape) != 2 or total.operator.name != "sum":
+        return None
+    turned, z_bar = [graph.nodes[i] for i in product.inputs]
+    if turned.operator.name != "transpose" or total.inputs != (z_bar.id,) or len(z_bar.shape) != 2:
+        return None
+    if turned["axes"] != (1, 0) or total["axis"] != (0,) or total["keepdims"]:
+        return None
+    return Gradients(turned.inputs[0], z_bar.id, first, then)
+
+
+class Run(NamedTuple):
+    """Elements of a vector that follow each other."""
+
+    vector: int
+    start: int
+    stop: int
+
+
+def _run(graph: Graph, id: int) -> Run | None:
+    node = graph.nodes[id]
+    if node.operator.name == "reshape":
+        node = graph.nodes[node.inputs[0]]
+    if node.operator.name != "slice" or len(node.shape) != 1 or node["step"] != (1,):
+        return None
+    (start,), (stop,) = node["start"], node["stop"]
+    return Run(node.inputs[0], start, stop) if isinstance(start, int) and isinstance(stop, int) else None
+
+
+def join_biases(
+    tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collection[int]
+) -> tuple[dict[int, Tensor], list[Tensor]]:
+    """The same values, with products in place of the sums that belong to these h. The sums' rounding moves.
+
+    Where each old node went, both gradients into their product; and the matrices that end with a bias.
+    """
+    old = tensors[0].graph
+    biases = find_biases(old, old.ancestors([t.id for t in tensors]), {t.id for t in (*tensors, *keep)})
+    gradients = {both.of_matrix: both for both in biases.gradients.values() if both.h in hs}
+    at: dict[int, Tensor] = {}
+    joined: dict[int, Tensor] = {}  # by the sum of rows
+    with_ones: dict[int, Tensor] = {}
+    matrices: list[Tensor] = []
+
+    def named(tensor: Tensor, name: str) -> Tensor:
+        """A name is only given where it is free, also for those that are still to come."""
+        return tensor if name in old or name in tensor.graph else tensor.named(name)
+
+    def beside_ones(id: int) -> Tensor:
+        if id not in with_ones:
+            h, name = at[id], old.label(id)
+            rows, columns = h.shape
+            one = h.graph.constant(np.ones((), h.dtype))
+            if h.node.operator.name == "input":
+                ones = named(op("broadcast_to", one, shape=(rows, 1)), "column_of_ones")
+                with_ones[id] = named(op("concatenate", [h, ones], axis=1), f"{name}_1")
+            else:  # it will lie transposed: then it is computed in its place
+                vector = op("pack", [swap(h), named(op("broadcast_to", one, shape=(rows,)), "row_of_ones")])
+                with_ones[id] = swap(named(op("reshape", vector, shape=(columns + 1, rows)), f"{name}_1ᵀ"))
+        return with_ones[id]
+
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        at.update(zip(node.inputs, inputs, strict=True))
+        affine = biases.affine.get(node.id)
+        if affine is not None and affine.h in hs:
+            rows, columns = old.nodes[affine.matrix].shape[0] + 1, node.shape[1]
+            both = at[affine.vector][affine.start : affine.start + rows * columns]
+            matrix = op("reshape", both, shape=(rows, columns))
+            matrices.append(named(matrix, _names(old, affine.matrix, affine.bias)))
+            return op("matmul", beside_ones(affine.h), matrix)
+        if (found := gradients.get(node.id)) is not None:
+            both = op("matmul", swap(beside_ones(found.h)), at[found.z_bar])
+            joined[found.of_bias] = named(both, _names(old, found.of_matrix, found.of_bias))
+            return joined[found.of_bias]
+        if node.operator.kind == "pack":
+            return op("pack", [part for id, part in zip(node.inputs, inputs, strict=True) if id not in joined])
+        return None
+
+    return rebuild(tensors, visit, keep)[1] | joined, matrices
+
+
+def _names(graph: Graph, *ids: int) -> str:
+    """Those of several nodes as one, in the derivation's terms where these have no other."""
+    records = [(id, graph.records.get(id)) for id in ids]
+    return "_".join((record and record.symbol) or graph.label(id) for id, record in records)
