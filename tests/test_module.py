@@ -98,6 +98,20 @@ def test_a_single_output() -> None:
     assert module["step"](x, y, state) == pytest.approx(float(gg.evaluate(net.loss, x=x, y=y, **net.initialize(0))))
 
 
+def test_constants_of_a_concatenation_are_there_in_each_step() -> None:
+    """They are written once for each set of sizes, also where these take turns."""
+    g = gg.Graph()
+    x, W = g.input("x", ("N", 2)), g.parameter("W", (3, 4))
+    beside = gg.concatenate([x, gg.broadcast_to(g.constant(np.array([1.0, 2.0])), (x.shape[0], 2))], axis=1)
+    h = gg.concatenate([gg.tanh(beside @ W.T), g.constant(np.full((2, 3), 0.5))])
+    net = gg.Network(loss=gg.mean(gg.tanh(h) ** 2), inputs=[x])
+    module, trainer = loaded(net, optimizer=gg.SGD(0.1)), gg.Trainer(net, gg.SGD(0.1), dtype="float64", seed=5)
+    state = module["initial_state"](module["initial_parameters"](5))
+    for n in (4, 4, 7, 4, 7):
+        x_batch = np.random.default_rng(n).normal(size=(n, 2))
+        assert module["step"](x_batch, state) == pytest.approx(trainer.step(x_batch), rel=1e-12)
+
+
 OPTIMIZERS = [gg.SGD(alpha=0.1), gg.Momentum(alpha=0.1), gg.Momentum(form="lecture"), gg.Adam(weight_decay=0.01)]
 
 
