@@ -250,6 +250,7 @@ def on_graph(
         block=program.block,
         origins={moved[i].id: written for i, written in program.origins.items() if i in moved},
         turned=frozenset(moved[i].id for i in program.turned if i in moved),
+        with_biases=tuple(moved[i].id for i in program.with_biases),
         scales={moved[i].id: c for i, c in program.scales.items()},
         again=again | {twin: moved[program.again.get(of, of)].id for of, twin in twins.items()},
     )
