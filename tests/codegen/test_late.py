@@ -88,6 +88,14 @@ def test_workspaces_of_networks(
     assert (late.workspace_bytes(N=n), early.workspace_bytes(N=n)) == (bytes_with, bytes_without)
 
 
+def test_what_is_known_of_nodes_moves_along() -> None:
+    late, early = both(lambda: trainer([13, 64, 64, 1], "relu", "mse", "fast").function)
+    known = [{f.program.graph.label(id) for id in f.program.with_biases} for f in (late, early)]
+    assert known[0] == known[1] == {"W1ᵀ_b1", "W3ᵀ_b3"}
+    assert late.source.startswith(early.source[: early.source.index("# The functions")])
+    assert len(late.program.turned) == len(early.program.turned) > 0
+
+
 @pytest.mark.parametrize("memory", ["fast", "low"])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu", "silu", "mish", "softplus", "elu", "sigmoid"])
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy", "huber"])
