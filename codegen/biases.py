@@ -1,8 +1,9 @@
 """Biases as one more row of their matrices: h @ W + b = [h 1] @ [W; b], a product in place of a product and a sum.
 
 Where b follows W in one vector, [W; b] lies there already. Where h lies transposed, its memory with a row of ones below
-is [h 1] transposed; an input is copied beside a column of ones. The ones are written once for each workspace. A product
-with that is also two gradients at once: [h 1]ᵀ @ z̄ = [W̄; b̄], in a vector where b̄ follows W̄.
+is [h 1] transposed; the row is written in each step, since that memory serves other values too. An input is copied
+beside a column of ones, which is written once for each workspace. A product with either is also two gradients at once:
+[h 1]ᵀ @ z̄ = [W̄; b̄], in a vector where b̄ follows W̄.
 
 `graphgrad.codegen.layout` says for which h.
 """
@@ -73,7 +74,8 @@ def _affine(graph: Graph, node: Node) -> Affine | None:
         h, matrix = product.inputs
         first, then = _run(graph, matrix), _run(graph, bias)
         ranks = [len(graph.nodes[i].shape) for i in (h, matrix, bias)]
-        if ranks == [2, 2, 1] and first and then and (first.vector, first.stop) == (then.vector, then.start):
+        follows = first and then and (first.vector, first.stop) == (then.vector, then.start)
+        if first and follows and ranks == [2, 2, 1] and graph.nodes[bias].shape == node.shape[1:]:
             return Affine(h, matrix, bias, first.vector, first.start)
     return None
 
@@ -108,36 +110,41 @@ def _run(graph: Graph, id: int) -> Run | None:
     return Run(node.inputs[0], start, stop) if isinstance(start, int) and isinstance(stop, int) else None
 
 
-def join_biases(
-    tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collection[int]
-) -> tuple[dict[int, Tensor], list[Tensor]]:
-    """The same values, with products in place of the sums that belong to these h. The sums' rounding moves.
+class Joined(NamedTuple):
+    moved: dict[int, Tensor]  # where each old node went; two gradients went into their product
+    matrices: list[Tensor]  # that end with a bias
+    inputs: list[Tensor]  # beside ones
 
-    Where each old node went, both gradients into their product; and the matrices that end with a bias.
-    """
+
+def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collection[int]) -> Joined:
+    """The same values, with products in place of the sums that belong to these h. The sums' rounding moves."""
     old = tensors[0].graph
     biases = find_biases(old, old.ancestors([t.id for t in tensors]), {t.id for t in (*tensors, *keep)})
     gradients = {both.of_matrix: both for both in biases.gradients.values() if both.h in hs}
     at: dict[int, Tensor] = {}
-    joined: dict[int, Tensor] = {}  # by the sum of rows
     with_ones: dict[int, Tensor] = {}
-    matrices: list[Tensor] = []
+    inputs: list[Tensor] = []
+    matrices: dict[int, Tensor] = {}  # by their ids in the new graph
+    products: dict[int, Tensor] = {}  # of two gradients, by that of the bias
 
-    def named(tensor: Tensor, name: str) -> Tensor:
-        """A name is only given where it is free, also for those that are still to come."""
-        return tensor if name in old or name in tensor.graph else tensor.named(name)
+    def named(tensor: Tensor, form: str, *of: int) -> Tensor:
+        """A name made of the names of others, where they have any and the name is free, also for what is to come."""
+        names = [_name(old, id) for id in of]
+        name = form.format(*names)
+        return tensor if None in names or name in old or name in tensor.graph else tensor.named(name)
 
     def beside_ones(id: int) -> Tensor:
         if id not in with_ones:
-            h, name = at[id], old.label(id)
+            h = at[id]
             rows, columns = h.shape
             one = h.graph.constant(np.ones((), h.dtype))
             if h.node.operator.name == "input":
-                ones = named(op("broadcast_to", one, shape=(rows, 1)), "column_of_ones")
-                with_ones[id] = named(op("concatenate", [h, ones], axis=1), f"{name}_1")
+                whole = op("concatenate", [h, op("broadcast_to", one, shape=(rows, 1))], axis=1)
+                with_ones[id] = named(whole, "{}_ones", id)
+                inputs.append(whole)
             else:  # it will lie transposed: then it is computed in its place
-                vector = op("pack", [swap(h), named(op("broadcast_to", one, shape=(rows,)), "row_of_ones")])
-                with_ones[id] = swap(named(op("reshape", vector, shape=(columns + 1, rows)), f"{name}_1ᵀ"))
+                vector = named(op("pack", [swap(h), op("broadcast_to", one, shape=(rows,))]), "{}_and_ones", id)
+                with_ones[id] = swap(named(op("reshape", vector, shape=(columns + 1, rows)), "{}_onesᵀ", id))
         return with_ones[id]
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
@@ -147,20 +154,23 @@ def join_biases(
             rows, columns = old.nodes[affine.matrix].shape[0] + 1, node.shape[1]
             both = at[affine.vector][affine.start : affine.start + rows * columns]
             matrix = op("reshape", both, shape=(rows, columns))
-            matrices.append(named(matrix, _names(old, affine.matrix, affine.bias)))
+            matrices[matrix.id] = named(matrix, "{}_{}", affine.matrix, affine.bias)
             return op("matmul", beside_ones(affine.h), matrix)
         if (found := gradients.get(node.id)) is not None:
-            both = op("matmul", swap(beside_ones(found.h)), at[found.z_bar])
-            joined[found.of_bias] = named(both, _names(old, found.of_matrix, found.of_bias))
-            return joined[found.of_bias]
+            product = op("matmul", swap(beside_ones(found.h)), at[found.z_bar])
+            products[found.of_bias] = named(product, "{}_{}", found.of_matrix, found.of_bias)
+            return product
         if node.operator.kind == "pack":
-            return op("pack", [part for id, part in zip(node.inputs, inputs, strict=True) if id not in joined])
+            return op("pack", [part for id, part in zip(node.inputs, inputs, strict=True) if id not in products])
         return None
 
-    return rebuild(tensors, visit, keep)[1] | joined, matrices
+    new, moved = rebuild(tensors, visit, keep)
+    for product in products.values():
+        new.records.pop(product.id, None)  # which tells of the matrix alone
+    return Joined(moved | products, list(matrices.values()), inputs)
 
 
-def _names(graph: Graph, *ids: int) -> str:
-    """Those of several nodes as one, in the derivation's terms where these have no other."""
-    records = [(id, graph.records.get(id)) for id in ids]
-    return "_".join((record and record.symbol) or graph.label(id) for id, record in records)
+def _name(graph: Graph, id: int) -> str | None:
+    """A node's name, or what its step of the derivation calls it."""
+    record = graph.records.get(id)
+    return next(iter(graph.names.get(id, ())), record.symbol if record is not None else None) or None

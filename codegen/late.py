@@ -27,8 +27,7 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import Array, size_names, size_of
 
 from .memory import assign, last_uses, plan
-from .program import Program, build, scheduled
-from .schedule import NOMINAL
+from .program import USUAL, Program, build, scheduled
 
 #: What costs about one pass over its operands and its result: no functions, no choices by a condition.
 CHEAP = frozenset(
@@ -40,7 +39,7 @@ EARLY = frozenset({"checked_index", "pack"})
 #: The share of the peak that has to be saved: for less no order is changed.
 LEAST = 0.01
 #: What named sizes are taken for: the parameters weigh most with a small batch, the activations with a large one.
-SAMPLES = (64 * NOMINAL, NOMINAL, 1)
+SAMPLES = (64 * USUAL, USUAL, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ def gaps(program: Program, again: bool) -> list[Gap]:
     step = program.step
     order = {id: position for position, id in enumerate(step)}
     outputs = {program.base(i) for i in program.outputs}
-    fixed = {i for pair in program.updates for i in pair} | set(program.placed)
+    fixed = {i for pair in program.updates for i in pair} | set(program.placed) | program.lasting
     fixed |= {id for chain in program.chains for id in chain}
     before_loop = {order[id]: order[chain[0]] for chain in program.chains for id in chain}
     uses: dict[int, list[int]] = {id: [] for id in step}
@@ -251,6 +250,7 @@ def on_graph(
         origins={moved[i].id: written for i, written in program.origins.items() if i in moved},
         turned=frozenset(moved[i].id for i in program.turned if i in moved),
         with_biases=tuple(moved[i].id for i in program.with_biases),
+        lasting=frozenset(moved[i].id for i in program.lasting),
         scales={moved[i].id: c for i, c in program.scales.items()},
         again=again | {twin: moved[program.again.get(of, of)].id for of, twin in twins.items()},
     )

@@ -1,4 +1,4 @@
-"""Which matrices lie transposed in memory, so that products get their operands as the BLAS takes them fastest.
+"""Which matrices lie transposed in memory, and which beside ones, so that a layer's products and sums cost least.
 
 A product of small matrices is up to twice as slow where the second operand alone is the transpose of what lies there; a
 large one has more to copy where the second is. A layer z = h @ W.T has three products: of W, of its gradient and of
@@ -13,6 +13,7 @@ order costs less than is won where h lies transposed: the bias then enters the p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,9 +24,10 @@ from graphgrad.operators.linear import swap
 from graphgrad.operators.shape import size
 from graphgrad.rewrite import copy_node, op, rebuild, source
 from graphgrad.tensor import Tensor
-from graphgrad.types import Dimension, Sizes, count, size_names, size_of
+from graphgrad.types import Sizes, count, size_of
 
 from .biases import find_biases
+from .program import USUAL
 
 #: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
 SMALL = 100**3
@@ -37,8 +39,6 @@ ASTRAY = 1.0  # for an element that is read against the order in which it lies
 COPY = 0.05  # for an element that is copied
 STATEMENT = 250.0  # for one more statement
 SPREAD = 600.0  # for one that adds a row to all rows
-
-USUAL = 64  # what a named size is taken for until a call tells it
 
 REDUCTIONS = ("sum", "max", "min", "prod")
 
@@ -85,10 +85,10 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
     return Layout(lying, frozenset(h for h in joins.values() if h in lying or _is_input(graph, h)))
 
 
-def joins_bias(shape: Sequence[Dimension]) -> bool:
-    """Whether a bias had better enter the product with a matrix although that product is then out of order."""
-    multiplications = size_of(count(tuple(shape)) * USUAL, dict.fromkeys(size_names(count(tuple(shape))), USUAL))
-    return LOST * multiplications < SPREAD + STATEMENT + ROW * USUAL
+def joins_bias(shape: Sequence[int]) -> bool:
+    """Whether the bias of a matrix of numbers had better enter its product, with USUAL samples, although one product is
+    then out of order."""
+    return LOST * math.prod(shape) * USUAL < SPREAD + STATEMENT + ROW * USUAL
 
 
 def _joins(graph: Graph, ids: Sequence[int], keep: Collection[int], sizes: Sizes) -> dict[int, int]:
@@ -97,7 +97,7 @@ def _joins(graph: Graph, ids: Sequence[int], keep: Collection[int], sizes: Sizes
     A large product hides its sums, and may be slower with one more row.
     """
     biases = find_biases(graph, ids, keep)
-    found = {id: sum.h for kind in (biases.affine, biases.gradients) for id, sum in kind.items()}
+    found = {id: joined.h for kind in (biases.affine, biases.gradients) for id, joined in kind.items()}
     nodes = graph.nodes
     large = {h for id, h in found.items() if size_of(count(nodes[h].shape) * nodes[id].shape[-1], sizes) > SMALL}
     large |= {h for h in found.values() if COPY * size_of(count(nodes[h].shape), sizes) > SPREAD}
@@ -199,13 +199,13 @@ def _base(graph: Graph, id: int) -> tuple[int, bool]:
 
 
 def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes, joins: Mapping[int, int]) -> Cost | None:
-    joined = joins.get(node.id, -1)
-    if node.id in joins and _is_input(graph, joined):
-        return None
-    if (h := group.get(joined)) is not None:
-        apart = _lying_cost(graph, node, group, sizes)
-        more = SPREAD if node.operator.name == "add" else STATEMENT
-        return lambda turned: 0.0 if h in turned else more + (apart(turned) if apart is not None else 0.0)
+    if (joined := joins.get(node.id)) is not None:
+        if _is_input(graph, joined):
+            return None
+        if (h := group.get(joined)) is not None:
+            apart = _lying_cost(graph, node, group, sizes)
+            more = SPREAD if node.operator.name == "add" else STATEMENT
+            return lambda turned: 0.0 if h in turned else more + (apart(turned) if apart is not None else 0.0)
     if _is_product(graph, node):
         (a, a_turned), (b, b_turned) = [_base(graph, i) for i in node.inputs]
         (m, n), k = [size_of(d, sizes) for d in node.shape], size_of(graph.nodes[node.inputs[1]].shape[0], sizes)

@@ -22,13 +22,13 @@ from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, 
 
 from .blocks import block_bytes, find_blocks
 from .late import compute_late
-from .layout import USUAL, Layout
+from .layout import Layout
 from .memory import aligned, aligned_copy, assign, plan
 from .numpy_target import print_numpy
 from .plain_numbers import counters
 from .prepare import Prepared, finished, lowered, prepare
 from .printed import Printed
-from .program import Program, flops
+from .program import USUAL, Program, flops
 from .schedule import schedule
 from .source import comment, compiled, frame
 from .state import State

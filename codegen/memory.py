@@ -17,7 +17,7 @@ from graphgrad.graph import Node
 from graphgrad.types import Array, Dimension, Sizes, count, size_of
 
 from .blocks import inner_values
-from .program import ALIGNMENT, Program, Storage, lasting, nbytes
+from .program import ALIGNMENT, Program, Storage, nbytes, whole_base
 
 
 def assign(program: Program) -> Program:
@@ -27,8 +27,7 @@ def assign(program: Program) -> Program:
     last = last_uses(program, order, end)
     placed = place_in_packs(program, order)
     in_place, copies = updates_in_place(program, order, last)
-    lasts = lasting(program)
-    for id in (*lasts, *[program.base(value) for _, value in copies]):
+    for id in (*program.lasting, *[program.base(value) for _, value in copies]):
         last[id] = end
     inner = inner_values(program)
     _place_before(program, order, last, placed, {*in_place, *inner})
@@ -48,7 +47,7 @@ def assign(program: Program) -> Program:
         born.setdefault(owner, position)
         dies[owner] = max(dies.get(owner, 0), last[id])
     _whole_chains(program, order, storage_of, inner, born, dies)
-    for id in lasts:
+    for id in program.lasting:
         born[id] = 0
     storages = {owner: Storage(_size(program, owner, inner), born[owner], dies[owner]) for owner in born}
     return replace(program, storages=storages, storage_of=storage_of, placed=placed, copies=copies)
@@ -94,17 +93,15 @@ def last_uses(program: Program, order: Mapping[int, int], end: int) -> dict[int,
 def place_in_packs(program: Program, order: Mapping[int, int]) -> dict[int, tuple[int, Dimension]]:
     """Operands of packs that are computed straight into their place: {id: (pack, first element)}."""
     placed: dict[int, tuple[int, Dimension]] = {}
-    lasts = lasting(program)
     for id in order:
         node = program.node(id)
         if node.operator.kind != "pack":
             continue
         start: Dimension = 0
         for operand in node.inputs:
-            base = _whole_base(program, operand)
+            base = whole_base(program, operand)
             made = base is not None and base in order and program.roles[base] == "call"
-            fits = made and base is not None and base not in placed and base not in lasts
-            if fits and base is not None and _may_be_placed(program, base, node):
+            if made and base is not None and base not in placed and _may_be_placed(program, base, node):
                 placed[base] = (id, start)
             start = start + count(program.node(operand).shape)
     return placed
@@ -117,27 +114,17 @@ def _place_before(
     placed: dict[int, tuple[int, Dimension]],
     elsewhere: Collection[int],
 ) -> None:
-    """An operand that dies where a placed value is computed lies in that place before: z, over which goes φ(z)."""
+    """An operand that dies where a placed value is computed lies in that place before: z, over which goes φ(z). From
+    the last statement to the first, so that what z is computed over lies there, too."""
     for id in reversed(order):
-        for i in program.node(id).inputs if id in placed else ():
-            free = program.roles[i] == "call" and i in order and not {i, id} & {*elsewhere} and i not in placed
-            if (
-                free
-                and last[i] == order[id]
-                and may_overwrite(program, id, i)
-                and program.node(i).operator.kind != "pack"
-            ):
+        if id not in placed or id in elsewhere:
+            continue
+        for i in program.node(id).inputs:
+            computed = i in order and program.roles[i] == "call" and program.node(i).operator.kind != "pack"
+            free = computed and i not in placed and i not in elsewhere and last[i] == order[id]
+            if free and may_overwrite(program, id, i):
                 placed[i] = placed[id]
                 break
-
-
-def _whole_base(program: Program, id: int) -> int | None:
-    """The buffer that an operand shows whole and in order (itself, or under reshapes), else None."""
-    while program.roles[id] == "view":
-        if program.node(id).operator.name != "reshape":
-            return None
-        id = program.node(id).inputs[0]
-    return id
 
 
 def _may_be_placed(program: Program, id: int, pack: Node) -> bool:

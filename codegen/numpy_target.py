@@ -23,7 +23,7 @@ from .names import Names
 from .number_printer import NumberPrinter
 from .plain_numbers import plain_numbers
 from .printed import Call, Printed
-from .program import ITEM_SIZE, Program, lasting, operand_dtype, passing_views, per_call_views
+from .program import ITEM_SIZE, Program, operand_dtype, passing_views, per_call_views, whole_base
 
 PIECE = 1000  # statements in one function: CPython's compiler is slow and hungry on longer ones
 
@@ -50,7 +50,7 @@ class _Printer(NumberPrinter):
         self.lines = self.out.prologue
         self.in_step = False
         self.passing = passing_views(program)
-        self.lasting = lasting(program)
+        self.spread = _spread(program)
         self.plain = plain_numbers(program) if counting else frozenset()
 
     def run(self) -> Printed:
@@ -157,6 +157,9 @@ class _Printer(NumberPrinter):
         self._emit("#", id)
 
     def _view(self, id: int) -> None:
+        if id in self.spread:  # it fills parts of what is put together, and is read by nothing else
+            self.out.names[id] = self.spread[id]
+            return
         node = self.program.node(id)
         *checks, template = self._template(node)
         for check in checks:
@@ -172,7 +175,7 @@ class _Printer(NumberPrinter):
 
     def _call(self, id: int) -> None:
         node = self.program.node(id)
-        if node.operator.kind == "pack" or id in self.lasting:
+        if node.operator.kind == "pack" or id in self.program.lasting:
             self._join(id)
             return
         lines = [self._number_line(node)] if self._of_numbers(node) else []
@@ -307,8 +310,8 @@ class _Printer(NumberPrinter):
         return self._once(f"{name}_0d", f"{name}.reshape(())")
 
     def _join(self, id: int) -> None:
-        """Copy parts into the whole, those that are known before the step before it. What was computed in its place
-        is there."""
+        """Copy the parts into the whole: those that last before the first step, all others in each. What was computed
+        in its place is there."""
         node = self.program.node(id)
         lines: list[str] = []
         start: Dimension = 0
@@ -320,14 +323,14 @@ class _Printer(NumberPrinter):
             else:
                 stop = start + shape[node["axis"]]
                 where = f"[{':, ' * node['axis']}{code(start)}:{code(stop)}]"
-            if self.program.placed.get(self.program.base(i)) != (id, start) or not self._whole(i):
-                settled = id in self.lasting and self.program.stages[i] == 0
+            base = whole_base(self.program, i)
+            if base is None or self.program.placed.get(base) != (id, start):
+                lasts = id in self.program.lasting and self.program.stages[i] == 0
                 part = self.out.names[id] + where
-                part = part if settled else self._once(f"{self.out.names[id]}_part", part)
-                number = self._everywhere(i)  # fill takes less than half of copyto's time
-                line = f"{part}.fill({number})" if number else f"np.copyto({part}, {self._operand(i, node.dtype)})"
-                line = self._bare(line)
-                if settled:
+                part = part if lasts else self._once(f"{self.out.names[id]}_part", part)
+                copied = f"{part}.fill({self.spread[i]})" if i in self.spread else ""  # in half of copyto's time
+                line = self._bare(copied or f"np.copyto({part}, {self._operand(i, node.dtype)})")
+                if lasts:
                     self.out.prologue.append((line, None))
                 else:
                     lines.append(line)
@@ -336,21 +339,6 @@ class _Printer(NumberPrinter):
             self._comment(id)
         for line in lines:
             self._emit(line, id)
-
-    def _everywhere(self, id: int) -> str:
-        """The number that each element of a constant is, where it is one number spread."""
-        node = self.graph.nodes[id]
-        if node.operator.name != "broadcast_to" or self.graph.nodes[node.inputs[0]].operator.name != "constant":
-            return ""
-        array = self.graph.nodes[node.inputs[0]]["value"].array
-        return code(array.item()) if array.ndim == 0 else ""
-
-    def _whole(self, id: int) -> bool:
-        while self.program.roles[id] == "view":
-            if self.graph.nodes[id].operator.name != "reshape":
-                return False
-            id = self.graph.nodes[id].inputs[0]
-        return True
 
     def _finish(self) -> None:
         program = self.program
@@ -394,3 +382,22 @@ class _Printer(NumberPrinter):
             if function is not None and name not in self.out.support:
                 self.out.support[name] = inspect.getsource(function)
         return re.sub(r"(?<![\w.])np\.([a-z_][\w.]*)\(", bind, text)
+
+
+def _spread(program: Program) -> dict[int, str]:
+    """Constants that are one number in all places, and that nothing reads but what they are a part of: the number."""
+    found: dict[int, str] = {}
+    for id in program.prologue:
+        node = program.node(id)
+        if node.operator.name == "broadcast_to" and program.roles[id] == "view":
+            source = program.node(node.inputs[0])
+            if source.operator.name == "constant" and source["value"].array.ndim == 0:
+                found[id] = code(source["value"].array.item())
+    for id in (*program.prologue, *program.step) if found else ():
+        joins = program.node(id).operator.kind == "pack" or id in program.lasting
+        for i in () if joins else program.node(id).inputs:
+            found.pop(i, None)
+    for id in program.outputs:
+        found.pop(program.base(id), None)
+        found.pop(id, None)
+    return found

@@ -111,16 +111,16 @@ def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
     """The second part of `prepare`: the program, whose values lie so."""
     turned = layout.turned
     matrices: list[Tensor] = []
+    lasting: list[Tensor] = []
     if layout.with_ones:
-        by, matrices = join_biases(
-            [*low.outputs, *low.values.values()], [*low.values, *low.arguments], layout.with_ones
-        )
+        tensors, keep = [*low.outputs, *low.values.values()], [*low.values, *low.arguments]
+        by, matrices, lasting = join_biases(tensors, keep, layout.with_ones)
         low, turned = low.moved(by), frozenset(by[id].id for id in turned)
     lying: frozenset[int] = frozenset()
     if turned:
         by = turn([*low.outputs, *low.values.values()], [*low.values, *low.arguments], turned)
         low, lying = low.moved(by), frozenset(by[id].id for id in turned if id in by)
-        matrices = [by[t.id] for t in matrices]
+        matrices, lasting = ([by[t.id] for t in ts] for ts in (matrices, lasting))
     held = {leaf.id for leaf in low.values}
     final = {leaf: _own_value(leaf, value) for leaf, value in low.values.items()}
     results = [_old_value(t, held) for t in low.outputs]
@@ -128,8 +128,9 @@ def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
     origins: dict[int, int] = {}
     for id, tensor in low.where.items():
         origins.setdefault(tensor.id, id)
-    with_biases = tuple(t.id for t in matrices)
-    return replace(program, origins=origins, turned=lying, scales=low.scales, with_biases=with_biases), low.where
+    known = replace(program, origins=origins, turned=lying, scales=low.scales)
+    with_biases, lasts = tuple(t.id for t in matrices), frozenset(t.id for t in lasting)
+    return replace(known, with_biases=with_biases, lasting=lasts), low.where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -23,6 +23,7 @@ from graphgrad.graph import Graph, Node
 from graphgrad.tensor import Tensor
 from graphgrad.types import Dimension, Shape, count, promote
 
+USUAL = 64  # what a named size is taken for until a call tells it
 ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
 ITEM_SIZE = {"bool": 1, "int64": 8, "float32": 4, "float64": 8}
 
@@ -61,6 +62,7 @@ class Program:
     origins: Mapping[int, int] = field(default_factory=dict)  # node -> the node of the written graph that it stands for
     turned: frozenset[int] = frozenset()  # nodes that hold the transpose of what they stand for
     with_biases: tuple[int, ...] = ()  # matrices whose last row is a bias
+    lasting: frozenset[int] = frozenset()  # concatenations that keep their memory, and constants in it, between steps
     scales: Mapping[int, float] = field(default_factory=dict)  # held leaf -> what its kept value is multiplied by
     again: Mapping[int, int] = field(
         default_factory=dict
@@ -167,14 +169,6 @@ def per_call_views(program: Program) -> set[int]:
     return {i for i in program.step if program.roles[i] == "view" and program.roles[program.base(i)] == "input"}
 
 
-def lasting(program: Program) -> set[int]:
-    """Concatenations of parts of which some are known before the step: those are written once for each workspace. So
-    the whole has memory of its own from one step to the next, which no caller gets to see."""
-    seen = {program.base(i) for i in (*program.outputs, *[value for _, value in program.updates])}
-    joined = [i for i in program.step if program.node(i).operator.name == "concatenate" and i not in seen]
-    return {id for id in joined if any(program.stages[i] == 0 for i in program.node(id).inputs)}
-
-
 def passing_views(program: Program) -> set[int]:
     """Views without a name that only another view is made of: their text stands inside of its own."""
     used: dict[int, list[int]] = {}
@@ -187,6 +181,15 @@ def passing_views(program: Program) -> set[int]:
         for id, users in used.items()
         if program.roles[id] == "view" and id not in kept and len(users) == 1 and program.roles[users[0]] == "view"
     }
+
+
+def whole_base(program: Program, id: int) -> int | None:
+    """The buffer that an operand shows whole and in order (itself, or under reshapes), else None."""
+    while program.roles[id] == "view":
+        if program.node(id).operator.name != "reshape":
+            return None
+        id = program.node(id).inputs[0]
+    return id
 
 
 def flops(program: Program) -> Dimension:

@@ -8,10 +8,9 @@ from functools import lru_cache
 
 from graphgrad.types import Dimension, size_names, size_of
 
-from .program import ALIGNMENT, Program, lasting, nbytes, per_call_views, scheduled
+from .program import ALIGNMENT, USUAL, Program, nbytes, per_call_views, scheduled, whole_base
 
 LITTLE = 48 * 1024  # bytes that stay in the first cache in any order: then neighbours had better stay neighbours
-NOMINAL = 64  # what a named size is taken for while two orders are compared: only their ratio matters
 
 
 def schedule(program: Program) -> Program:
@@ -21,7 +20,7 @@ def schedule(program: Program) -> Program:
     units = [i for i in program.step if i not in views and program.roles[i] != "view"]
     before = dependencies(program, units)
     # New values take the place of the old ones, as a rule, and what lasts is there all the time.
-    weightless = {*[value for _, value in program.updates], *lasting(program)}
+    weightless = {*[value for _, value in program.updates], *program.lasting}
     # A vector whose other parts are constants is the memory of the one that is computed in it.
     made_of = {i: made for i in units if (made := _computed_part(program, i)) is not None}
     weights = {i: 0 if i in weightless or i in made_of else _bytes(program, i) for i in units}
@@ -35,10 +34,11 @@ def schedule(program: Program) -> Program:
 
 
 def _computed_part(program: Program, id: int) -> int | None:
-    """Of a pack of a value and constants, the value."""
+    """Of a pack of one value that is computed in its place, and of constants, the value."""
     node = program.node(id)
-    made = {program.base(i) for i in node.inputs if program.stages[i]}
-    return next(iter(made)) if node.operator.kind == "pack" and len(made) == 1 < len(node.inputs) else None
+    made = [whole_base(program, i) for i in node.inputs if program.stages[i]]
+    alone = node.operator.kind == "pack" and len(made) == 1 < len(node.inputs)
+    return made[0] if alone and made[0] is not None and program.roles[made[0]] == "call" else None
 
 
 def _bytes(program: Program, id: int) -> int:
@@ -49,7 +49,7 @@ def _bytes(program: Program, id: int) -> int:
 
 @lru_cache(maxsize=1024)
 def _nominal(size: Dimension) -> int:
-    return size_of(size, dict.fromkeys(size_names(size), NOMINAL))
+    return size_of(size, dict.fromkeys(size_names(size), USUAL))
 
 
 def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:

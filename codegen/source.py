@@ -18,7 +18,7 @@ def comment(printed: Printed, id: int) -> str:
     if record is not None:
         text = record.told(
             {w: _as_written(printed, i) for i, w in printed.program.origins.items() if i in printed.names}
-        )
+        ).replace("ᵀᵀ", "")
     else:
         names = {i: printed.names.get(i) or graph.label(i) for i in graph.nodes[id].inputs if i in printed.names}
         text = f"{printed.names[id]} = {formula(graph, id, names)}"
@@ -55,7 +55,8 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
         put([(told, None)])
     if printed.program.with_biases:
         told = ", ".join(printed.names[id] for id in printed.program.with_biases)
-        put([(f"# The last row of {told} is a bias: x @ W + b is one product, of x beside ones.", None)])
+        told = f"# Of {told} the last row is the bias: x @ W + b is one product, x_ones @ W_b, with x beside ones."
+        put([(told, None)])
     put([("# The functions that the step calls, by their bare names.", None)] if printed.functions else [])
     put([(f"{bare} = {path}", None) for bare, path in printed.functions.items()])
     for source in printed.support.values():

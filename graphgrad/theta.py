@@ -50,7 +50,9 @@ def transposed_matrices(net: Network) -> frozenset[str]:
         for node in (graph.nodes[i] for i in ids)
         if node.operator.name == "add"
         for id in node.inputs
-        if id in products and behind.get(products[id]) in node.inputs and joins_bias(graph.nodes[products[id]].shape)
+        if id in products
+        and behind.get(products[id]) in node.inputs
+        and joins_bias(numbers(graph.tensor(products[id])))
     }
     lies_turned: dict[int, bool] = {}  # each value, as what follows it would have it
     turned: set[int] = set()

@@ -37,7 +37,7 @@ def all_otherwise(low: Lowered, layout: Any = None) -> Prepared:
     ids = low.graph.ancestors([t.id for t in [*low.outputs, *low.values.values()]])
     turned = frozenset(groups(low.graph, ids, kept))
     found = find_biases(low.graph, ids, kept)
-    hs = {sum.h for kind in (found.affine, found.gradients) for sum in kind.values()}
+    hs = {one.h for kind in (found.affine, found.gradients) for one in kind.values()}
     with_ones = frozenset(h for h in hs if h in turned or low.graph.nodes[h].operator.name == "input")
     event("something lies transposed" if turned else "nothing can lie transposed")
     event("a bias enters a product" if with_ones else "no bias can enter a product")

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from graphgrad.codegen.numpy_target import print_numpy
-from graphgrad.codegen.program import Program
-from graphgrad.codegen.schedule import NOMINAL
+from graphgrad.codegen.program import USUAL, Program
 from graphgrad.errors import GraphgradError
 from graphgrad.render.compose import BORDER, moved, wrapped
 from graphgrad.render.scene import Curve, Group, Item, Paint, Rect, Scene, polyline
@@ -33,7 +32,7 @@ def memory_scene(program: Program, sizes: Mapping[str, int] | None, lang: str, l
             raise GraphgradError(f"sizes: {name!r} is no size of this program; there are: {', '.join(sorted(names))}")
         if not isinstance(size, (int, np.integer)) or size < 0:
             raise GraphgradError(f"sizes: {name} is an integer from 0, but {size!r} was given")
-    known = {name: int((sizes or {}).get(name, NOMINAL)) for name in sorted(names)}
+    known = {name: int((sizes or {}).get(name, USUAL)) for name in sorted(names)}
     rows = sorted(program.storages.items(), key=lambda item: (item[1].born, item[0]))
     called = print_numpy(program).names  # as the generated code calls them
     calls: dict[int, list[int]] = {}

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 
 import graphgrad as gg
 from graphgrad.codegen.program import Program
@@ -31,7 +33,7 @@ def test_small_layers_have_no_sums_of_biases(loss: str) -> None:
     assert less["add"] == 3  # h @ W + b
     assert less["sum"] >= 3  # of the rows of z̄
     assert len(joined.function.program.with_biases) == 3
-    assert "# The last row of W1_T_b1, W2_T_b2, W3_T_b3 is a bias" in joined.source
+    assert "# Of W1_T_b1, W2_T_b2, W3_T_b3 the last row is the bias" in joined.source
     assert "W1_T_b1" not in apart.source
 
 
@@ -82,14 +84,16 @@ LAYER = {"W": (4, 3), "b": (4,)}
         (lambda g, x, W, b: gg.mean(gg.tanh(x @ W.T + b) + x @ W.T), LAYER, 0),
         # W does not lie so that b is a further row
         (lambda g, x, W, b: gg.mean(gg.tanh(x @ W.T + b)) + gg.sum(W @ W.T), LAYER, 0),
-        # a bias for each sample is no row
-        (lambda g, x, W, b: gg.mean(gg.tanh((x @ W.T).T + b).T), {"W": (4, 3), "b": (1,)}, 0),
-        # what looks like a bias is added twice, or to something else
+        # one number is no row, neither at the end of the vector nor before other parameters
+        (lambda g, x, W, b: gg.mean(gg.tanh(x @ W.T + b)), {"W": (4, 3), "b": (1,)}, 0),
+        (lambda g, x, W, b, c: gg.mean(gg.tanh(x @ W.T + b) * c), {"W": (4, 3), "b": (1,), "c": (4,)}, 0),
+        (lambda g, x, W, b, c: gg.mean(gg.tanh(x @ W.T + b) * c), {"W": (1, 3), "b": (1,), "c": (4,)}, 1),
+        # the bias is added once more, elsewhere
         (lambda g, x, W, b: gg.mean(gg.tanh(x @ W.T + b) + b), LAYER, 1),
         # the input has a name that the ones would like, and so has the bias
-        (lambda g, x, W, b: gg.mean(gg.tanh((x * 2).named("x_1") @ W.T + b)), LAYER, 1),
-        (lambda g, x, W, b: gg.mean(gg.tanh(x @ W.T + b).named("x_1")), LAYER, 1),
-        (lambda g, x, W, b: gg.mean(gg.tanh(x @ W.T + b).named("column_of_ones")), LAYER, 1),
+        (lambda g, x, W, b: gg.mean(gg.tanh((x * 2).named("x_ones") @ W.T + b)), LAYER, 1),
+        (lambda g, x, W, b: gg.mean(gg.tanh(x @ W.T + b).named("x_ones")), LAYER, 1),
+        (lambda g, x, W, b: gg.mean(gg.tanh(x @ W.T + b).named("Wᵀ_b")), LAYER, 1),
     ],
 )
 def test_where_a_bias_enters_a_product(loss_of: Any, shapes: dict[str, tuple[int, ...]], joined: int) -> None:
@@ -127,28 +131,91 @@ def test_values_and_lines_of_what_is_joined_are_found() -> None:
         (line,) = made.function.lines[gradient]
         assert source[line - 1].strip().endswith("W2_T_b2_bar)")
     (line,) = made.function.lines[graph["z2"]]
-    assert source[line - 1].strip() == "dot(x1_1, W2_T_b2, z2)"
+    assert source[line - 1].strip() == "dot(x1_ones, W2_T_b2, z2)"
     profile = made.profile(*batch([4, 8, 3], "mse", 6))
     assert graph["z2"].id in profile.by_node
 
 
-# -- constants in concatenations ---------------------------------------------------------------------------------------
+ACTIVATIONS = [gg.tanh, gg.relu, gg.sigmoid, gg.softplus, gg.square]
 
 
-def test_constant_parts_of_a_concatenation_are_written_once() -> None:
+@st.composite
+def networks(draw: st.DrawFn) -> gg.Network:
+    """Layers, of which some look as if their bias could enter the product: biases of one number or before their matrix,
+    products that are read twice, matrices the other way round, shared ones, residuals."""
     g = gg.Graph()
-    x, w = g.input("x", ("N", 2)), g.parameter("w", (5,))
-    whole = gg.concatenate([g.constant(np.full((3, 2), 7.0)), x], axis=0)
-    y = gg.concatenate([whole, gg.broadcast_to(g.constant(np.ones(2)), whole.shape), whole * 2], axis=1)[:, :5]
-    f = gg.compile([gg.sum(gg.tanh(y) * w)])
-    step = f.source[f.source.index("def step") :]
-    assert step.count("copyto") < f.source.count("copyto(")
-    for n in (2, 4, 2, 3, 2):
-        X = np.random.default_rng(n).normal(size=(n, 2))
-        W = np.random.default_rng(n + 1).normal(size=5)
-        rows = np.concatenate([np.full((3, 2), 7.0), X])
-        want = np.sum(np.tanh(np.concatenate([rows, np.ones_like(rows), rows * 2], axis=1)[:, :5]) * W)
-        np.testing.assert_allclose(f(x=X, w=W)[0], want, rtol=1e-12)
+    x = g.input("x", ("N", draw(st.integers(1, 4))))
+    values, matrices = [x], []
+    for k in range(draw(st.integers(1, 4))):
+        h = draw(st.sampled_from(values))
+        n, m = draw(st.integers(1, 4)), h.shape[1]
+        widths, order = draw(st.sampled_from([(n,), (n,), (n,), (1,), ()])), draw(st.integers(0, 4)) == 0
+        b = g.parameter(f"b{k}", widths) if order and widths else None
+        upright = draw(st.integers(0, 3)) > 0
+        W = g.parameter(f"W{k}", (n, m) if upright else (m, n))
+        b = g.parameter(f"b{k}", widths) if widths and b is None else b
+        known = [V for V in matrices if V.shape[1] == m]
+        if known and draw(st.integers(0, 3)) == 0:
+            W, upright = draw(st.sampled_from(known)), True
+            b = b if widths == (1,) or b is None or b.shape == W.shape[:1] else None
+        if upright:
+            matrices.append(W)
+        product = h @ (W.T if upright else W)
+        z = product if b is None else product + b if draw(st.booleans()) else b + product
+        y = draw(st.sampled_from(ACTIVATIONS))(z)
+        y = y + product if draw(st.integers(0, 5)) == 0 else y
+        y = y + h if y.shape == h.shape and draw(st.booleans()) else y
+        values.append(y)
+    rest = sum([gg.mean(gg.square(v)) for v in values[1:] if draw(st.booleans())], start=gg.mean(values[-1]))
+    return gg.Network(loss=rest, inputs=[x])
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(networks(), st.lists(st.integers(1, 9), min_size=2, max_size=4), st.sampled_from([gg.SGD(0.01), gg.Adam(0.01)]))
+def test_random_networks_train_as_without(net: gg.Network, sizes: list[int], optimizer: Any) -> None:
+    made, apart = (gg.Trainer(net, optimizer, dtype="float64", exact=e, seed=1) for e in (False, True))
+    event("joined" if made.function.program.with_biases else "apart")
+    for n in (*sizes, *sizes):
+        x = np.random.default_rng(n).normal(size=(n, net.inputs[0].shape[1])) / 2  # type: ignore[arg-type]
+        assert made.step(x) == pytest.approx(apart.step(x), rel=1e-7, abs=1e-9)
+    for name, value in apart.parameters.items():
+        np.testing.assert_allclose(made.parameters[name], value, rtol=1e-6, atol=1e-8)
+
+
+def test_an_input_beside_ones_has_memory_of_its_own() -> None:
+    """From the first statement of a step to the last, since the ones are not written again. Nothing else has."""
+    net = gg.feedforward([4, 8, 8, 3], activation="tanh", loss="mse")
+    made = gg.Trainer(net, gg.SGD())
+    program = made.function.program
+    (beside,) = program.lasting
+    whole = [
+        program.graph.label(id) for id, s in program.storages.items() if s.born == 0 and s.dies == len(program.step)
+    ]
+    assert "x_ones" in whole
+    assert not {"x1_and_ones", "x2_and_ones"} & {*whole}
+    assert program.graph.label(beside) == "x_ones"
+    assert made.source.count("x_ones[:, 4:5].fill(1.0)") == 1
+    assert "x_ones[:, 4:5].fill(1.0)" not in made.source[made.source.index("def step") :]
+    for n in (3, 3, 6, 3):
+        made.step(*batch([4, 8, 8, 3], "mse", n))
+        memory = made.function._latest.names["x_ones"]  # type: ignore[union-attr]
+        np.testing.assert_array_equal(memory[:, 4], 1.0)
+
+
+def test_other_concatenations_do_not_last() -> None:
+    """A row of constants below a large value does not keep its memory."""
+    g = gg.Graph()
+    h = g.input("h", ("N", 100))
+    for k in range(6):
+        h = gg.tanh(gg.concatenate([h, g.constant(np.full((1, 100), k + 0.5))])) * 2
+    f = gg.compile([gg.sum(h)])
+    assert f.workspace_bytes(N=10_000) < 3 * 8 * 100 * 10_006
+    X = np.random.default_rng(0).normal(size=(5, 100))
+    want = X
+    for k in range(6):
+        want = np.tanh(np.concatenate([want, np.full((1, 100), k + 0.5)])) * 2
+    for _ in range(3):
+        np.testing.assert_allclose(f(h=X)[0], np.sum(want), rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (4, 3)])

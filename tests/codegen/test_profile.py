@@ -26,11 +26,8 @@ def test_every_statement_of_the_step_has_a_row() -> None:
         assert source[row.line - 1].strip() == row.statement.split("; ")[0]
     products = [row for row in profile.rows if row.product]
     assert len(products) == 5  # two forward, two for weights, one for what lies between
-    assert {row.flops for row in products} == {
-        2 * 8 * 6 * 7,
-        2 * 8 * 8 * 3,
-        2 * 8 * 7 * 3,
-    }  # biases are in four of them
+    # Biases are in four of them.
+    assert {row.flops for row in products} == {2 * 8 * 6 * 7, 2 * 8 * 8 * 3, 2 * 8 * 7 * 3}
     assert 0 < profile.products < profile.total
 
 
