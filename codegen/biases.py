@@ -124,7 +124,8 @@ def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collectio
     at: dict[int, Tensor] = {}
     with_ones: dict[int, Tensor] = {}
     inputs: list[Tensor] = []
-    matrices: dict[int, Tensor] = {}  # by their ids in the new graph
+    joined: list[int] = []  # the sums that enter products, and
+    matrices: list[Tensor] = []  # the matrices with their biases
     products: dict[int, Tensor] = {}  # of two gradients, by that of the bias
 
     def named(tensor: Tensor, form: str, *of: int) -> Tensor:
@@ -154,7 +155,8 @@ def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collectio
             rows, columns = old.nodes[affine.matrix].shape[0] + 1, node.shape[1]
             both = at[affine.vector][affine.start : affine.start + rows * columns]
             matrix = op("reshape", both, shape=(rows, columns))
-            matrices[matrix.id] = named(matrix, "{}_{}", affine.matrix, affine.bias)
+            matrices.append(named(matrix, "{}_{}", affine.matrix, affine.bias))
+            joined.append(node.id)
             return op("matmul", beside_ones(affine.h), matrix)
         if (found := gradients.get(node.id)) is not None:
             product = op("matmul", swap(beside_ones(found.h)), at[found.z_bar])
@@ -167,7 +169,11 @@ def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collectio
     new, moved = rebuild(tensors, visit, keep)
     for product in products.values():
         new.records.pop(product.id, None)  # which tells of the matrix alone
-    return Joined(moved | products, list(matrices.values()), inputs)
+    needed = {*new.ancestors([moved[t.id].id for t in tensors])}
+    for id, matrix in zip(joined, matrices, strict=True):
+        parts = (biases.affine[id].matrix, biases.affine[id].bias)
+        moved |= {part: matrix for part in parts if moved[part].id not in needed}
+    return Joined(moved | products, list(dict.fromkeys(matrices)), inputs)
 
 
 def _name(graph: Graph, id: int) -> str | None:

@@ -27,10 +27,12 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, count, size_of
 
 from .biases import find_biases
-from .program import USUAL
+from .program import USUAL, nbytes
 
 #: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
 SMALL = 100**3
+#: Bytes of all values that a step computes, most of which live but shortly.
+LITTLE = 128 * 1024
 #: Nanoseconds; their ratios matter, not the machine.
 LOST = 0.006  # of a multiplication in such a product, where the second operand alone is transposed
 COPIED = 0.23  # for an element of a large product's transposed second operand
@@ -44,10 +46,11 @@ REDUCTIONS = ("sum", "max", "min", "prod")
 
 
 class Layout(NamedTuple):
-    """What lies otherwise than as it is written."""
+    """What lies otherwise than as it is written, and whether all of it is little."""
 
     turned: frozenset[int] = frozenset()  # the nodes that lie transposed
     with_ones: frozenset[int] = frozenset()  # inputs, and nodes that lie transposed, beside ones for biases
+    little: bool = False  # all of it together is little enough for the first caches, in whatever order it is computed
 
 
 WRITTEN = Layout()
@@ -82,7 +85,9 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
             else:
                 turned ^= {g}
     lying = frozenset(id for id, g in group.items() if g in turned)
-    return Layout(lying, frozenset(h for h in joins.values() if h in lying or _is_input(graph, h)))
+    with_ones = frozenset(h for h in joins.values() if h in lying or _is_input(graph, h))
+    computed = [n for n in (graph.nodes[id] for id in ids) if n.operator.kind not in ("leaf", "view")]
+    return Layout(lying, with_ones, sum(size_of(nbytes(n), sizes) for n in computed) <= LITTLE)
 
 
 def joins_bias(shape: Sequence[int]) -> bool:

@@ -26,7 +26,7 @@ from .layout import Layout
 from .memory import aligned, aligned_copy, assign, plan
 from .numpy_target import print_numpy
 from .plain_numbers import counters
-from .prepare import Prepared, finished, lowered, prepare
+from .prepare import Lowered, Prepared, finished, lowered, prepare
 from .printed import Printed
 from .program import USUAL, Program, flops
 from .schedule import schedule
@@ -91,13 +91,19 @@ def compile(
         low = lowered(wanted, replaced, exact=exact)
         sizes = {name: USUAL for node in low.graph.nodes for d in node.shape for name in size_names(d)}
         layout = low.best_layout(sizes)
-        suited = Suited(layout, low.best_layout, lambda layout: _in_memory(*finished(low, layout), block, memory))
+        suited = Suited(layout, low.best_layout, lambda chosen: _laid_out(low, chosen, block, memory))
         return Function(*suited.made(layout), copy=copy, leaves=leaves, suited=suited if sizes else None)
 
 
-def _in_memory(program: Program, where: Mapping[int, Tensor], block: int, memory: str) -> Prepared:
+def _laid_out(low: Lowered, layout: Layout, block: int, memory: str) -> Prepared:
+    return _in_memory(*finished(low, layout), block, memory, as_derived=layout.little and memory == "fast")
+
+
+def _in_memory(
+    program: Program, where: Mapping[int, Tensor], block: int, memory: str, *, as_derived: bool = False
+) -> Prepared:
     """Statements in order, and buffers in storages."""
-    program = find_blocks(schedule(program), block)
+    program = find_blocks(schedule(program, as_derived=as_derived), block)
     program, moved = compute_late(assign(program), again=memory == "low")
     return program, compose(where, moved)
 
@@ -241,7 +247,7 @@ class Function:
         from .profile import profile
 
         with self._lock:
-            sizes = self._sizes(values)
+            sizes = self._sizes([v.shape for v in values])
             held = {name: aligned_copy(self._hold(name, node, sizes)) for name, node in self._held.items()}
         workspace = Workspace(self, sizes, held)
         with np.errstate(all="ignore"):
@@ -270,7 +276,7 @@ class Function:
         if not self._held:
             values = self._as_arrays(values, convert)
             shapes = tuple([v.shape for v in values])
-            workspace = self._take_idle(shapes) or self._workspace(shapes, values)
+            workspace = self._take_idle(shapes) or self._workspace(shapes)
             try:
                 return self._run(workspace, values)
             finally:
@@ -281,7 +287,7 @@ class Function:
         with self._lock:  # so no other thread uses a workspace, and the latest one can stay at hand
             values = self._as_arrays(values, convert)
             shapes = tuple([v.shape for v in values])
-            latest = self._latest = self._take_idle(shapes) or self._workspace(shapes, values)
+            latest = self._latest = self._take_idle(shapes) or self._workspace(shapes)
             self._idle.setdefault(shapes, []).append(latest)
             return self._run(latest, values)
 
@@ -327,9 +333,9 @@ class Function:
         except (KeyError, IndexError):  # not met yet, just put out by another thread, or all in use
             return None
 
-    def _workspace(self, shapes: tuple[tuple[int, ...], ...], values: Sequence[Array]) -> Workspace:
+    def _workspace(self, shapes: tuple[tuple[int, ...], ...]) -> Workspace:
         """A workspace for sizes that were not met yet, or that other threads are using. Checks the shapes."""
-        sizes = self._sizes(values)
+        sizes = self._sizes(shapes)
         if missing := [
             name for name, node in self._held.items() if name not in self._given and node.operator.name == "parameter"
         ]:
@@ -344,8 +350,13 @@ class Function:
         self._idle[shapes] = self._idle.pop(shapes, [])  # the latest met, also where another thread has put it out
         return Workspace(self, sizes)
 
-    def _sizes(self, values: Sequence[Array]) -> dict[str, int]:
-        leaves = [(n["name"], n.shape, v.shape) for n, v in zip(self._inputs, values, strict=True)]
+    def settle(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Settle how values lie by inputs of these shapes, in order: as a first call with such arrays does."""
+        with self._lock:
+            self._sizes(shapes)
+
+    def _sizes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+        leaves = [(n["name"], n.shape, shape) for n, shape in zip(self._inputs, shapes, strict=True)]
         held = [
             (name, node.shape, self._values[name].shape) for name, node in self._held.items() if name in self._values
         ]

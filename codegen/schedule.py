@@ -10,11 +10,9 @@ from graphgrad.types import Dimension, size_names, size_of
 
 from .program import ALIGNMENT, USUAL, Program, nbytes, per_call_views, scheduled, whole_base
 
-LITTLE = 48 * 1024  # bytes that stay in the first cache in any order: then neighbours had better stay neighbours
 
-
-def schedule(program: Program) -> Program:
-    """The program with its step in the better of two orders: as derived, or greedy by memory where much is alive."""
+def schedule(program: Program, *, as_derived: bool = False) -> Program:
+    """The program with its step in the better of two orders: as derived, or greedy by memory."""
     views = per_call_views(program)
     first = [i for i in program.step if i in views]
     units = [i for i in program.step if i not in views and program.roles[i] != "view"]
@@ -25,10 +23,8 @@ def schedule(program: Program) -> Program:
     made_of = {i: made for i in units if (made := _computed_part(program, i)) is not None}
     weights = {i: 0 if i in weightless or i in made_of else _bytes(program, i) for i in units}
     reads = {i: list(dict.fromkeys(made_of.get(b, b) for b in program.reads(i))) for i in units}
-    best = units
-    if (most := peak(program, units, weights, reads)) > LITTLE:
-        other = greedy(program, units, before, weights, reads)
-        best = other if peak(program, other, weights, reads) < most else units
+    orders = [units] if as_derived else [units, greedy(program, units, before, weights, reads)]
+    best = min(orders, key=lambda order: peak(program, order, weights, reads))  # the first where they are equal
     made_once = [i for i in program.step if program.roles[i] == "view" and i not in views]
     return scheduled(program, [*made_once, *first, *best])
 

@@ -104,6 +104,9 @@ class Loop:
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told below
         if not self.progress.epoch:
             self.progress.history = {name: [] for name in self._columns()}
+        if self.trainer.summed is None:
+            rows = [min(self.batch_size or self.data.samples, self.data.samples)] if self.trainer.net.batch else []
+            self.trainer.settle(*[(*rows, *a.shape[len(rows) :]) for a in self.data.arrays])
         several = self.processes.size > 1  # then one that is broken off ends all, for the others wait for it
         self._interrupts.always = self._interrupts.raising = several
         with held_back(self._interrupts), quiet:

@@ -103,6 +103,13 @@ class Trainer:
         results = self.function.repeated(batch) or self.function.call(batch, self._converted)
         return results[0].item()  # type: ignore[no-any-return]
 
+    def settle(self, *shapes: tuple[int, ...]) -> None:
+        """Settle by the shapes of a batch how values lie in a step, which else its first batch does, for good.
+
+        So that a run that goes on with the rest of an epoch takes the steps that it would have taken.
+        """
+        self.function.settle(shapes if self._order is None else [shapes[i] for i in self._order])
+
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         """The arrays of a batch in the order in which the function takes them; floats may be of either dtype."""
         if self.summed is not None:

@@ -99,6 +99,35 @@ def test_an_interrupt_within_an_epoch_loses_nothing(name: str, tmp_path: Path, m
     assert bytes_of(trained(tmp_path, name, checkpoint=tmp_path / "c", resume=tmp_path / "c"), tmp_path) == whole
 
 
+@pytest.mark.parametrize(
+    ("widths", "batch_size", "samples"),
+    [([64, 128, 10], 128, 1437), ([64, 64, 64, 10], 64, 100), ([30, 40, 40, 10], 64, 65)],
+)
+def test_a_run_that_goes_on_with_a_small_rest_takes_the_same_steps(
+    widths: list[int], batch_size: int, samples: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How values lie in a step is settled by the size of the run's batches, not by that of the first after a stop."""
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(samples, widths[0])), generator.integers(0, widths[-1], samples)
+    network = gg.feedforward(widths, activation="tanh", loss="cross_entropy")
+    options: dict[str, Any] = {"optimizer": gg.Adam(0.01), "batch_size": batch_size, "epochs": 3, "progress": False}
+    whole = gg.train(network, x, y, **options)
+    step, done, steps = gg.Trainer.step, [0], -(-samples // batch_size)
+
+    def pressed(trainer: gg.Trainer, *batch: Any) -> float:
+        done[0] += 1
+        if done[0] == 2 * steps - 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(trainer, *batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gg.Trainer, "step", pressed)
+        assert gg.train(network, x, y, checkpoint=tmp_path / "c", **options).stopped == "interrupted"
+    again = gg.train(network, x, y, resume=tmp_path / "c", **options)
+    for name, value in whole.parameters.items():
+        assert again.parameters[name].tobytes() == value.tobytes()
+
+
 @pytest.mark.parametrize("every", [1, 3, 5])
 def test_a_checkpoint_every_so_many_updates(every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that dies after its 13th update leaves the file of the last multiple."""

@@ -130,6 +130,9 @@ def test_values_and_lines_of_what_is_joined_are_found() -> None:
         gradient = d[made.graph.parameters[name]] if name == "b2" else d[graph["W2ᵀ"]]
         (line,) = made.function.lines[gradient]
         assert source[line - 1].strip().endswith("W2_T_b2_bar)")
+    for name in ("b1", "b2", "W1ᵀ"):  # W2ᵀ has a line of its own, since the gradient by x1 reads it
+        (line,) = made.function.lines[graph[name]]
+        assert source[line - 1].startswith("W1_T_b1 = " if "1" in name else "W2_T_b2 = ")
     (line,) = made.function.lines[graph["z2"]]
     assert source[line - 1].strip() == "dot(x1_ones, W2_T_b2, z2)"
     profile = made.profile(*batch([4, 8, 3], "mse", 6))

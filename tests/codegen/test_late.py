@@ -181,7 +181,9 @@ def test_random_workspaces_are_never_larger(case: Case) -> None:
                 assert alive(after, n) <= alive(before, n)
             assert len(after.copies) <= len(before.copies)
             assert again or statements(after) == statements(before)
-            assert all(moved[i].node.operator is before.node(i).operator for i in before.step)
+            # A view may be gone, where all that read it reads the second node's.
+            assert all(i in moved or (again and before.roles[i] == "view") for i in before.step)
+            assert all(moved[i].node.operator is before.node(i).operator for i in before.step if i in moved)
 
 
 @given(cases())
