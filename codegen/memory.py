@@ -166,19 +166,21 @@ def _overwritten(
     id: int,
     position: int,
     storage_of: Mapping[int, int],
-    placed: Mapping[int, tuple[int, Dimension]],
+    placed: dict[int, tuple[int, Dimension]],
     dies: Mapping[int, int],
 ) -> int:
     """The storage of an operand that dies here and fits, else the statement's own id."""
     node = program.node(id)
     for operand in node.inputs:
         storage = storage_of.get(operand)  # None: a view, or not computed in the step
-        if storage is None or operand in placed or dies.get(storage) != position:
+        if storage is None or dies.get(storage) != position:
             continue
         if not may_overwrite(program, id, operand):
             continue
         sharing = [i for i in node.inputs if i != operand and storage_of.get(program.base(i)) == storage]
         if not sharing:
+            if operand in placed:  # in a pack that dies here: where it lay in that
+                placed[id] = placed[operand]
             return storage
     return id
 

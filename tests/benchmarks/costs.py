@@ -76,7 +76,7 @@ def most_alive(program: Any, sizes: dict[str, int], parts: bool = False) -> int:
             dies[program.base(id)] = end
     born = {id: order[id] for id in made}
     for id, (pack, _) in program.placed.items():
-        if id not in dies or pack not in dies:
+        if id not in dies or pack not in dies or order[id] > order[pack]:  # what is computed over a part, after all
             continue
         dies[id] = dies[pack]
         if parts:

@@ -280,6 +280,12 @@ def test_a_layer_is_computed_where_its_ones_are_waiting() -> None:
     net = gg.feedforward([4, 8, 8, 3], activation="tanh", loss="mse")
     program = gg.Trainer(net, gg.SGD()).function.program
     assert {"z1ᵀ", "x1ᵀ", "z2ᵀ", "x2ᵀ"} <= {program.graph.label(id) for id in program.placed}
+    order = {id: position for position, id in enumerate(program.step)}
+    over = [id for id, (pack, _) in program.placed.items() if order[id] > order[pack]]
+    assert [program.node(id).operator.name for id in over] == [
+        "multiply",
+        "subtract",
+    ] * 2  # x², and then 1 - x², over x
     gelu = gg.feedforward([4, 8, 8, 3], activation="gelu", loss="mse")
     program = gg.Trainer(gelu, gg.SGD()).function.program
     assert {program.graph.label(id) for id in program.placed}.isdisjoint({"z1ᵀ", "z2ᵀ"})  # which is needed again
