@@ -113,7 +113,7 @@ def _run(graph: Graph, id: int) -> Run | None:
 class Joined(NamedTuple):
     moved: dict[int, Tensor]  # where each old node went; two gradients went into their product
     matrices: list[Tensor]  # that end with a bias
-    inputs: list[Tensor]  # beside ones
+    copied: list[Tensor]  # inputs, beside ones
 
 
 def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collection[int]) -> Joined:
@@ -123,7 +123,7 @@ def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collectio
     gradients = {both.of_matrix: both for both in biases.gradients.values() if both.h in hs}
     at: dict[int, Tensor] = {}
     with_ones: dict[int, Tensor] = {}
-    inputs: list[Tensor] = []
+    copied: list[Tensor] = []  # inputs, beside ones
     joined: list[int] = []  # the sums that enter products, and
     matrices: list[Tensor] = []  # the matrices with their biases
     products: dict[int, Tensor] = {}  # of two gradients, by that of the bias
@@ -142,7 +142,7 @@ def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collectio
             if h.node.operator.name == "input":
                 whole = op("concatenate", [h, op("broadcast_to", one, shape=(rows, 1))], axis=1)
                 with_ones[id] = named(whole, "{}_ones", id)
-                inputs.append(whole)
+                copied.append(whole)
             else:  # it will lie transposed: then it is computed in its place
                 vector = named(op("pack", [swap(h), op("broadcast_to", one, shape=(rows,))]), "{}_and_ones", id)
                 with_ones[id] = swap(named(op("reshape", vector, shape=(columns + 1, rows)), "{}_onesᵀ", id))
@@ -173,7 +173,7 @@ def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collectio
     for id, matrix in zip(joined, matrices, strict=True):
         parts = (biases.affine[id].matrix, biases.affine[id].bias)
         moved |= {part: matrix for part in parts if moved[part].id not in needed}
-    return Joined(moved | products, list(dict.fromkeys(matrices)), inputs)
+    return Joined(moved | products, list(dict.fromkeys(matrices)), copied)
 
 
 def _name(graph: Graph, id: int) -> str | None:

@@ -1,7 +1,7 @@
 """All parameters in one vector theta, of which every W and b is a view, in the order in which the network names them.
 
-Some matrices may lie there transposed, which leaves `graphgrad.codegen.layout` free to give every product its operands
-as the BLAS takes them fastest.
+Some matrices may lie there transposed, which leaves `graphgrad.codegen.layout` free to give products their operands as
+the BLAS takes them fastest, and makes one matrix of a small W and the bias behind it.
 """
 
 from __future__ import annotations
