@@ -52,6 +52,7 @@ def evaluate_nodes(graph: Graph, ids: Sequence[int], values: Mapping[str, Any]) 
         for n in graph.nodes
         if n.id in arrays and n.operator.name != "constant"
     )
+    _check_known(graph, needed, sizes)
     check_sizes(graph, order, sizes)
     results: dict[int, Any] = {}
     for node in needed:
@@ -62,6 +63,14 @@ def evaluate_nodes(graph: Graph, ids: Sequence[int], values: Mapping[str, Any]) 
         else:
             results[node.id] = apply_reference(node, [results[i] for i in node.inputs], graph, sizes)
     return results
+
+
+def _check_known(graph: Graph, needed: Sequence[Node], sizes: Sizes) -> None:
+    """Raises CallError for a size that no array has."""
+    for name in sorted({name for n in needed for d in n.shape for name in size_names(d)} - sizes.keys()):
+        leaves = (n for n in graph.nodes if n.operator.kind == "leaf" and any(name in size_names(d) for d in n.shape))
+        whose = next((f": {n['name']} of shape {show(n.shape)} would tell" for n in leaves), "")
+        raise CallError(f"the size {name} is not known{whose}")
 
 
 def check_sizes(graph: Graph, ids: Sequence[int], sizes: Sizes) -> None:

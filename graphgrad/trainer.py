@@ -86,7 +86,8 @@ class Trainer:
         given = self.graph.received or self.graph.inputs
         named = {t.name: position for position, t in enumerate(given)}
         order = [named[node["name"]] for node in self.function.program.inputs]
-        self._order = None if order == sorted(order) else order  # None: that of a batch
+        self._given = len(given)  # arrays of a batch, of which the step may have no use for some
+        self._order = None if order == list(range(len(given))) else order  # None: that of a batch
         self._leaves = [given[i] for i in order]
         self.parameters = net.initialize(seed) if parameters is None else parameters
         self.summed = None if processes is None else SummedStep(self, processes)
@@ -99,7 +100,7 @@ class Trainer:
     def step(self, *batch: Data) -> float:
         """One update from a batch (xb, yb). The loss before it."""
         if self._order is not None:
-            batch = tuple(batch[i] for i in self._order) if len(batch) == len(self._order) else batch
+            batch = self._taken(batch)
         results = self.function.repeated(batch) or self.function.call(batch, self._converted)
         return results[0].item()  # type: ignore[no-any-return]
 
@@ -117,14 +118,23 @@ class Trainer:
                 "this trainer is one of several processes, whose steps gg.train takes; a run's own trainer is of one"
             )
         if len(values) != len(self._leaves):
-            names = ", ".join(t.name for t in self.graph.inputs)
-            raise CallError(f"a batch is ({names}), but {len(values)} arrays were given")
+            raise self._miscounted(values)
         return [as_array(t.name, a, t) for t, a in zip(self._leaves, values, strict=True)]
 
     def profile(self, *batch: Data) -> Profile:
         """Time each statement of a step on a batch (xb, yb); parameters and state are left as they are."""
-        values = batch if self._order is None or len(batch) != len(self._order) else [batch[i] for i in self._order]
+        values = batch if self._order is None or self.summed is not None else self._taken(batch)
         return self.function.profiled(self._converted(values))
+
+    def _taken(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the step's function takes of a batch, in its order."""
+        if len(batch) != self._given:
+            raise self._miscounted(batch)
+        return tuple([batch[i] for i in self._order or ()])
+
+    def _miscounted(self, batch: Sequence[Any]) -> CallError:
+        names = ", ".join(t.name for t in self.graph.inputs)
+        return CallError(f"a batch is ({names}), but {len(batch)} arrays were given")
 
     # -- what it holds ------------------------------------------------------------------------------------------------
 

@@ -177,3 +177,12 @@ def test_what_is_no_tensor_is_told(outputs: Any) -> None:
         CallError, match=r"^evaluate takes a Tensor or a list of them, but (NoneType|int|str) was given$"
     ):
         gg.evaluate(outputs)
+
+
+def test_a_size_that_no_array_has_is_told() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N", 3)), g.parameter("w", (2,))
+    total = gg.sum(gg.broadcast_to(w[:1], (x.shape[0],)))
+    with pytest.raises(CallError, match=r"the size N is not known: x of shape \(N, 3\) would tell"):
+        gg.evaluate(total, w=[1.0, 2.0])
+    assert gg.evaluate(total, w=[1.0, 2.0], x=np.ones((4, 3))) == 4

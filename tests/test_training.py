@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 import graphgrad as gg
 from graphgrad import schedules
 from graphgrad.dataset import dataset
-from graphgrad.errors import GraphgradError
+from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluation import PART
 from graphgrad.loop import TrainingWarning
 from graphgrad.table import Table
@@ -502,6 +502,21 @@ def test_the_generated_step_reads_like_the_network() -> None:
         assert f", {name})" in body or f"out={name})" in body
     assert "copyto(g" not in body  # gradients are computed in their place
     assert not re.search(r"copyto\(W\d", body)  # and every W is a view of theta
+
+
+def test_an_input_that_the_loss_does_not_use_is_part_of_a_batch_all_the_same() -> None:
+    g = gg.Graph()
+    x, unused, y = g.input("x", ("N", 3)), g.input("unused", ("N", 2)), g.input("y", ("N", 1))
+    net = gg.Network(loss=gg.mean(gg.square(x @ g.parameter("W", (1, 3)).T - y)), inputs=[x, unused], target=y)
+    arrays = np.ones((4, 3)), np.ones((4, 2)), np.ones((4, 1))
+    trainer = gg.Trainer(net, gg.SGD(0.1), seed=1)
+    losses = [trainer.step(*arrays) for _ in range(3)]
+    assert losses[0] > losses[1] > losses[2]
+    assert len(trainer.profile(*arrays).rows) > 3
+    with pytest.raises(CallError, match=r"a batch is \(x, unused, y\), but 2 arrays were given"):
+        trainer.step(arrays[0], arrays[2])
+    run = gg.train(net, arrays[:2], arrays[2], optimizer=gg.SGD(0.1), epochs=3, batch_size=None, seed=1)
+    assert run.history["loss"] == pytest.approx(losses, rel=1e-6)
 
 
 def own_network(loss_of: Callable[[Any, Any, Any], Any]) -> gg.Network:
