@@ -256,6 +256,11 @@ class Function:
     def __repr__(self) -> str:
         return f"<compiled function of {', '.join(self._names) or 'nothing'}: {len(self.program.step)} statements>"
 
+    def __reduce__(self) -> Any:
+        raise GraphgradError(
+            "a compiled function cannot be pickled or copied; gg.compile makes it again from its graph"
+        )
+
     # -- calls --------------------------------------------------------------------------------------------------------
 
     def __call__(self, /, **arrays: Any) -> list[Array]:

@@ -12,6 +12,7 @@ A network is an explicit graph, its backward pass is derived as more graph, and 
 [array(0.25), array(1.)]
 """
 
+import copyreg
 from typing import TYPE_CHECKING, Any
 
 from graphgrad import operators, schedules
@@ -85,6 +86,15 @@ _LATER = {
 
 #: Modules that are part of what a user sees: gg.data.read_table.
 _MODULES = ("data", "sklearn")
+
+
+def _as_json(graph: Graph) -> Any:
+    from graphgrad.storage import from_json, to_json
+
+    return from_json, (to_json(graph),)
+
+
+copyreg.pickle(Graph, _as_json)  # pickle, and copy.deepcopy, take a graph as its JSON
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import copyreg
 import json
 import math
 import os
@@ -334,10 +333,3 @@ def _read_names(graph: Graph, names: dict[str, Any]) -> None:
         graph.set_name(id, name)
     if missing := [n for id in graph.names for n in graph.names[id] if n not in names]:
         raise GraphgradError(f"the name {_dump(missing[0])} of a leaf is missing")
-
-
-def _reduced(graph: Graph) -> Any:
-    return from_json, (to_json(graph),)
-
-
-copyreg.pickle(Graph, _reduced)  # pickle, and copy.deepcopy, take a graph as its JSON

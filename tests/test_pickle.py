@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -81,6 +83,24 @@ def test_a_network_comes_back_with_its_rules_and_handles(copied: Callable[[Any],
     for name, values in net.initialize(3).items():
         np.testing.assert_array_equal(same.initialize(3)[name], values)
     assert set(gg.derive(same.loss)) == set(same.parameters)
+
+
+def test_a_network_is_copied_before_anything_else_was_asked_for() -> None:
+    code = """
+import copy, pickle, graphgrad as gg
+net = gg.feedforward([2, 3, 1])
+print(copy.deepcopy(net).widths, pickle.loads(pickle.dumps(net)).widths, copy.deepcopy(net.graph)["loss"].name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "(2, 3, 1) (2, 3, 1) loss\n", done.stderr
+
+
+@COPIES
+def test_what_is_compiled_says_that_it_is_not_copied(copied: Callable[[Any], Any]) -> None:
+    trainer = gg.Trainer(gg.feedforward([2, 3, 1]))
+    for value in (trainer, trainer.function):
+        with pytest.raises(GraphgradError, match="a compiled function cannot be pickled or copied"):
+            copied(value)
 
 
 def test_a_run_leaves_behind_what_is_compiled_and_goes_on() -> None:
