@@ -23,6 +23,7 @@ from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, 
 from .blocks import block_bytes, find_blocks
 from .late import compute_late
 from .layout import Layout
+from .lines import Lines, SourceLines
 from .memory import aligned, aligned_copy, assign, plan
 from .numpy_target import print_numpy
 from .plain_numbers import counters
@@ -423,37 +424,6 @@ class Function:
         return CallError(f"{graph.label(node)} = {graph.nodes[node].operator.name}: {error}").at(
             lines[0] if lines else None
         )
-
-
-class SourceLines(Sequence[str]):
-    """The lines that tracebacks and debuggers ask linecache for; only then are they written out with their comments.
-
-    linecache has laziness of its own, but not for a name in angle brackets, which debuggers need to leave a name alone.
-    """
-
-    def __init__(self, function: Function) -> None:
-        self._function = weakref.ref(function)
-
-    def __getitem__(self, key: Any) -> Any:
-        function = self._function()
-        return (function.source if function is not None else "").splitlines(keepends=True)[key]
-
-    def __len__(self) -> int:
-        function = self._function()
-        return len(function._text) if function is not None else 0
-
-
-class Lines:
-    """Which lines of the source compute a tensor."""
-
-    def __init__(self, function: Function) -> None:
-        self._function = function
-
-    def __getitem__(self, tensor: Tensor | int) -> tuple[int, ...]:
-        moved = self._function._where.get(tensor if isinstance(tensor, int) else tensor.id)
-        if moved is None:
-            return ()
-        return tuple(line for line, node in self._function._line_nodes.items() if node == moved.id)
 
 
 __all__ = ["Function", "compile"]

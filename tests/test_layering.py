@@ -42,7 +42,7 @@ codegen.late
 codegen.printed codegen.state
 codegen.number_printer
 codegen.numpy_target codegen.workspace
-codegen.source codegen.profile
+codegen.lines codegen.source codegen.profile
 codegen.loader codegen.module_writer
 codegen
 delimited

@@ -1,0 +1,43 @@
+"""The lines of a function's source: as tracebacks and debuggers see them, and which of them compute a tensor."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphgrad.tensor import Tensor
+
+if TYPE_CHECKING:
+    from .loader import Function
+
+
+class SourceLines(Sequence[str]):
+    """The lines that tracebacks and debuggers ask linecache for; only then are they written out with their comments.
+
+    linecache has laziness of its own, but not for a name in angle brackets, which debuggers need to leave a name alone.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self._function = weakref.ref(function)
+
+    def __getitem__(self, key: Any) -> Any:
+        function = self._function()
+        return (function.source if function is not None else "").splitlines(keepends=True)[key]
+
+    def __len__(self) -> int:
+        function = self._function()
+        return len(function._text) if function is not None else 0
+
+
+class Lines:
+    """Which lines of the source compute a tensor."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+
+    def __getitem__(self, tensor: Tensor | int) -> tuple[int, ...]:
+        moved = self._function._where.get(tensor if isinstance(tensor, int) else tensor.id)
+        if moved is None:
+            return ()
+        return tuple(line for line, node in self._function._line_nodes.items() if node == moved.id)
