@@ -28,7 +28,7 @@ operators
 rewrite derivation
 evaluate derive factors
 simplify
-custom
+custom forms
 lowering
 symbolic
 storage transforms scalarize check
