@@ -264,8 +264,13 @@ GREEK = (
 GREEK_LETTERS = {c: name for c in map(chr, range(0x391, 0x3CA)) if (name := _greek_name(c)) in GREEK}
 
 
+TRANSPOSED = r"^\top"
+
+
 def latex_name(name: str) -> str:
-    r"""A name as LaTeX writes it: W1 as W_{1}, beta1 as \beta_{1}, W_2_3 as W_{2,3}, accuracy upright."""
+    r"""A name as LaTeX writes it: W1 as W_{1}, beta1 as \beta_{1}, W_2_3 as W_{2,3}, W1ᵀ as a power, loss upright."""
+    if name.endswith("ᵀ") and len(name) > 1:
+        return f"{{{latex_name(name[:-1])}{TRANSPOSED}}}"
     head = name.rstrip("0123456789")
     digits = name[len(head) :]
     base, *rest = head.rstrip("_").split("_")
@@ -291,6 +296,8 @@ def bar(name: str, *, latex: bool = False) -> str:
     """The adjoint of a name: x̄. In text, the combining macron stands on the first letter."""
     if not latex:
         return f"{name[:1]}\u0304{name[1:]}"
+    if name.startswith("{") and name.endswith(f"{TRANSPOSED}}}"):
+        return f"{{{bar(name[1 : -len(TRANSPOSED) - 1], latex=True)}{TRANSPOSED}}}"
     head, mark, rest = name.partition("_")
     sign = r"\overline" if len(head) > 1 and not re.fullmatch(r"\\(mathcal\{.\}|[A-Za-z]+)", head) else r"\bar"
     return rf"{sign}{{{head}}}{mark}{rest}"

@@ -9,7 +9,7 @@ import pytest
 
 import graphgrad as gg
 from graphgrad import notation
-from graphgrad.notation import Piece, latex_name
+from graphgrad.notation import Piece, bar, latex_name
 from graphgrad.render.diagram import Box, Strip
 from graphgrad.render.picture import Picture
 from graphgrad.render.scene import Curve, Glyphs, Group
@@ -110,6 +110,14 @@ def test_a_users_own_function_is_drawn_with_its_formula() -> None:
     assert any(b.lines[1].run.text == "5  softstep" for b in boxes(picture("softstep")))
 
 
+def test_a_transposed_parameter_is_set_as_one() -> None:
+    """Such as lie in a trainer's vector; its adjoint has the bar on the letter, and is no column of boxes."""
+    d = gg.Trainer(gg.feedforward([2, 3, 1], "tanh")).graph.derivation
+    shown = d.latex()
+    assert r"{\bar{W}_{1}^\top} &= x^\top" in shown
+    assert "ᵀ" not in shown
+
+
 def test_a_second_derivative_shows_the_first_in_its_forward_pass() -> None:
     shown = picture("second")
     kinds = {b.kind for b in boxes(shown, "forward")}
@@ -134,10 +142,12 @@ def test_both_languages_have_the_same_words_with_the_same_gaps() -> None:
         ("W1", "W_{1}"), ("W_2_3", "W_{2,3}"), ("beta1", r"\beta_{1}"), ("σ", r"\sigma"), ("Λ2", r"\Lambda_{2}"),
         ("accuracy", r"\mathrm{accuracy}"), ("a^b", r"\mathrm{a\wedge b}"), ("50%", r"\mathrm{50\%}"),
         ("_x", r"\mathrm{\_x}"), ("12", r"\mathrm{12}"), ("a__b", "a_{b}"), ("W_a%", r"W_{\mathrm{a\%}}"),
+        ("W1ᵀ", r"{W_{1}^\top}"),
     ],
 )  # fmt: skip
 def test_names_in_latex(name: str, tex: str) -> None:
     assert latex_name(name) == tex
+    assert bar(tex, latex=True).count(r"\bar") + bar(tex, latex=True).count(r"\overline") == 1
     assert formula(tex, name).height < 40, "it is set as a line, not as a column"
 
 
