@@ -11,7 +11,7 @@ from graphgrad.operators.elementwise import abs, cast, equal, maximum, not_equal
 from graphgrad.operators.rows import Inferred, Node, axes_of, axis_of, operator
 from graphgrad.operators.running import products_of_others
 from graphgrad.operators.shape import broadcast_to, reshape, size
-from graphgrad.types import FLOATS, Dim, Shape, as_float, show
+from graphgrad.types import FLOATS, Dim, Shape, as_float, count, show
 
 
 def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:
@@ -54,8 +54,12 @@ def _sum_numpy(s: Any) -> str:
     """One axis of a matrix or vector of floats as a product with ones, which BLAS does in a third of the time."""
     axis, keepdims, shape = s.attributes["axis"], s.attributes["keepdims"], s.shapes[0]
     one = len(axis) == 1 and len(shape) in (1, 2) and not (keepdims and len(shape) == 1)
-    if not (one and s.plain[0] and s.dtype in FLOATS and s.dtypes[0] == s.dtype):
+    line = len(axis) == len(shape) > 1 and not keepdims and len([d for d in shape if d != 1]) == 1  # a row, or a column
+    if not ((one or line) and s.plain[0] and s.dtype in FLOATS and s.dtypes[0] == s.dtype):
         return "np.add.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})"
+    if line:
+        ones = s.once("ones", f"np.ones(({count(shape)},), np.{s.dtype})")
+        return f"np.dot({{x}}.reshape(-1), {ones}, {{out}})"
     (axis,) = axis
     length = shape[axis]
     form = f"({length},)" if not keepdims else f"(1, {length})" if axis == 0 else f"({length}, 1)"

@@ -376,3 +376,19 @@ def test_a_derivative_beside_bools() -> None:
     values = {"x": np.array([0.5, -0.7]), "b": np.array([True, False])}
     np.testing.assert_allclose(gg.compile([gradient])(**values)[0], [1 / 1.25, 0.0], rtol=1e-15)
     np.testing.assert_allclose(gg.evaluate(gradient, **values), [1 / 1.25, 0.0], rtol=1e-15)
+
+
+@pytest.mark.parametrize("shape", [("N", 1), (1, "N"), (1, "N", 1)])
+def test_the_sum_of_a_column_or_a_row_is_a_product_with_ones(shape: tuple[Any, ...]) -> None:
+    """Also of what the caller gives in some other order. Of a matrix it is not, since the ones would be as many."""
+    g = gg.Graph()
+    x = g.input("x", shape)
+    f = gg.compile([gg.sum(x), gg.sum(gg.tanh(x))])
+    assert f.source.count(".reshape(-1), ones") == 2
+    for n in (1, 5, 0, 5):
+        values = np.random.default_rng(n).normal(size=tuple(n if d == "N" else d for d in shape) + (2,))[..., 0]
+        total, of_tanh = f(x=values)
+        assert total == pytest.approx(values.sum(), abs=1e-12)
+        assert of_tanh == pytest.approx(np.tanh(values).sum(), abs=1e-12)
+    y = g.input("y", ("N", "M"))
+    assert "ones" not in gg.compile([gg.sum(y)]).source
