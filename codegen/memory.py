@@ -7,7 +7,7 @@ ones, the operands of a pack in place inside it. `plan` works with numbers, once
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +30,7 @@ def assign(program: Program) -> Program:
     for id in (*program.lasting, *[program.base(value) for _, value in copies]):
         last[id] = end
     inner = inner_values(program)
+    chain_of = {id: chain for chain in program.chains for id in chain}
     _place_before(program, order, last, placed, {*in_place, *inner})
     storage_of: dict[int, int] = dict(in_place)
     born: dict[int, int] = {}
@@ -38,11 +39,13 @@ def assign(program: Program) -> Program:
         if program.roles[id] != "call" or id in in_place:
             continue
         owner = placed[id][0] if id in placed else _overwritten(program, id, position, storage_of, placed, dies)
-        if (owner in inner) != (id in inner):
-            owner = id  # a block is too short for a vector, and a vector too long to stay in the cache
+        if owner in inner and id not in inner:
+            owner = id  # a block is too short for a vector
         if owner == id and (leaf := _over_held(program, id, position, order, last, in_place)) is not None:
             storage_of[id] = leaf
             continue
+        if owner == id and id in inner:
+            owner = _spent(program, id, position, chain_of[id], storage_of, dies, inner)
         storage_of[id] = owner
         born.setdefault(owner, position)
         dies[owner] = max(dies.get(owner, 0), last[id])
@@ -51,6 +54,26 @@ def assign(program: Program) -> Program:
         born[id] = 0
     storages = {owner: Storage(_size(program, owner, inner), born[owner], dies[owner]) for owner in born}
     return replace(program, storages=storages, storage_of=storage_of, placed=placed, copies=copies)
+
+
+def _spent(
+    program: Program,
+    id: int,
+    position: int,
+    chain: Sequence[int],
+    storage_of: Mapping[int, int],
+    dies: Mapping[int, int],
+    inner: set[int],
+) -> int:
+    """A vector that the chain has read for the last time, in place of a block of its own: its block is in the cache
+    already, and one buffer less goes through it. The gradient's, once m and g² have it."""
+    size = nbytes(program.node(id))
+    for earlier in chain[: chain.index(id)]:
+        for owner in program.reads(earlier):
+            free = storage_of.get(owner) == owner and owner not in inner and dies[owner] < position
+            if free and nbytes(program.node(owner)) == size:
+                return owner
+    return id
 
 
 def _whole_chains(
