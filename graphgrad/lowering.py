@@ -27,7 +27,7 @@ from graphgrad.operator import OPERATORS
 FUNCTIONS = {
     "exp": "exp", "log": "log", "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos",
     "atan": "arctan", "atan2": "arctan2", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "erf": "erf", "Abs": "abs",
-    "sign": "sign", "floor": "floor", "expm1": "expm1", "log1p": "log1p",
+    "sign": "sign", "floor": "floor", "Mod": "remainder", "expm1": "expm1", "log1p": "log1p",
     "StrictGreaterThan": "greater", "GreaterThan": "greater_equal", "StrictLessThan": "less", "LessThan": "less_equal",
     "Equality": "equal", "Unequality": "not_equal", "Not": "logical_not",
 }  # fmt: skip

@@ -122,6 +122,12 @@ class Tensor:
     def __rtruediv__(self, other: Operand) -> Tensor:
         return self._apply("divide", other, self)
 
+    def __mod__(self, other: Operand) -> Tensor:
+        return self._apply("remainder", self, other)
+
+    def __rmod__(self, other: Operand) -> Tensor:
+        return self._apply("remainder", other, self)
+
     def __pow__(self, other: Operand) -> Tensor:
         # x**2 is the lecture's square: its derivative reads 2x, and NumPy's square beats its power.
         return self._apply("square", self) if type(other) is int and other == 2 else self._apply("power", self, other)

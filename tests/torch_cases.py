@@ -179,6 +179,7 @@ case("minimum(x, x)", "torch.minimum(x, x)", x=draw(3))
 case("maximum(x, 0.0)", "torch.maximum(x, torch.zeros(()))", x=EVERYWHERE)
 case("maximum(x, y)", "torch.maximum(x, y)", "infinite", x=[np.inf, np.inf, -np.inf], y=[1.0, np.inf, 0.0])
 case("arctan2(x, y)", "torch.arctan2(x, y)", x=draw(3, 1), y=draw(4))
+case("remainder(x, y)", "torch.remainder(x, y)", x=draw(3, 1), y=draw(4))
 _SIGNS = {"x": [0.0, 0.0, 0.0, 1.0, -1.0], "y": [0.0, 1.0, -1.0, 0.0, 0.0]}
 case("arctan2(x, y)", "torch.arctan2(x, y)", "on the axes", **_SIGNS)
 case("where(c, x, y)", "torch.where(c, x, y)", c=[[True], [False]], x=draw(3), y=draw(2, 3))

@@ -109,6 +109,23 @@ negative = elementwise(
 )
 
 
+remainder = elementwise(
+    "remainder",
+    operands="x y",
+    formula="Mod(x, y)",
+    reference=np.remainder,
+    pullback=(lambda g, x, y, z: g, lambda g, x, y, z: g * ((z - x) / y)),
+    dtype="number",
+    text="{x} % {y:>}",
+    latex=r"{x} \bmod {y:>}",
+    binding=20,
+    numpy="np.remainder({x}, {y}, out={out})",
+    scalar="{x} % {y:>}",
+    domain={"x": (0.2, 0.9), "y": (1.0, 3.0)},
+    doc="What is left of x after the largest whole multiple of y that is not above it; it has the sign of y.",
+)
+
+
 def _power_base(g: Any, x: Any, y: Any, z: Any) -> Any:
     """g·y·x^(y-1); exactly 0 where y is 0, also at x = 0, where x^(y-1) is inf."""
     exponent = getattr(y, "value", None)
@@ -237,6 +254,7 @@ def _comparison(name: str, symbol: str, latex: str, ufunc: Any) -> Any:
         latex=f"{{x:>}} {latex} {{y:>}}",
         binding=5,
         numpy=f"np.{name}({{x}}, {{y}}, out={{out}})",
+        scalar=f"{{x:>}} {symbol} {{y:>}}",
         doc=f"Whether x {symbol} y, for each element: a bool. No derivative passes through it.",
     )
 
@@ -472,6 +490,7 @@ __all__ = [
     "not_equal",
     "power",
     "reciprocal",
+    "remainder",
     "round",
     "sign",
     "sqrt",

@@ -55,7 +55,7 @@ ARRAYS = {
     "float64": np.array([0.25, 0.5]),
 }
 NUMBERS: dict[str, Any] = {"weak bool": True, "weak int64": 1, "weak float64": 0.5}
-TAKES_NO_BOOLS = ("subtract", "negative", "power", "square", "sign")
+TAKES_NO_BOOLS = ("subtract", "negative", "power", "remainder", "square", "sign")
 
 
 def combinations(row: Operator, kinds: list[str]) -> Iterator[tuple[str, ...]]:

@@ -20,7 +20,7 @@ DIFFERENTIABLE = [row for row in ROWS if row.differentiable and row.pullback != 
 SMOOTH = [
     row
     for row in DIFFERENTIABLE
-    if not row.kinks and row.name not in ("where", "maximum", "minimum", "arctan2", "power")
+    if not row.kinks and row.name not in ("where", "maximum", "minimum", "arctan2", "power", "remainder")
 ]
 DIGITS = 50
 inf = float("inf")
