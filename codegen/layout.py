@@ -13,8 +13,7 @@ order costs less than is won where h lies transposed: the bias then enters the p
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,21 +26,11 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, count, size_of
 
 from .biases import find_biases
-from .program import USUAL, nbytes
+from .costs import ASTRAY, ROW, SPREAD, STATEMENT, Cost, cheapest, joins_bias, product_cost
+from .program import nbytes
 
-#: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
-SMALL = 100**3
 #: Bytes of all values that a step computes, most of which live but shortly.
 LITTLE = 128 * 1024
-#: Nanoseconds; their ratios matter, not the machine.
-LOST = 0.006  # of a multiplication in such a product, where the second operand alone is transposed
-COPIED = 0.23  # for an element of a large product's transposed second operand
-ROW = 7.0  # for a row to which another row, or a number, is added
-ASTRAY = 1.0  # for an element that is read against the order in which it lies
-COPY = 0.05  # for an element that is copied
-STATEMENT = 250.0  # for one more statement
-SPREAD = 600.0  # for one that adds a row to all rows
-
 REDUCTIONS = ("sum", "max", "min", "prod")
 
 
@@ -55,8 +44,6 @@ class Layout(NamedTuple):
 
 WRITTEN = Layout()
 
-Cost = Callable[[Collection[int]], float]  # of the groups that lie transposed
-
 
 def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) -> Layout:
     """How the nodes had better lie, if named sizes are these. Those of `keep` stay as they are."""
@@ -64,48 +51,31 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
     ids = graph.ancestors([t.id for t in tensors])
     group = groups(graph, ids, keep)
     joins = _joins(graph, ids, keep, sizes)
-    costs: dict[int, list[Cost]] = {}
+    costs: list[tuple[Cost, set[int]]] = []
     for id in ids:
         node = graph.nodes[id]
         read = [_base(graph, i)[0] for i in node.inputs]
         met = {group[b] for b in (id, joins.get(id), *read) if b in group}
         cost = _cost(graph, node, group, sizes, joins) if met else None
         if cost is not None:
-            for g in met:
-                costs.setdefault(g, []).append(cost)
-    turned: set[int] = set()
-    better = True
-    while better:  # each turn makes the whole cheaper, so this ends
-        better = False
-        for g in dict.fromkeys(group.values()):
-            before = sum(cost(turned) for cost in costs.get(g, ()))
-            turned ^= {g}
-            if sum(cost(turned) for cost in costs.get(g, ())) < before - 1.0:
-                better = True
-            else:
-                turned ^= {g}
+            costs.append((cost, met))
+    turned = cheapest(costs)
     lying = frozenset(id for id, g in group.items() if g in turned)
     with_ones = frozenset(h for h in joins.values() if h in lying or _is_input(graph, h))
     computed = [n for n in (graph.nodes[id] for id in ids) if n.operator.kind not in ("leaf", "view")]
     return Layout(lying, with_ones, sum(size_of(nbytes(n), sizes) for n in computed) <= LITTLE)
 
 
-def joins_bias(shape: Sequence[int]) -> bool:
-    """Whether the bias of a matrix of numbers had better enter its product, with USUAL samples, although one product is
-    then out of order."""
-    return LOST * math.prod(shape) * USUAL < SPREAD + STATEMENT + ROW * USUAL
-
-
 def _joins(graph: Graph, ids: Sequence[int], keep: Collection[int], sizes: Sizes) -> dict[int, int]:
-    """The sums of biases, and of their gradients, that a row of ones below an h makes part of small products; which h.
-
-    A large product hides its sums, and may be slower with one more row.
-    """
+    """The sums of biases, and of their gradients, that a row of ones below an h makes part of products; which h."""
     biases = find_biases(graph, ids, keep)
     found = {id: joined.h for kind in (biases.affine, biases.gradients) for id, joined in kind.items()}
-    nodes = graph.nodes
-    large = {h for id, h in found.items() if size_of(count(nodes[h].shape) * nodes[id].shape[-1], sizes) > SMALL}
-    large |= {h for h in found.values() if COPY * size_of(count(nodes[h].shape), sizes) > SPREAD}
+
+    def joins(id: int, h: int) -> bool:
+        samples, inputs = [size_of(d, sizes) for d in graph.nodes[h].shape]
+        return joins_bias(samples, inputs, size_of(graph.nodes[id].shape[-1], sizes))
+
+    large = {h for id, h in found.items() if not joins(id, h)}
     return {id: h for id, h in found.items() if h not in large}
 
 
@@ -218,9 +188,7 @@ def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes, join
         def product(turned: Collection[int]) -> float:
             first = a_turned ^ (group.get(a) in turned)
             second = b_turned ^ (group.get(b) in turned)
-            if group.get(node.id) in turned:  # then it is the product of the transposes, the other way round
-                return _product_cost(n, k, m, not second, not first)
-            return _product_cost(m, k, n, first, second)
+            return product_cost(m, k, n, first, second, turned=group.get(node.id) in turned)
 
         return product
     if (pick := _pick(graph, node)) and pick.matrix in group:
@@ -242,14 +210,6 @@ def _lying_cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes
     astray = len([1 for inside, shape in shapes if shape == node.shape and not inside])
     as_written, as_turned = spread * rows * ROW, spread * columns * ROW + astray * rows * columns * ASTRAY
     return lambda turned: as_turned if g in turned else as_written
-
-
-def _product_cost(m: int, k: int, n: int, first: bool, second: bool) -> float:
-    if m == 1 or n == 1:
-        return 0.0
-    if m * k * n > SMALL:
-        return COPIED * k * n * second
-    return LOST * m * k * n * (1.0 if second and not first else 0.05 if second else 0.0)
 
 
 # -- the graph in which they do ----------------------------------------------------------------------------------------

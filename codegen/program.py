@@ -17,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
 from graphgrad.tensor import Tensor
-from graphgrad.types import Dimension, Shape, count, promote
+from graphgrad.types import Dimension, Shape, count, promote, size_names, size_of
 
 USUAL = 64  # what a named size is taken for until a call tells it
 ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
@@ -35,6 +36,22 @@ class Storage:
     size: Dimension  # bytes
     born: int
     dies: int
+
+
+class Unit(NamedTuple):
+    """In what a held value is kept: its state is the value times `factor` · `base`^(count mod `period`)."""
+
+    factor: float
+    base: float = 1.0
+    period: int = 1
+    counter: str = ""  # the name of the state that counts
+
+    def on(self, other: Unit | None) -> Unit:
+        """Of what is kept in other units already."""
+        return self._replace(factor=self.factor * other.factor) if other is not None and other is not self else self
+
+    def at(self, count: int) -> float:
+        return self.factor * self.base ** (count % self.period)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +80,7 @@ class Program:
     turned: frozenset[int] = frozenset()  # nodes that hold the transpose of what they stand for
     with_biases: tuple[int, ...] = ()  # matrices whose last row is a bias
     lasting: frozenset[int] = frozenset()  # concatenations that keep their memory, and constants in it, between steps
-    scales: Mapping[int, float] = field(default_factory=dict)  # held leaf -> what its kept value is multiplied by
+    units: Mapping[int, Unit] = field(default_factory=dict)  # of held leaves that are kept in others than their own
     again: Mapping[int, int] = field(
         default_factory=dict
     )  # a node that computes a value once more -> the first that does
@@ -96,6 +113,12 @@ def nbytes(node: Node) -> Dimension:
 @lru_cache(maxsize=1024)
 def _nbytes(shape: Shape, dtype: str) -> Dimension:
     return count(shape) * ITEM_SIZE[dtype]
+
+
+@lru_cache(maxsize=1024)
+def usual(size: Dimension) -> int:
+    """What a size is taken for before a call tells it."""
+    return size_of(size, dict.fromkeys(size_names(size), USUAL))
 
 
 def operand_dtype(graph: Graph, node: Node) -> str:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
-from graphgrad.types import Dimension, size_names, size_of
-
-from .program import ALIGNMENT, USUAL, Program, nbytes, per_call_views, scheduled, whole_base
+from .program import ALIGNMENT, Program, nbytes, per_call_views, scheduled, usual, whole_base
 
 
 def schedule(program: Program, *, as_derived: bool = False) -> Program:
@@ -40,12 +37,7 @@ def _computed_part(program: Program, id: int) -> int | None:
 def _bytes(program: Program, id: int) -> int:
     if program.roles[id] != "call":
         return 0
-    return -(-_nominal(nbytes(program.node(id))) // ALIGNMENT) * ALIGNMENT
-
-
-@lru_cache(maxsize=1024)
-def _nominal(size: Dimension) -> int:
-    return size_of(size, dict.fromkeys(size_names(size), USUAL))
+    return -(-usual(nbytes(program.node(id))) // ALIGNMENT) * ALIGNMENT
 
 
 def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:

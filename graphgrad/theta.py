@@ -7,63 +7,112 @@ the BLAS takes them fastest, and makes one matrix of a small W and the bias behi
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
-from graphgrad.codegen.layout import joins_bias
+from graphgrad.codegen.costs import ASTRAY, Cost, Layer, cheapest
+from graphgrad.codegen.program import usual
 from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network
 from graphgrad.operators.shape import reshape, transpose
 from graphgrad.rewrite import rebuild
 from graphgrad.tensor import Tensor
+from graphgrad.types import count
+
+
+class Use(NamedTuple):
+    """A matrix W in h @ W.T."""
+
+    matrix: int
+    layer: Layer
+    samples: int
+    h: int | None  # the values that lie as h does, if it may lie either way
+    z: int | None
+
+    def cost(self, turned: Container[int | None], w: bool) -> float:
+        return self.layer.cost(self.samples, self.h in turned, self.z in turned, w)
+
+    def least_cost(self, turned: Container[int | None]) -> float:
+        return min(self.cost(turned, w) for w in (False, True))
 
 
 def transposed_matrices(net: Network) -> frozenset[str]:
-    """The parameters W that had better lie in theta as their transposes.
+    """The parameters W that had better lie in theta as their transposes, for batches of the usual size.
 
-    They are only used as h @ W.T. Where h depends on no parameter, W has no third product, and its two are fastest so.
-    Small ones with a bias behind them lie so, which makes one matrix of both for h that lies transposed. Of the others
-    it is those whose z lies transposed: every second one, counted from the loss or from a small one.
+    They are only used as h @ W.T. How h and z = h @ W.T lie is settled by the first batch; here each W is taken to fit
+    them, and they to lie so that all is cheapest.
     """
     graph = net.graph
-    found = {p.id: p.name for p in net.parameters if len(p.shape) == 2}
-    transposes: dict[int, int] = {}
-    products: dict[int, int] = {}  # h @ W.T -> W
     ids = graph.ancestors([net.loss.id])
+    group = _alike(graph, ids)
+    uses = _uses(net, ids, group)
+    of_layers = [(use.least_cost, {g for g in (use.h, use.z) if g is not None}) for use in uses]
+    turned = cheapest([*of_layers, *_read_astray(graph, ids, group)])
+    more: dict[int, float] = {}  # what each W costs more as its transpose
+    for use in uses:
+        more[use.matrix] = more.get(use.matrix, 0.0) + use.cost(turned, True) - use.cost(turned, False)
+    return frozenset(p.name for p in net.parameters if more.get(p.id, 0.0) < 0)
+
+
+def _uses(net: Network, ids: Sequence[int], group: Mapping[int, int]) -> list[Use]:
+    graph = net.graph
+    matrices = {p.id for p in net.parameters if len(p.shape) == 2}
+    behind = {w.id: b.id for w, b in pairwise(net.parameters)}
+    transposes: dict[int, int] = {}
     depending = {p.id for p in net.parameters}
+    uses: dict[int, Use] = {}  # by z
+    with_bias: set[int] = set()
     for id in ids:
         node = graph.nodes[id]
         if depending.intersection(node.inputs):
             depending.add(id)
         for place, i in enumerate(node.inputs):
-            if i in found and node.operator.name == "transpose" and node.shape == graph.nodes[i].shape[::-1]:
+            if i in matrices and node.operator.name == "transpose":
                 transposes[id] = i
-            elif i in found:
-                del found[i]
-            elif i in transposes and (node.operator.name != "matmul" or place == 0):
-                found.pop(transposes[i], None)
+            elif i in matrices or (i in transposes and (node.operator.name != "matmul" or place == 0)):
+                matrices.discard(transposes.get(i, i))  # used otherwise
             elif i in transposes:
-                products[id] = transposes[i]
-    behind = {w.id: b.id for w, b in pairwise(net.parameters)}
-    small = {
-        id
-        for node in (graph.nodes[i] for i in ids)
-        if node.operator.name == "add"
-        for id in node.inputs
-        if id in products
-        and behind.get(products[id]) in node.inputs
-        and joins_bias(numbers(graph.tensor(products[id])))
-    }
-    lies_turned: dict[int, bool] = {}  # each value, as what follows it would have it
-    turned: set[int] = set()
-    for id in reversed(ids):
+                h, (outputs, inputs) = node.inputs[0], numbers(graph.tensor(transposes[i]))
+                samples = usual(count(graph.nodes[h].shape[:-1]))
+                layer = Layer(inputs, outputs, h not in depending, False)
+                uses[id] = Use(transposes[i], layer, samples, group.get(h), group.get(id))
+            elif i in uses and node.operator.name == "add" and behind.get(uses[i].matrix) in node.inputs:
+                with_bias.add(i)
+    return [
+        use._replace(layer=use.layer._replace(has_bias=id in with_bias))
+        for id, use in uses.items()
+        if use.matrix in matrices
+    ]
+
+
+def _alike(graph: Graph, ids: Sequence[int]) -> dict[int, int]:
+    """Matrices that are computed from each other element by element, which will lie alike; each with one of them."""
+    group: dict[int, int] = {}
+    for id in ids:
         node = graph.nodes[id]
-        z_turned = lies_turned.setdefault(id, False)
-        if id in products and (node.inputs[0] not in depending or id in small or z_turned):
-            turned.add(products[id])
+        if len(node.shape) != 2 or node.operator.kind == "leaf":
+            continue
+        same = {group[i] for i in node.inputs if i in group and graph.nodes[i].shape == node.shape}
+        group[id] = id
+        if same and node.operator.kind == "elementwise":
+            group[id] = min(same)
+            if len(same) > 1:
+                group |= {i: min(same) for i, g in group.items() if g in same}
+    return group
+
+
+def _read_astray(graph: Graph, ids: Sequence[int], group: Mapping[int, int]) -> Iterator[tuple[Cost, Collection[int]]]:
+    """What it costs that a matrix lies transposed which is read beside one that is given, such as a target."""
+    for node in (graph.nodes[id] for id in ids):
+        given = {graph.nodes[i].shape for i in node.inputs if graph.nodes[i].operator.name == "input"}
         for i in node.inputs:
-            lies_turned.setdefault(i, (id in small or not z_turned) if id in products else z_turned)
-    return frozenset(name for id, name in found.items() if id in turned)
+            if i in group and graph.nodes[i].shape in given and node.operator.name != "matmul":
+                yield _if_turned(group[i], ASTRAY * usual(count(graph.nodes[i].shape))), {group[i]}
+
+
+def _if_turned(g: int, cost: float) -> Cost:
+    return lambda turned: cost if g in turned else 0.0
 
 
 def on_one_vector(

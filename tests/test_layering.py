@@ -32,9 +32,9 @@ custom forms
 lowering
 symbolic
 storage transforms scalarize check
-codegen.names codegen.numpy_support codegen.literals
+codegen.names codegen.numpy_support codegen.literals codegen.costs
 codegen.program
-codegen.biases codegen.linear_state
+codegen.biases codegen.linear_state codegen.growing
 codegen.layout
 codegen.blocks codegen.plain_numbers
 codegen.schedule codegen.memory codegen.prepare

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,10 @@ def test_the_same_parameters_come_out(depth: int, activation: str, loss: str) ->
 def test_layers_lie_in_turn_as_written_and_transposed() -> None:
     net = gg.feedforward([64] * 9, activation="tanh", loss="mean_squared_error")
     program = gg.Trainer(net, gg.Adam()).function.program
-    assert second_alone_transposed(program) == 0
     lying = [f"z{k}ᵀ" in program.graph for k in range(1, 9)]
-    assert lying == [True, False] * 4
+    alike = sum(a == b for a, b in pairwise(lying))
+    assert alike <= 1  # where one product out of order costs as much as the bias that it takes in
+    assert second_alone_transposed(program) == alike == len(program.with_biases) - 1
 
 
 def test_large_products_have_fewer_elements_to_copy() -> None:
@@ -136,9 +138,9 @@ def test_steps_of_the_derivation_read_as_they_are_written() -> None:
     """x1 lies transposed: the product that reads its memory the other way round is still one with x1."""
     net = gg.feedforward([64, 64, 64, 64, 10], activation="relu", loss="cross_entropy")
     lines = [line.strip() for line in gg.Trainer(net).source.splitlines()]
-    at = lines.index("# W̄2 = z̄2ᵀ @ x1")
-    assert lines[at + 1] == "dot(z2_bar_T, x1, W2_bar)"
-    assert any(re.fullmatch(r"# v\d+ = x1 @ W2_T", line) for line in lines)
+    at = lines.index("# W̄2ᵀ = x1_T @ z̄2")
+    assert lines[at + 1] == "dot(x1_T, z2_bar, W2_T_bar)"
+    assert any(re.fullmatch(r"# v\d+ = W2 @ x1_T", line) for line in lines)
 
     g = gg.Graph()
     x, W, V = g.input("x", ("N", 32)), g.parameter("W", (32, 32)), g.parameter("V", (8, 32))

@@ -1,0 +1,99 @@
+"""What statements over matrices cost more than they must, by how the matrices lie: as they are written, or transposed.
+
+A product of small matrices is up to twice as slow where the second operand alone is the transpose of what lies there.
+Of a large one the BLAS copies both operands into the order of its kernel, in which the second lies best as it is, and
+the first nearly as well transposed; it is quicker about a tall first one than about a wide second one. Multiples of
+sixteen columns fill the registers of the kernel.
+
+The figures were fitted to random products of OpenBLAS on a CPU with AVX-512. On one without, all are smaller, and the
+order is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+#: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
+SMALL = 100**3
+SIXTEEN = 16  # float32 of a register
+#: Nanoseconds; their ratios matter, not the machine.
+LOST = 0.006  # of a multiplication in such a product, where the second operand alone is transposed
+COPIED = 0.33  # for an element of a large product's second operand that is transposed
+GATHERED = 0.1  # for an element of its first operand that is transposed
+PACKED = 0.03  # for an element that its second operand has more than the first
+SHORT = 0.006  # for a multiplication that its columns lack to the next SIXTEEN
+ROW = 7.0  # for a row to which another row, or a number, is added
+ASTRAY = 1.0  # for an element that is read against the order in which it lies
+COPY = 0.05  # for an element that is copied
+STATEMENT = 250.0  # for one more statement
+SPREAD = 600.0  # for one that adds a row to all rows
+
+Cost = Callable[[Collection[int]], float]  # of the groups of values that lie transposed
+
+
+def cheapest(costs: Sequence[tuple[Cost, Collection[int]]]) -> set[int]:
+    """The groups that had better lie transposed, from costs with the groups that each depends on.
+
+    From none, and from every second one, groups are turned one by one as long as that makes the whole cheaper; the best
+    of these.
+    """
+    of: dict[int, list[Cost]] = {}
+    for cost, groups in costs:
+        for g in groups:
+            of.setdefault(g, []).append(cost)
+    order = list(of)
+    found = [_turned_one_by_one(of, set(start)) for start in ((), order[::2], order[1::2])]
+    return min(found, key=lambda turned: sum(cost(turned) for cost, _ in costs))
+
+
+def _turned_one_by_one(costs: Mapping[int, Sequence[Cost]], turned: set[int]) -> set[int]:
+    better = True
+    while better:  # each turn makes the whole cheaper, so this ends
+        better = False
+        for g, own in costs.items():
+            before = sum(cost(turned) for cost in own)
+            turned ^= {g}
+            if sum(cost(turned) for cost in own) < before - 1.0:
+                better = True
+            else:
+                turned ^= {g}
+    return turned
+
+
+def product_cost(m: int, k: int, n: int, first: bool, second: bool, *, turned: bool = False) -> float:
+    """Of an m x k by k x n product: operands may be transposes of what lies there, and it may lie transposed itself."""
+    if turned:  # then it is the product of the transposes, the other way round
+        m, n, first, second = n, m, not second, not first
+    if m == 1 or n == 1:
+        return 0.0
+    if m * k * n > SMALL:
+        short = SHORT * m * k * (-n % SIXTEEN)
+        return COPIED * k * n * second + GATHERED * m * k * first + PACKED * k * (n - m) + short
+    return LOST * m * k * n * (1.0 if second and not first else 0.05 if second else 0.0)
+
+
+def joins_bias(samples: int, inputs: int, outputs: int) -> bool:
+    """Whether a row of ones beside h may put a bias into h @ W. A large product hides its sums, and may be slower with
+    one more row; of a large h the copy costs more than is won."""
+    return samples * inputs * outputs <= SMALL and COPY * samples * inputs <= SPREAD
+
+
+class Layer(NamedTuple):
+    """h @ W.T + b with the products of its derivative."""
+
+    inputs: int
+    outputs: int
+    is_first: bool  # h depends on no parameter
+    has_bias: bool  # b lies behind W
+
+    def cost(self, samples: int, h: bool, z: bool, w: bool) -> float:
+        """With h, z and W lying transposed or not. The gradient of each lies as it does."""
+        n, i, o = samples, self.inputs, self.outputs
+        cost = product_cost(n, i, o, h, not w, turned=z)
+        cost += product_cost(i, n, o, not h, z) if w else product_cost(o, n, i, not z, h)
+        if not self.is_first:
+            cost += product_cost(n, o, i, z, w, turned=h)
+        if not self.has_bias or not joins_bias(n, i, o):
+            return cost + ROW * (o if z else n)
+        return cost if w and (h or self.is_first) else cost + SPREAD + STATEMENT + ROW * (o if z else n)
