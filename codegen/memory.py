@@ -19,6 +19,8 @@ from graphgrad.types import Array, Dimension, Sizes, count, size_of
 from .blocks import inner_values
 from .program import ALIGNMENT, Program, Storage, nbytes, whole_base
 
+HUGE_PAGE = 1 << 21  # bytes; other systems than Linux have others, or none, and nothing depends on it
+
 
 def assign(program: Program) -> Program:
     """The program with a storage for every call of the step. Views share their base's; held values keep their own."""
@@ -323,11 +325,16 @@ def by_size(spans: list[Span]) -> Plan:
 
 
 def aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """An array by np.empty or np.zeros that begins where a line of the cache does: on it NumPy's loops are faster."""
+    """An array by np.empty or np.zeros that begins where a line of the cache does: on it NumPy's loops are faster.
+
+    A large one begins where a huge page does, which NumPy asks the system for from 4 MB on: with the room that this
+    takes, all of them are large enough.
+    """
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    raw = make(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    alignment = HUGE_PAGE if size >= HUGE_PAGE else ALIGNMENT
+    raw = make(size + alignment, np.uint8)
+    start = -raw.ctypes.data % alignment
     return raw[start : start + size].view(dtype).reshape(shape)
 
 
