@@ -94,7 +94,10 @@ class NumberPrinter:
             self.scalars[id] = Piece(code(dim), 100 if is_atom else 10)
             return
         op = node.operator
-        pieces = {n: self._number(i, id in self.plain) for n, i in zip(op.operands, node.inputs, strict=True)}
+        # One of NumPy's numbers makes the whole NumPy's arithmetic.
+        numpys = [i for i in node.inputs if i not in self.plain and self.graph.nodes[i].operator.name != "constant"]
+        as_it_is = id in self.plain or bool(numpys)
+        pieces = {n: self._number(i, as_it_is) for n, i in zip(op.operands, node.inputs, strict=True)}
         if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
             pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
         if op.name == "power" and id not in self.plain:  # of Python's numbers it could raise, or be complex
@@ -108,7 +111,9 @@ class NumberPrinter:
             text = fill_plain(op.numpy.replace(", out={out}", ""), plain)
         else:
             raise GraphgradError(f"{op.name} of Python's numbers has no spelling: {self.graph.where(id)}")
-        if op.name == "where":  # a choice of Python's own numbers: NumPy's divide by zero as arrays do
+        if (
+            op.name == "where" and id not in self.plain
+        ):  # a choice of Python's own numbers: NumPy's divide by zero as arrays do
             text = f"np.{np_dtype(node.dtype)}({text})"
         name = self._name(id)
         if self.in_step:

@@ -52,6 +52,8 @@ class _Printer(NumberPrinter):
         self.passing = passing_views(program)
         self.spread = _spread(program)
         self.plain = plain_numbers(program) if counting else frozenset()
+        self.seldom = seldom_products(program)
+        self.checks: dict[int, list[tuple[str, int]]] = {}  # of views, by what computes the values that they look at
 
     def run(self) -> Printed:
         program, out = self.program, self.out
@@ -73,6 +75,8 @@ class _Printer(NumberPrinter):
         step: list[list[tuple[str, int | None]]] = [[]]
         first = {chain[0]: chain for chain in program.chains}
         chained = {id for chain in program.chains for id in chain}
+        for held in [base for base in self.checks if program.roles[base] != "call"]:
+            step[0] += self.checks.pop(held)
         for id in program.step:
             if (program.roles[id] == "view" and id not in views) or (id in chained and id not in first):
                 continue
@@ -81,6 +85,8 @@ class _Printer(NumberPrinter):
                 self._chain(first[id])
             else:
                 self._statement(id)
+            for computed in first.get(id, (id,)):
+                self.lines += self.checks.get(computed, ())
             if len(step[-1]) > PIECE:
                 step.append([])
         self.lines = step[-1]
@@ -145,6 +151,8 @@ class _Printer(NumberPrinter):
 
     def _statement(self, id: int) -> None:
         role = self.program.roles[id]
+        if id in self.seldom.values():  # stands as a condition in the statements that it multiplies in
+            return
         if role == "scalar":
             self._scalar(id)
         elif role == "view":
@@ -162,8 +170,11 @@ class _Printer(NumberPrinter):
             return
         node = self.program.node(id)
         *checks, template = self._template(node)
-        for check in checks:
-            self._emit(self._format(node, check), id)
+        lines = [(self._format(node, check), id) for check in checks]
+        if self.in_step or not self.program.stages[id]:
+            self.lines += lines
+        elif lines:  # the view is made once, of values that each step computes
+            self.checks.setdefault(self.program.base(id), []).extend(lines)
         text = self._format(node, template)
         if id in self.passing:
             self.out.names[id] = text
@@ -175,6 +186,11 @@ class _Printer(NumberPrinter):
 
     def _call(self, id: int) -> None:
         node = self.program.node(id)
+        if id in self.seldom:
+            condition, factor, name = *self._factor(node), self.out.names[id]
+            self._comment(id)
+            self._emit(self._bare(f"if {condition}: np.multiply({name}, {factor}, {name})"), id)
+            return
         if node.operator.kind == "pack" or id in self.program.lasting:
             self._join(id)
             return
@@ -198,8 +214,8 @@ class _Printer(NumberPrinter):
         flat = "" if len(shape) == 1 else ".reshape(-1)"
         slices = [f"{n}[:min({number}, {length} - i)]" if n in short else f"{n}{flat}[i:i + {number}]" for n in parts]
         blocks = self._once("blocks", f"[({', '.join(slices)}) for i in range(0, {length}, {number})]")
-        for id in chain:
-            self._operands(self.graph.nodes[id])  # numbers are written to their arrays before the loop
+        for id in chain:  # numbers are written to their arrays before the loop
+            (self._factor if id in self.seldom else self._operands)(self.graph.nodes[id])
         self._emit(f"for {', '.join(parts.values())} in {blocks}:", None)
         whole = {i: names[i] for i in arrays}
         names.update({i: parts[name] for i, name in whole.items()})
@@ -209,6 +225,11 @@ class _Printer(NumberPrinter):
         names.update(whole)
         outside += [(f"    {text}", id) for text, id in self.lines]
         self.lines = outside
+
+    def _factor(self, node: Node) -> tuple[str, str]:
+        """Of a product that is seldom needed: when, and by what."""
+        condition, factor, _ = self.graph.nodes[self.seldom[node.id]].inputs
+        return self._as_scalar(condition).text, self._operand(factor, node.dtype)
 
     def _template(self, node: Node) -> tuple[str, ...]:
         spelling = node.operator.numpy
@@ -382,6 +403,25 @@ class _Printer(NumberPrinter):
             if function is not None and name not in self.out.support:
                 self.out.support[name] = inspect.getsource(function)
         return re.sub(r"(?<![\w.])np\.([a-z_][\w.]*)\(", bind, text)
+
+
+def seldom_products(program: Program) -> dict[int, int]:
+    """Products of something held, in its place, by a number that a condition makes other than 1; with that number."""
+    users: dict[int, list[int]] = {}
+    for id in program.step:
+        for i in program.node(id).inputs:
+            users.setdefault(i, []).append(id)
+    found: dict[int, int] = {}
+    for id, products in users.items():
+        node = program.node(id)
+        if node.operator.name != "where" or not node.weak:
+            continue
+        usual = program.node(node.inputs[2])
+        is_one = usual.operator.name == "constant" and usual["value"].array.item() == 1
+        in_place = [p for p in products if program.storage_of.get(p) in program.node(p).inputs]
+        if is_one and in_place == [p for p in products if program.node(p).operator.name == "multiply"] == products:
+            found |= dict.fromkeys(products, id)
+    return found
 
 
 def _spread(program: Program) -> dict[int, str]:

@@ -49,7 +49,7 @@ def plain_numbers(program: Program) -> frozenset[int]:
             continue
         known = [ranges.get(i) or _literal(program.node(i)) for i in node.inputs]
         made = RULES[node.operator.name](*known) if all(known) else None
-        if made is None or (node.dtype == "int64" and node.operator.name != "add"):
+        if made is None or (node.dtype == "int64" and node.operator.name not in ("add", "remainder")):
             continue
         ranges[id] = made
         found.add(id)
@@ -77,6 +77,11 @@ def _quotient(a: Range, b: Range) -> Range | None:
     return None if b[0] <= 0 <= b[1] else _hull(*[x / y for x in a for y in b])
 
 
+def _remainder(a: Range, b: Range) -> Range | None:
+    """Of whole numbers and floats that are not negative, by one number."""
+    return (0.0, b[1]) if a[0] >= 0 and b[0] == b[1] > 0 else None
+
+
 def _power(a: Range, b: Range) -> Range | None:
     """No root of a negative number, no negative power of zero, and nothing that grows without bound."""
     if 0 < a[0] <= a[1] <= 1 and b[0] >= 0:
@@ -96,4 +101,7 @@ RULES: dict[str, Callable[..., Range | None]] = {
     "negative": lambda a: (-a[1], -a[0]),
     "power": _power,
     "sqrt": lambda a: _power(a, (0.5, 0.5)),
+    "remainder": _remainder,
+    "equal": lambda a, b: (0.0, 1.0),
+    "where": lambda condition, a, b: _hull(*a, *b),
 }

@@ -133,15 +133,40 @@ def numbers_gathered(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
             constant = constant / value if below else constant * value
         else:
             (under if below else over).append(x)
+    both = {x.id for x in over} & {x.id for x in under if _is_above_zero(x)}
+    for id in both:
+        for side in (over, under):
+            del side[[x.id for x in side].index(id)]
     if len(over) + len(under) + (constant != 1.0) - 1 >= steps or not 0 < abs(constant) < float("inf"):
         return None
-    made = reduce(lambda a, b: op("multiply", a, b), over) if over else None
-    if made is None:
-        made = graph.constant(constant)
-    elif constant != 1.0:
-        made = op("multiply", constant, made)
-    made = reduce(lambda a, b: op("divide", a, b), under, made)
+    made: Tensor | None = graph.constant(constant) if constant != 1.0 or not over else None
+    for of_sizes in (True, False):  # what sizes alone tell is computed once
+        for x in [x for x in over if _of_sizes(x) == of_sizes]:
+            made = op("multiply", made, x) if made is not None else x
+        for x in [x for x in under if _of_sizes(x) == of_sizes]:
+            made = op("divide", made if made is not None else 1.0, x)
+    assert made is not None
     return made if made.dtype == n.dtype and made.node.weak else None
+
+
+def _of_sizes(x: Tensor, depth: int = 4) -> bool:
+    """Whether a number depends on nothing but sizes, as far as a short look tells."""
+    node = x.node
+    if node.operator.kind == "elementwise":
+        return depth > 0 and all(_of_sizes(source(x, k), depth - 1) for k in range(len(node.inputs)))
+    return node.operator.kind == "size" or node.operator.name == "constant"
+
+
+def _is_above_zero(x: Tensor) -> bool:
+    """Of numbers, a power of one that is: what it may be divided by itself."""
+    return is_op(x, "power") and (source(x).value or 0) > 0
+
+
+def root_of_power(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    """sqrt(c ** e) = sqrt(c) ** e for numbers, which is there already where c is a square."""
+    if n.weak and is_op(i[0], "power") and (c := source(i[0]).value) is not None and c > 0:
+        return op("power", c**0.5, source(i[0], 1))
+    return None
 
 
 def root_of_quotient(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:

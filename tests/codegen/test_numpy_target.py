@@ -392,3 +392,27 @@ def test_the_sum_of_a_column_or_a_row_is_a_product_with_ones(shape: tuple[Any, .
         assert of_tanh == pytest.approx(np.tanh(values).sum(), abs=1e-12)
     y = g.input("y", ("N", "M"))
     assert "ones" not in gg.compile([gg.sum(y)]).source
+
+
+def test_labels_that_the_graph_computes_are_looked_at_where_they_are_there() -> None:
+    g = gg.Graph()
+    x, k = g.input("x", ("N", 4)), g.input("k", ("N",), "int64")
+    scores = np.random.default_rng(0).normal(size=(3, 4))
+    f = gg.compile([gg.cross_entropy(x, k + 1)])
+    want = gg.evaluate(gg.cross_entropy(x, k + 1), x=scores, k=np.array([0, 1, 2]))
+    np.testing.assert_allclose(f(x=scores, k=np.array([0, 1, 2]))[0], want)
+    with pytest.raises(CallError, match="indices from 2 to 4 into an axis that is 4 long"):
+        f(x=scores, k=np.array([1, 2, 3]))
+    best = gg.compile([gg.cross_entropy(x, gg.argmax(x, axis=1))])
+    np.testing.assert_allclose(best(x=scores)[0], -np.log(np.exp(scores).max(1) / np.exp(scores).sum(1)).mean())
+
+
+def test_labels_that_are_kept_are_looked_at_in_each_step() -> None:
+    g = gg.Graph()
+    x, s = g.input("x", ("N", 4)), g.state("s", ("N",), "int64")
+    f = gg.compile([gg.cross_entropy(x, s)], {s: s + 1})
+    f.state["s"] = np.array([0, 1, 2])
+    scores = np.zeros((3, 4))
+    assert [f(x=scores)[0] for _ in range(2)] == pytest.approx([np.log(4)] * 2)
+    with pytest.raises(CallError, match="indices from 2 to 4 into an axis that is 4 long"):
+        f(x=scores)
