@@ -251,7 +251,7 @@ def on_graph(
         turned=frozenset(moved[i].id for i in program.turned if i in moved),
         with_biases=tuple(moved[i].id for i in program.with_biases),
         lasting=frozenset(moved[i].id for i in program.lasting),
-        scales={moved[i].id: c for i, c in program.scales.items()},
+        units={moved[i].id: unit for i, unit in program.units.items()},
         again=again | {twin: moved[program.again.get(of, of)].id for of, twin in twins.items()},
     )
 

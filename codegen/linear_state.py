@@ -61,6 +61,37 @@ def scale_states(
     return moved, kept, {leaf: linear.c for leaf, linear in found.items()}
 
 
+def scale_quotients(
+    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor]
+) -> dict[int, Tensor]:
+    """(s·m) / Y = s·(m / Y) for what a state becomes: since m stays, s·m would need a place beside Y's.
+
+    Moves rounding. Returns where each old node went.
+    """
+    states = {value.id for leaf, value in updates.items() if leaf.shape}
+    results = [*outputs, *updates.values()]
+    graph = (results or keep)[0].graph
+    used: dict[int, int] = {}
+    for id in graph.ancestors([t.id for t in results]):
+        for i in graph.nodes[id].inputs:
+            used[i] = used.get(i, 0) + 1
+    ends = {t.id for t in results}
+
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        if node.operator.name != "divide" or node.inputs[0] in ends or used[node.inputs[0]] != 1:
+            return None
+        product, (numerator, denominator) = graph.nodes[node.inputs[0]], inputs
+        if product.operator.name != "multiply" or not states.intersection(product.inputs):
+            return None
+        factors = source(numerator), source(numerator, 1)
+        for number, array in (factors, factors[::-1]):
+            if number.node.weak and array.shape == denominator.shape == node.shape and array.dtype == node.dtype:
+                return op("multiply", number, op("divide", array, denominator))
+        return None
+
+    return rebuild(results, visit, keep)[1]
+
+
 def linear_state(leaf: Tensor, value: Tensor) -> Linear | None:
     """How a state's new value depends on it, if that is decay·state + c·share with a constant c above 0."""
     if leaf.node.operator.name != "state" or not leaf.shape or leaf.dtype not in FLOATS or not is_op(value, "add"):

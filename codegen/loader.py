@@ -386,7 +386,16 @@ class Function:
 
     def _scale(self, name: str) -> float:
         """What a kept value is multiplied by to be the state: other than 1 where the step keeps it in its own units."""
-        return self.program.scales.get(self._held[name].id, 1.0)
+        unit = self.program.units.get(self._held[name].id)
+        if unit is None:
+            return 1.0
+        return unit.at(int(self._values[unit.counter]) if unit.counter in self._values else 0)
+
+    def _counted_by(self, name: str) -> list[str]:
+        """The values whose units depend on this one."""
+        units = self.program.units
+        found = [n for n, node in self._held.items() if node.id in units and units[node.id].counter == name]
+        return [n for n in found if n in self._values]
 
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         converted = [convert(n["name"], v, n.dtype) for n, v in zip(self._inputs, values, strict=True)]

@@ -14,45 +14,59 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
 
 from .biases import join_biases
+from .growing import grow, mark_seed, may_grow
 from .layout import WRITTEN, Layout, best_layout, turn
-from .linear_state import scale_states
-from .program import Program, build
+from .linear_state import scale_quotients, scale_states
+from .program import Program, Unit, build
 
 Prepared: TypeAlias = "tuple[Program, Mapping[int, Tensor]]"
 
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A graph that a target can spell, with what is wanted of it."""
+    """A graph on its way to one that a target can spell, with what is wanted of it."""
 
     outputs: list[Tensor]
     values: dict[Tensor, Tensor]  # what each held leaf becomes
     arguments: list[Tensor]
-    where: Mapping[int, Tensor]  # each node of the written graph
-    scales: Mapping[int, float]  # of held leaves that are kept in units of their own
+    where: Mapping[int, Tensor] | None  # each node of the written graph; None: where it was written
+    units: Mapping[int, Unit]  # of held leaves that are kept in others than their own
 
     @property
-    def tensors(self) -> list[Tensor]:
-        return [*self.outputs, *self.values.values(), *self.values, *self.arguments]
+    def results(self) -> list[Tensor]:
+        return [*self.outputs, *self.values.values()]
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        return [*self.values, *self.arguments]
 
     @property
     def graph(self) -> Graph:
-        return self.tensors[0].graph
+        return (self.results or self.leaves)[0].graph
 
     def best_layout(self, sizes: Sizes) -> Layout:
         """How the nodes had better lie in calls with such sizes."""
-        kept = {t.id for t in self.tensors}
-        return best_layout([*self.outputs, *self.values.values()], sizes, kept)
+        return best_layout(self.results, sizes, {t.id for t in (*self.results, *self.leaves)})
 
-    def moved(self, by: Mapping[int, Tensor]) -> Lowered:
-        """After a pass: where all nodes are now."""
+    def moved(
+        self,
+        by: Mapping[int, Tensor],
+        kept: Mapping[int, Tensor] | None = None,
+        units: Mapping[int, Unit] | None = None,
+    ) -> Lowered:
+        """After a pass: where all nodes are now, and by leaf which values are kept in new units."""
+        all_units = {**self.units, **(units or {})}
+        own = {by[leaf].id: unit.on(self.units.get(leaf)) for leaf, unit in all_units.items()}
         return Lowered(
             [by[t.id] for t in self.outputs],
-            {by[leaf.id]: by[value.id] for leaf, value in self.values.items()},
+            {by[leaf.id]: (kept or {}).get(leaf.id, by[value.id]) for leaf, value in self.values.items()},
             [by[t.id] for t in self.arguments],
-            compose(self.where, by),
-            {by[leaf].id: c for leaf, c in self.scales.items()},
+            compose(self.where, by) if self.where is not None else by,
+            own,
         )
+
+    def simpler(self, *, exact: bool = False, lowered: bool = False) -> Lowered:
+        return self.moved(simplify(self.results, keep=self.leaves, exact=exact, lowered=lowered)[1])
 
 
 def prepare(
@@ -69,42 +83,47 @@ def lowered(
     outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exact: bool, scaled: bool = True
 ) -> Lowered:
     """The first part of `prepare`, from graph to graph."""
+    written = _written(outputs, updates)
+    low = None
+    if scaled and not exact and may_grow(updates):
+        low = _grown(written)
+    if low is None:
+        low = written.simpler(exact=exact)
+        if scaled and not exact and (in_units := _in_own_units(low)) is not None:
+            low = in_units.simpler().simpler()  # what a first pass makes of numbers, a second gathers
+    if updates and not exact:
+        low = low.moved(scale_quotients(low.outputs, low.values, low.leaves))
+    if any(n.operator.definition is not None and not _spelled(n) for n in low.graph.nodes):
+        low = low.moved(lower(low.results, _spelled, low.leaves)[1]).simpler(exact=exact, lowered=True)
+    return low
+
+
+def _written(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Lowered:
     arguments = _arguments([*outputs, *updates.values(), *updates])
-    leaves = [*updates, *arguments]
+    return Lowered(list(outputs), dict(updates), arguments, None, {})
 
-    def spelled(node: Node) -> bool:
-        return node.operator.numpy is not None
 
-    simple, where = simplify([*outputs, *updates.values()], keep=leaves, exact=exact)
-    new = {leaf.id: where[value.id] for leaf, value in updates.items()}  # what each held leaf becomes
+def _in_own_units(low: Lowered) -> Lowered | None:
+    by, kept, found = scale_states(low.outputs, low.values, low.leaves)
+    return low.moved(by, kept, {leaf: Unit(c) for leaf, c in found.items()}) if found else None
 
-    def now(ts: Iterable[Tensor]) -> list[Tensor]:
-        return [where[t.id] for t in ts]
 
-    def moved(by: Mapping[int, Tensor]) -> None:
-        """After a pass: where all nodes are now."""
-        nonlocal where
-        where = compose(where, by)
-        for leaf, value in new.items():
-            new[leaf] = by[value.id]
+def _grown(written: Lowered) -> Lowered | None:
+    """With averages of the gradient in units that shrink, and another seed of the derivation; None if they cannot."""
+    by, seed = mark_seed(written.results, written.leaves)
+    if seed is None:
+        return None
+    low = written.moved(by)
+    low = replace(low, arguments=[*low.arguments, seed]).simpler()
+    if (in_units := _in_own_units(low)) is not None:
+        low = in_units.simpler()
+    *given, seed = low.arguments
+    grown = grow(low.outputs, low.values, [*low.values, *given], seed)
+    return replace(low, arguments=given).moved(*grown).simpler().simpler() if grown is not None else None
 
-    scales: dict[int, float] = {}
-    if scaled and not exact:
-        pairs = {where[leaf.id]: new[leaf.id] for leaf in updates}
-        by, kept, found = scale_states(now(outputs), pairs, now(leaves))
-        if found:
-            written = {where[leaf.id].id: leaf.id for leaf in updates}
-            moved(by)
-            new |= {written[leaf]: value for leaf, value in kept.items()}
-            scales = {written[leaf]: c for leaf, c in found.items()}
-            for _ in range(2):  # what a first pass makes of numbers, a second gathers
-                moved(simplify([*now(outputs), *new.values()], keep=now(leaves))[1])
-    if any(n.operator.definition is not None and not spelled(n) for n in simple.nodes):
-        moved(lower([*now(outputs), *new.values()], spelled, now(leaves))[1])
-        moved(simplify([*now(outputs), *new.values()], keep=now(leaves), exact=exact, lowered=True)[1])
-    values = {where[leaf.id]: new[leaf.id] for leaf in updates}
-    of_held = {where[leaf].id: c for leaf, c in scales.items()}
-    return Lowered(now(outputs), values, now(arguments), where, of_held)
+
+def _spelled(node: Node) -> bool:
+    return node.operator.numpy is not None
 
 
 def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
@@ -113,12 +132,11 @@ def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
     matrices: list[Tensor] = []
     lasting: list[Tensor] = []
     if layout.with_ones:
-        tensors, keep = [*low.outputs, *low.values.values()], [*low.values, *low.arguments]
-        by, matrices, lasting = join_biases(tensors, keep, layout.with_ones)
+        by, matrices, lasting = join_biases(low.results, low.leaves, layout.with_ones)
         low, turned = low.moved(by), frozenset(by[id].id for id in turned)
     lying: frozenset[int] = frozenset()
     if turned:
-        by = turn([*low.outputs, *low.values.values()], [*low.values, *low.arguments], turned)
+        by = turn(low.results, low.leaves, turned)
         low, lying = low.moved(by), frozenset(by[id].id for id in turned if id in by)
         matrices, lasting = ([by[t.id] for t in ts] for ts in (matrices, lasting))
     held = {leaf.id for leaf in low.values}
@@ -126,11 +144,12 @@ def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
     results = [_old_value(t, held) for t in low.outputs]
     program = build(results[0].graph if results else next(iter(final)).graph, results, final, low.arguments)
     origins: dict[int, int] = {}
-    for id, tensor in low.where.items():
+    where = low.where or {}
+    for id, tensor in where.items():
         origins.setdefault(tensor.id, id)
-    known = replace(program, origins=origins, turned=lying, scales=low.scales)
+    known = replace(program, origins=origins, turned=lying, units=low.units)
     with_biases, lasts = tuple(t.id for t in matrices), frozenset(t.id for t in lasting)
-    return replace(known, with_biases=with_biases, lasting=lasts), low.where
+    return replace(known, with_biases=with_biases, lasting=lasts), where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

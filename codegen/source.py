@@ -49,9 +49,14 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
                 if id is not None:
                     (comments if text.strip() == "#" else nodes)[len(lines)] = id
 
-    for id, scale in printed.program.scales.items():
+    for id, unit in printed.program.units.items():
         state = printed.names[id]
-        told = f"# {state} is kept as {state} / {scale:g}, which saves a pass over it; `state` gives {state} itself."
+        scale = " · ".join([f"{unit.factor:g}"] * (unit.factor != 1) + [f"{unit.base:.7g}^e"] * (unit.base != 1))
+        scale = f"({scale})" if "·" in scale else scale
+        told = f"# {state} is kept as {state} / {scale}, which saves a pass over it; `state` gives {state} itself."
+        put([(told, None)])
+    if grown := [unit for unit in printed.program.units.values() if unit.base != 1]:
+        told = f"# There e is {grown[0].counter} % {grown[0].period}; the gradient is computed in units that fit."
         put([(told, None)])
     if printed.program.with_biases:
         told = ", ".join(printed.names[id] for id in printed.program.with_biases)

@@ -40,10 +40,9 @@ class State(Mapping[str, Array]):
 
     def kept(self, name: str) -> tuple[Array, float]:
         """A value in the units in which the function keeps it, and what it is multiplied by to be the state."""
-        scale = self._function._scale(name)
-        array = self[name]
+        self[name]  # which is there from now on
         with self._function._lock:
-            return (self._function._values[name].copy() if scale != 1.0 else array), scale
+            return self._function._values[name].copy(), self._function._scale(name)
 
     def keep(self, name: str, value: Array, scale: float) -> None:
         """Take what `kept` gave: bit for bit, if this function keeps it in the same units."""
@@ -80,9 +79,10 @@ class State(Mapping[str, Array]):
         node = function._held[name]
         array = convert(name, value, node.dtype)
         solve_sizes([(name, node.shape, array.shape)])
-        if (own := function._scale(name)) != scale:
-            array = array / np.asarray(own / scale, array.dtype)
         with function._lock:
+            if (own := function._scale(name)) != scale:
+                array = array / np.asarray(own / scale, array.dtype)
+            others = {n: function._scale(n) for n in function._counted_by(name)}
             held = function._values.get(name)
             if held is not None and held.shape == array.shape:
                 held[...] = array
@@ -91,6 +91,8 @@ class State(Mapping[str, Array]):
                 function._idle.clear()  # their views show the old array
                 function._latest = None
             function._given.add(name)
+            for n, before in others.items():  # what it counts are their units, too
+                function._values[n] *= np.asarray(before / function._scale(n), function._values[n].dtype)
             if name in function._counters and array < 0:
                 function._set_back()
 

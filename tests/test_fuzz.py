@@ -33,7 +33,7 @@ CALLS = 4
 
 def all_otherwise(low: Lowered, layout: Any = None) -> Prepared:
     """A program in which all that can lies transposed, and beside ones for biases, whether that is faster or not."""
-    kept = {t.id for t in low.tensors}
+    kept = {t.id for t in (*low.results, *low.leaves)}
     ids = low.graph.ancestors([t.id for t in [*low.outputs, *low.values.values()]])
     turned = frozenset(groups(low.graph, ids, kept))
     found = find_biases(low.graph, ids, kept)

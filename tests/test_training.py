@@ -370,8 +370,8 @@ def test_parameters_and_state_go_out_and_in(kind: Any, beta: Any) -> None:
 def test_state_that_is_kept_in_other_units_goes_out_and_in_as_written() -> None:
     X, Y = blobs()
     exact, quick = (gg.Trainer(classifier(), gg.Adam(0.01), dtype="float64", exact=exact) for exact in (True, False))
-    assert quick.function.program.scales
-    assert not exact.function.program.scales
+    assert quick.function.program.units
+    assert not exact.function.program.units
     for _ in range(3):
         exact.step(X, Y)
     quick.parameters, quick.state = exact.parameters, exact.state
@@ -530,7 +530,7 @@ def own_network(loss_of: Callable[[Any, Any, Any], Any]) -> gg.Network:
     [
         (lambda x, W, V: gg.mean(gg.tanh(x @ W.T) @ V.T), {"W"}),
         (lambda x, W, V: gg.mean(gg.tanh(x @ W.T) + gg.sqrt(x * x) @ V.T), {"W", "V"}),
-        (lambda x, W, V: gg.mean(gg.tanh(x @ W) @ V.T), set()),
+        (lambda x, W, V: gg.mean(gg.tanh(x @ W) @ V.T), {"V"}),
         (lambda x, W, V: gg.mean(gg.tanh(x @ W.T) @ W.T @ V), {"W"}),
         (lambda x, W, V: gg.mean(gg.tanh(gg.tanh(x @ W) @ V.T) @ V), set()),
         (lambda x, W, V: gg.mean(x @ W.T @ V) + gg.sum(W * W), set()),

@@ -125,15 +125,38 @@ def layers_as_written() -> Iterator[None]:
 
 
 @contextmanager
+def units_that_stay() -> Iterator[None]:
+    from graphgrad.codegen import prepare
+
+    with mock.patch.object(prepare, "may_grow", return_value=False):
+        yield
+
+
+@contextmanager
+def small_pages() -> Iterator[None]:
+    from graphgrad.codegen import memory
+
+    with mock.patch.object(memory, "HUGE_PAGE", 1 << 62):
+        yield
+
+
+@contextmanager
+def a_block_for_each_value() -> Iterator[None]:
+    from graphgrad.codegen import memory
+
+    with mock.patch.object(memory, "_spent", lambda program, id, *_: id):
+        yield
+
+
+@contextmanager
 def biases_apart() -> Iterator[None]:
-    from graphgrad import theta
-    from graphgrad.codegen import layout
+    from graphgrad.codegen import costs, layout
     from graphgrad.codegen.biases import Biases
 
     none = Biases({}, {})
     with (
         mock.patch.object(layout, "find_biases", return_value=none),
-        mock.patch.object(theta, "joins_bias", return_value=False),
+        mock.patch.object(costs, "joins_bias", return_value=False),
     ):
         yield
 
@@ -184,6 +207,9 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "layers that lie transposed, matrices that fit, and biases in products": (layers_as_written, {}),
     "biases in products alone": (biases_apart, {}),
     "held values that begin on a line of the cache": (beside_the_line, {}),
+    "large vectors on huge pages": (small_pages, {}),
+    "averages in units that shrink": (units_that_stay, {}),
+    "values of a block in place of a vector that is done with": (a_block_for_each_value, {}),
     "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
     "relu against an array of zeros": (relu_by_a_number, {}),
     "sums as products with ones": (plain_sums, {}),

@@ -1,0 +1,210 @@
+"""Averages in units that shrink: the same steps without the pass by β, also where the exponent begins again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphgrad as gg
+from graphgrad.codegen import growing
+from graphgrad.codegen.program import Unit
+
+ADAM = gg.Adam(0.01)
+GENERATOR = np.random.default_rng(0)
+X, Y = GENERATOR.normal(size=(16, 5)), GENERATOR.integers(0, 3, 16)
+
+
+@pytest.fixture(autouse=True)
+def short_periods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 7 steps for m of Adam, and of 1,579 for v, for states of any size."""
+    monkeypatch.setattr(growing, "LARGEST", 0.9**-7.5)
+    monkeypatch.setattr(growing, "PERIODS", range(2, 1 << 16))
+    monkeypatch.setattr(growing, "LEAST", 0)
+
+
+def trainer(optimizer: Any = ADAM, **options: Any) -> gg.Trainer:
+    return gg.Trainer(gg.feedforward([5, 8, 3], "tanh", "cross_entropy"), optimizer, dtype="float64", **options)
+
+
+def grown(t: gg.Trainer) -> dict[str, Unit]:
+    program = t.function.program
+    return {program.node(id)["name"]: unit for id, unit in program.units.items() if unit.base != 1}
+
+
+VARYING = gg.schedules.piecewise([0.5, 0.9], [6])
+OPTIMIZERS = [
+    ADAM,
+    gg.Adam(0.01, beta2=VARYING),
+    gg.Adam(0.01, weight_decay=0.1),
+    gg.Adam(0.01, beta1=VARYING),
+    gg.Adam(0.01, beta1=0.0),
+    gg.Groups({"W*": gg.Adam(0.01), "b*": gg.Adam(0.02, beta2=0.99)}),
+    gg.Groups({"W1": None, "*": gg.Adam(0.01)}),
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"l2": 0.01}, {"memory": "low"}, {"weighted": True}], ids=str)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_the_steps_are_those_of_the_formula(optimizer: Any, options: dict[str, Any]) -> None:
+    quick, exact = trainer(optimizer, **options), trainer(optimizer, exact=True, **options)
+    assert {unit.period for unit in grown(quick).values()} == {7 if getattr(optimizer, "beta1", 0.9) == 0.9 else 1579}
+    assert not grown(exact)
+    batch = (X, Y, np.linspace(0.5, 2.0, 16)) if options.get("weighted") else (X, Y)
+    for _ in range(25):
+        assert quick.step(*batch) == pytest.approx(exact.step(*batch), rel=1e-10)
+    for name, value in exact.parameters.items():
+        np.testing.assert_allclose(quick.parameters[name], value, rtol=1e-9, atol=1e-12)
+    for name, value in exact.state.items():
+        np.testing.assert_allclose(quick.state[name], value, rtol=1e-9, atol=1e-14)
+
+
+def test_momentum_s_average_shrinks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growing, "LARGEST", 64.0)
+    quick, exact = (trainer(gg.Momentum(0.1, 0.9, form="lecture"), exact=exact) for exact in (False, True))
+    (unit,) = grown(quick).values()
+    assert (unit.period, unit.base) == (39, pytest.approx(0.9))
+    for _ in range(100):
+        assert quick.step(X, Y) == pytest.approx(exact.step(X, Y), rel=1e-10)
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "cross_entropy", "hinge", "huber"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "softplus", "silu"])
+def test_whatever_the_network(activation: str, loss: str) -> None:
+    net = gg.feedforward([5, 8, 4, 1], activation, loss if loss != "cross_entropy" else "binary_cross_entropy")
+    target = np.where(Y[:, None] > 0, 1.0, 0.0 if loss != "hinge" else -1.0)
+    quick, exact = (gg.Trainer(net, ADAM, dtype="float64", exact=exact) for exact in (False, True))
+    assert grown(quick)
+    for _ in range(16):
+        assert quick.step(X, target) == pytest.approx(exact.step(X, target), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (gg.SGD(0.1), {}),
+        (gg.Momentum(0.1, 0.9, form="nesterov"), {}),  # the gradient is used beside its average
+        (ADAM, {"clip_norm": 1.0}),
+        (ADAM, {"clip_value": 0.1}),
+        (gg.Adam(0.01, beta1=VARYING, beta2=VARYING), {}),
+    ],
+    ids=str,
+)
+def test_what_is_not_linear_in_the_gradient_stays(optimizer: Any, options: dict[str, Any]) -> None:
+    quick, exact = (trainer(optimizer, exact=exact, **options) for exact in (False, True))
+    assert not grown(quick)
+    for _ in range(10):
+        assert quick.step(X, Y) == pytest.approx(exact.step(X, Y), rel=1e-10)
+
+
+def test_a_gradient_that_is_given_away_is_the_gradient() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N", 5)), g.parameter("w", (5,))
+    v, k = g.state("v", (5,)), g.state("k", (), "int64", weak=True)
+    d = gg.derive(gg.mean(gg.square(x @ w)))
+    new_v = 0.99 * v + gg.square(d[w])
+    f = gg.compile([d[w]], {w: w - 0.1 * d[w] / (gg.sqrt(new_v) + 1e-8), v: new_v, k: k + 1})
+    f.state["w"] = np.ones(5)
+    for _ in range(20):
+        w_now, v_now = f.state["w"], f.state["v"]
+        (given,) = f(x=X)
+        np.testing.assert_allclose(given, 2 / 16 * X.T @ (X @ w_now), rtol=1e-12)
+        np.testing.assert_allclose(f.state["v"], 0.99 * v_now + given**2, rtol=1e-12)
+
+
+def test_state_is_told_and_set_at_any_count_and_in_any_order() -> None:
+    """Its units depend on k: setting k leaves what the others are."""
+    exact = trainer(exact=True)
+    for _ in range(10):
+        exact.step(X, Y)
+    state = exact.state
+    for names in (["k", "m", "v"], ["v", "m", "k"], ["m", "k", "v"]):
+        quick = trainer()
+        for _ in range(5):
+            quick.step(X, Y)
+        quick.parameters = exact.parameters
+        of_vectors = {s: np.concatenate([state[f"{s}.{p}"].ravel() for p in quick.parameters]) for s in "mv"}
+        lying = quick.graph.transposed
+        for s in "mv":
+            parts = [state[f"{s}.{p}"].T if p in lying else state[f"{s}.{p}"] for p in quick.parameters]
+            of_vectors[s] = np.concatenate([part.ravel() for part in parts])
+        for name in names:
+            quick.function.state[name] = {"k": 10, **of_vectors}[name]
+        for name, value in state.items():
+            np.testing.assert_allclose(quick.state[name], value, rtol=1e-14)
+    before = quick.state
+    quick.function.state["k"] = 3
+    for name, value in before.items():
+        assert name == "k" or quick.state[name] == pytest.approx(value, rel=1e-14)
+
+
+@pytest.mark.parametrize("steps", [1, 6, 7, 8, 13, 14])
+def test_a_run_from_a_file_is_the_run(steps: int, tmp_path: Path) -> None:
+    """Bit for bit, wherever in the period it was written."""
+    whole, first, second = (trainer() for _ in range(3))
+    for _ in range(steps):
+        whole.step(X, Y)
+        first.step(X, Y)
+    kept = first.kept()
+    second.step(X, Y)
+    second.parameters = first.parameters
+    second.keep({n: v for n, (v, _) in kept.items()}, {n: s for n, (_, s) in kept.items() if s != 1.0})
+    for _ in range(9):
+        assert second.step(X, Y) == whole.step(X, Y)
+    for name, value in whole.state.items():
+        assert value.tobytes() == second.state[name].tobytes()
+
+
+def test_the_pass_is_gone_and_the_source_says_why() -> None:
+    source = trainer().source
+    assert sum(line.strip().startswith("if ") and line.endswith(", m)") for line in source.splitlines()) == 1
+    assert sum("# m = " in line for line in source.splitlines()) == 2
+    assert "# m is kept as m / (0.1 · 0.9^e), which saves a pass over it; `state` gives m itself." in source
+    assert "# v is kept as v / (0.001 · 0.81^e), which saves a pass over it; `state` gives v itself." in source
+    assert "e is k % 7" in source
+
+
+@pytest.mark.parametrize("optimizer", [ADAM, gg.Momentum(0.1, 0.9)], ids=repr)
+def test_what_no_gradient_reaches_any_more_ends_at_zero(optimizer: Any) -> None:
+    """Without it, m stays forever among the numbers with which CPUs are slow."""
+    net = gg.feedforward([5, 8, 3], "tanh", "cross_entropy")
+    ends = []
+    for exact in (False, True):
+        t = gg.Trainer(net, optimizer, exact=exact)
+        for k in range(1500):
+            t.step(X * (k < 5), Y)
+        ends.append(np.abs(t.state["m.W1"]).max())
+    assert ends[0] == 0 < ends[1] < np.finfo(np.float32).tiny
+
+
+def test_small_averages_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growing, "LEAST", 2 * (5 * 8 + 8 + 8 * 3 + 3))
+    assert grown(trainer())
+    assert grown(trainer(memory="low"))
+    monkeypatch.setattr(growing, "LEAST", 2 * (5 * 8 + 8 + 8 * 3 + 3) + 1)
+    assert not grown(trainer())
+
+
+def test_memory_low_has_no_pass_by_beta_either() -> None:
+    source = trainer(memory="low").source
+    assert sum(line.strip().startswith("if ") and "multiply(m_" in line for line in source.splitlines()) == 4
+
+
+def test_a_count_below_zero_counts_on() -> None:
+    quick, exact = (trainer(gg.Momentum(0.1, 0.999, form="lecture"), exact=exact) for exact in (False, True))
+    assert grown(quick)
+    for t in (quick, exact):
+        for _ in range(4):
+            t.step(X, Y)
+        t.function.state["k"] = -3
+    for _ in range(9):
+        assert quick.step(X, Y) == pytest.approx(exact.step(X, Y), rel=1e-9)
+
+
+def test_float32_stays_within_its_range_for_many_periods() -> None:
+    quick = gg.Trainer(gg.feedforward([5, 8, 3], "tanh", "cross_entropy"), ADAM)
+    double = trainer()
+    for _ in range(200):
+        assert quick.step(X, Y) == pytest.approx(double.step(X, Y), rel=2e-3)
