@@ -118,11 +118,9 @@ def grow(
         if (average := averages.get(node.id)) is not None:
             begins = op("equal", exponent(new, after=True), 0)
             known = average.decay.value
-            stays = (
-                1.0
-                if average.growth == first.growth
-                else first.growth**average.degree * (1.0 if known is None else known)
-            )
+            stays = first.growth**average.degree * (1.0 if known is None else known)
+            if average.growth == first.growth:
+                stays = 1.0  # which rounding might miss
             decay = op("where", begins, stays * shrink ** (average.degree * period), stays)
             if known is None:
                 decay = op("multiply", at[average.decay.id], decay)
@@ -146,8 +144,10 @@ def _period(growth: float) -> int:
 
 def _counts(leaf: Tensor, value: Tensor) -> bool:
     """Whether a state is the number of steps."""
-    plus_one = is_op(value, "add") and {source(value).id, source(value, 1).value} == {leaf.id, 1}
-    return plus_one and leaf.node.weak and leaf.dtype == "int64"
+    if not is_op(value, "add") or not leaf.node.weak or leaf.dtype != "int64":
+        return False
+    a, b = source(value), source(value, 1)
+    return (a.id == leaf.id and b.value == 1) or (b.id == leaf.id and a.value == 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
