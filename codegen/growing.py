@@ -25,7 +25,7 @@ from graphgrad.rewrite import is_op, op, rebuild, source
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, count
 
-from .program import Unit, usual
+from .program import InUnits, Unit, usual
 
 LARGEST = 64.0  # of r: a gradient that comes so close to the largest float32 is none to go on with
 PERIODS = range(32, 1 << 16)  # shorter ones save too little
@@ -45,12 +45,6 @@ class Average(NamedTuple):
         """By how much r has to grow in a step for the decay to fall away; inf where that is no constant."""
         value = self.decay.value
         return value ** (-1 / self.degree) if value is not None and 0 < value < 1 else math.inf
-
-
-class Grown(NamedTuple):
-    moved: dict[int, Tensor]  # where each old node went
-    kept: dict[int, Tensor]  # the value to keep of each state in new units, by its old id
-    units: dict[int, Unit]  # of what is kept, by the old id of the state
 
 
 def may_grow(updates: Mapping[Tensor, Tensor]) -> bool:
@@ -79,7 +73,7 @@ def mark_seed(outputs: Sequence[Tensor], keep: Sequence[Tensor]) -> tuple[dict[i
 
 def grow(
     outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], seed: Tensor
-) -> Grown | None:
+) -> InUnits | None:
     """The graph with the seed r; None where not all that depends on the seed can do with it. Moves rounding."""
     graph = seed.graph
     counter = next((leaf for leaf, value in updates.items() if _counts(leaf, value)), None)
@@ -134,7 +128,7 @@ def grow(
     _, moved = rebuild([*outputs, *updates.values()], visit, keep)
     name = counter.node["name"]
     units = {a.leaf: Unit(1.0, shrink**a.degree, period, name) for a in averages.values()}
-    return Grown(moved | own, kept, units)
+    return InUnits(moved, own, kept, units)
 
 
 def _period(growth: float) -> int:

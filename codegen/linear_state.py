@@ -16,6 +16,8 @@ from graphgrad.rewrite import is_op, op, rebuild, source
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS
 
+from .program import InUnits, Unit
+
 
 @dataclass(frozen=True, slots=True)
 class Linear:
@@ -26,15 +28,12 @@ class Linear:
     share: int
 
 
-def scale_states(
-    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor]
-) -> tuple[dict[int, Tensor], dict[int, Tensor], dict[int, float]]:
-    """A graph in which linear states are kept in their own units. Moves rounding.
-
-    Returns where each old node went, the value to keep of each state that is scaled, by its old id, and its constant c.
-    """
+def scale_states(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor]) -> InUnits | None:
+    """A graph in which linear states are kept in their own units; None if there are none. Moves rounding."""
     graph = next(iter((*outputs, *updates))).graph
     found = {leaf.id: linear for leaf, value in updates.items() if (linear := linear_state(leaf, value)) is not None}
+    if not found:
+        return None
     value_of = {value.id: leaf.id for leaf, value in updates.items() if leaf.id in found}
     own: dict[int, Tensor] = {}  # each state in its own units
     kept: dict[int, Tensor] = {}
@@ -57,8 +56,7 @@ def scale_states(
         return made
 
     _, moved = rebuild([*outputs, *updates.values()], visit, keep)
-    moved |= own  # as a leaf, a state is what is kept of it
-    return moved, kept, {leaf: linear.c for leaf, linear in found.items()}
+    return InUnits(moved, own, kept, {leaf: Unit(linear.c) for leaf, linear in found.items()})
 
 
 def scale_quotients(

@@ -17,7 +17,7 @@ from .biases import join_biases
 from .growing import grow, mark_seed, may_grow
 from .layout import WRITTEN, Layout, best_layout, turn
 from .linear_state import scale_quotients, scale_states
-from .program import Program, Unit, build
+from .program import InUnits, Program, Unit, build
 
 Prepared: TypeAlias = "tuple[Program, Mapping[int, Tensor]]"
 
@@ -48,21 +48,20 @@ class Lowered:
         """How the nodes had better lie in calls with such sizes."""
         return best_layout(self.results, sizes, {t.id for t in (*self.results, *self.leaves)})
 
-    def moved(
-        self,
-        by: Mapping[int, Tensor],
-        kept: Mapping[int, Tensor] | None = None,
-        units: Mapping[int, Unit] | None = None,
-    ) -> Lowered:
-        """After a pass: where all nodes are now, and by leaf which values are kept in new units."""
-        all_units = {**self.units, **(units or {})}
-        own = {by[leaf].id: unit.on(self.units.get(leaf)) for leaf, unit in all_units.items()}
+    def moved(self, by: Mapping[int, Tensor]) -> Lowered:
+        """After a pass: where all nodes are now."""
+        return self.in_units(InUnits(by, {}, {}, {}))
+
+    def in_units(self, done: InUnits) -> Lowered:
+        """After a pass that keeps states in other units: as a leaf, such a state is what is kept of it."""
+        leaf_at = {**done.moved, **done.own}
+        units = {**self.units, **done.units}
         return Lowered(
-            [by[t.id] for t in self.outputs],
-            {by[leaf.id]: (kept or {}).get(leaf.id, by[value.id]) for leaf, value in self.values.items()},
-            [by[t.id] for t in self.arguments],
-            compose(self.where, by) if self.where is not None else by,
-            own,
+            [done.moved[t.id] for t in self.outputs],
+            {leaf_at[leaf.id]: done.kept.get(leaf.id, done.moved[value.id]) for leaf, value in self.values.items()},
+            [leaf_at[t.id] for t in self.arguments],
+            compose(self.where, leaf_at) if self.where is not None else leaf_at,
+            {leaf_at[leaf].id: unit.on(self.units.get(leaf)) for leaf, unit in units.items()},
         )
 
     def simpler(self, *, exact: bool = False, lowered: bool = False) -> Lowered:
@@ -89,8 +88,8 @@ def lowered(
         low = _grown(written)
     if low is None:
         low = written.simpler(exact=exact)
-        if scaled and not exact and (in_units := _in_own_units(low)) is not None:
-            low = in_units.simpler().simpler()  # what a first pass makes of numbers, a second gathers
+        if scaled and not exact and (done := scale_states(low.outputs, low.values, low.leaves)) is not None:
+            low = low.in_units(done).simpler().simpler()  # what a first pass makes of numbers, a second gathers
     if updates and not exact:
         low = low.moved(scale_quotients(low.outputs, low.values, low.leaves))
     if any(n.operator.definition is not None and not _spelled(n) for n in low.graph.nodes):
@@ -103,11 +102,6 @@ def _written(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Low
     return Lowered(list(outputs), dict(updates), arguments, None, {})
 
 
-def _in_own_units(low: Lowered) -> Lowered | None:
-    by, kept, found = scale_states(low.outputs, low.values, low.leaves)
-    return low.moved(by, kept, {leaf: Unit(c) for leaf, c in found.items()}) if found else None
-
-
 def _grown(written: Lowered) -> Lowered | None:
     """With averages of the gradient in units that shrink, and another seed of the derivation; None if they cannot."""
     by, seed = mark_seed(written.results, written.leaves)
@@ -115,11 +109,11 @@ def _grown(written: Lowered) -> Lowered | None:
         return None
     low = written.moved(by)
     low = replace(low, arguments=[*low.arguments, seed]).simpler()
-    if (in_units := _in_own_units(low)) is not None:
-        low = in_units.simpler()
+    if (done := scale_states(low.outputs, low.values, low.leaves)) is not None:
+        low = low.in_units(done).simpler()
     *given, seed = low.arguments
-    grown = grow(low.outputs, low.values, [*low.values, *given], seed)
-    return replace(low, arguments=given).moved(*grown).simpler().simpler() if grown is not None else None
+    done = grow(low.outputs, low.values, [*low.values, *given], seed)
+    return replace(low, arguments=given).in_units(done).simpler().simpler() if done is not None else None
 
 
 def _spelled(node: Node) -> bool:

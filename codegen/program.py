@@ -54,6 +54,15 @@ class Unit(NamedTuple):
         return self.factor * self.base ** (count % self.period)
 
 
+class InUnits(NamedTuple):
+    """What a pass did that keeps states in other units."""
+
+    moved: Mapping[int, Tensor]  # where each old node went: of a state, to what it is multiplied by its unit
+    own: Mapping[int, Tensor]  # by old id, the states as they are kept
+    kept: Mapping[int, Tensor]  # and their new values
+    units: Mapping[int, Unit]
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A scheduled list of statements with the buffers that they read and write.

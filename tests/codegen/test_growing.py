@@ -114,6 +114,25 @@ def test_a_gradient_that_is_given_away_is_the_gradient() -> None:
         np.testing.assert_allclose(f.state["v"], 0.99 * v_now + given**2, rtol=1e-12)
 
 
+@pytest.mark.parametrize("counted", [False, True], ids=["in units of 0.1", "in units that shrink"])
+def test_a_state_that_is_given_away_is_the_state(counted: bool) -> None:
+    """Itself, a view of it, its sum, its new value, and as the new value of another."""
+    g = gg.Graph()
+    x, w, k = g.input("x", ("N", 5)), g.parameter("w", (5,)), g.state("k", (), "int64", weak=True)
+    m, before = g.state("m", (5,)), g.state("before", (5,))
+    new_m = 0.9 * m + 0.1 * gg.derive(gg.mean(gg.tanh(x @ w)))[w]
+    updates = {w: w - 0.1 * new_m, m: new_m, before: m} | ({k: k + 1} if counted else {})
+    outputs = [m, m[1:3], gg.sum(m), new_m]
+    quick, exact = (gg.compile(outputs, updates, exact=exact) for exact in (False, True))
+    assert [unit.base != 1 for unit in quick.program.units.values()] == [counted]
+    for f in (quick, exact):
+        f.state["w"] = np.ones(5)
+    for _ in range(20):
+        for a, b in zip(quick(x=X), exact(x=X), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10)
+        np.testing.assert_allclose(quick.state["before"], exact.state["before"], rtol=1e-10)
+
+
 def test_state_is_told_and_set_at_any_count_and_in_any_order() -> None:
     """Its units depend on k: setting k leaves what the others are."""
     exact = trainer(exact=True)
