@@ -411,10 +411,11 @@ def seldom_products(program: Program) -> dict[int, int]:
     for id in program.step:
         for i in program.node(id).inputs:
             users.setdefault(i, []).append(id)
+    wanted = {*program.outputs, *(value for _, value in program.updates)}
     found: dict[int, int] = {}
     for id, products in users.items():
         node = program.node(id)
-        if node.operator.name != "where" or not node.weak:
+        if node.operator.name != "where" or not node.weak or id in wanted:
             continue
         usual = program.node(node.inputs[2])
         is_one = usual.operator.name == "constant" and usual["value"].array.item() == 1

@@ -206,6 +206,23 @@ def test_small_averages_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not grown(trainer())
 
 
+@pytest.mark.parametrize("given", ["nothing", "output", "update"])
+def test_a_number_that_is_seldom_other_than_1_is_a_condition_unless_it_is_wanted_itself(given: str) -> None:
+    g = gg.Graph()
+    w, k, s = g.state("w", (5,)), g.state("k", (), "int64", weak=True), g.state("s", weak=True)
+    number = gg.where(gg.equal(k % 3, 2), 0.5, 1.0)
+    updates = {w: w * number, k: k + 1} | ({s: number} if given == "update" else {})
+    f = gg.compile([number] if given == "output" else [], updates)
+    assert any(line.strip().startswith("if ") for line in f.source.splitlines()) == (given == "nothing")
+    f.state["w"] = np.ones(5)
+    for k_now in range(7):
+        outputs = f()
+        factor = 0.5 if k_now % 3 == 2 else 1.0
+        assert given != "output" or outputs[0] == factor
+        assert given != "update" or f.state["s"] == factor
+    np.testing.assert_array_equal(f.state["w"], np.full(5, 0.25))
+
+
 def test_memory_low_has_no_pass_by_beta_either() -> None:
     source = trainer(memory="low").source
     assert sum(line.strip().startswith("if ") and "multiply(m_" in line for line in source.splitlines()) == 4
