@@ -41,10 +41,10 @@ class Average(NamedTuple):
     degree: int
 
     @property
-    def growth(self) -> float:
-        """By how much r has to grow in a step for the decay to fall away; inf where that is no constant."""
+    def shrink(self) -> float:
+        """What 1/r has to be multiplied by in a step for the decay to fall away; 0 where that is no constant."""
         value = self.decay.value
-        return value ** (-1 / self.degree) if value is not None and 0 < value < 1 else math.inf
+        return value ** (1 / self.degree) if value is not None and 0 < value < 1 else 0.0
 
 
 def may_grow(updates: Mapping[Tensor, Tensor]) -> bool:
@@ -78,12 +78,11 @@ def grow(
     graph = seed.graph
     counter = next((leaf for leaf, value in updates.items() if _counts(leaf, value)), None)
     averages, degrees = _averages(outputs, updates, seed) if counter is not None else ({}, {})
-    even = [a for a in averages.values() if _period(a.growth) in PERIODS]
+    even = [a for a in averages.values() if _period(a.shrink) in PERIODS]
     if counter is None or not even:
         return None
-    first = max(even, key=lambda a: a.growth)
-    period = _period(first.growth)
-    shrink = 1 / first.growth
+    shrink = min(a.shrink for a in even)
+    period = _period(shrink)
     of_leaf = {average.leaf: average for average in averages.values()}
     own: dict[int, Tensor] = {}
     kept: dict[int, Tensor] = {}
@@ -112,8 +111,8 @@ def grow(
         if (average := averages.get(node.id)) is not None:
             begins = op("equal", exponent(new, after=True), 0)
             known = average.decay.value
-            stays = first.growth**average.degree * (1.0 if known is None else known)
-            if average.growth == first.growth:
+            stays = (1.0 if known is None else known) / shrink**average.degree
+            if average.shrink == shrink:
                 stays = 1.0  # which rounding might miss
             decay = op("where", begins, stays * shrink ** (average.degree * period), stays)
             if known is None:
@@ -131,9 +130,9 @@ def grow(
     return InUnits(moved, own, kept, units)
 
 
-def _period(growth: float) -> int:
+def _period(shrink: float) -> int:
     """The number of steps in which r grows to LARGEST."""
-    return int(math.log(LARGEST) / math.log(growth)) if 1 < growth < math.inf else 0
+    return int(-math.log(LARGEST) / math.log(shrink)) if 0 < shrink < 1 else 0
 
 
 def _counts(leaf: Tensor, value: Tensor) -> bool:

@@ -111,9 +111,8 @@ class NumberPrinter:
             text = fill_plain(op.numpy.replace(", out={out}", ""), plain)
         else:
             raise GraphgradError(f"{op.name} of Python's numbers has no spelling: {self.graph.where(id)}")
-        if (
-            op.name == "where" and id not in self.plain
-        ):  # a choice of Python's own numbers: NumPy's divide by zero as arrays do
+        # A choice of Python's own numbers: NumPy's divide by zero as arrays do.
+        if op.name == "where" and id not in self.plain:
             text = f"np.{np_dtype(node.dtype)}({text})"
         name = self._name(id)
         if self.in_step:

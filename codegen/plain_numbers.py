@@ -49,7 +49,9 @@ def plain_numbers(program: Program) -> frozenset[int]:
             continue
         known = [ranges.get(i) or _literal(program.node(i)) for i in node.inputs]
         made = RULES[node.operator.name](*known) if all(known) else None
-        if made is None or (node.dtype == "int64" and node.operator.name not in ("add", "remainder")):
+        # Whole numbers may be wrapped by NumPy, and True + True is True there, but 2 in Python.
+        of_its_kind = {"int64": ("add", "remainder"), "bool": ("equal",)}.get(node.dtype)
+        if made is None or (of_its_kind is not None and node.operator.name not in of_its_kind):
             continue
         ranges[id] = made
         found.add(id)

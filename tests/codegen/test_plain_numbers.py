@@ -105,3 +105,21 @@ def test_random_numbers_are_those_of_numpy(seed: int) -> None:
             function.state["k"] = start
             for k in range(start, start + 4):
                 np.testing.assert_allclose(function()[0], gg.evaluate([value], k=k)[0], rtol=1e-9, equal_nan=True)
+
+
+def test_a_sum_of_comparisons_is_a_bool() -> None:
+    """True + True is 2 to Python, and True to NumPy."""
+    g = gg.Graph()
+    k, a = g.state("k", (), "int64", weak=True), g.input("a", (2,))
+    both = gg.equal(k, 2) + gg.equal(k + 1, 3)
+    outputs = [
+        a * (both * 1.5),
+        a + both,
+        gg.where(both, a, 2.0 * a),
+        a * (k % 3),
+        a * gg.where(gg.equal(k, 2), 0.5, 2),
+    ]
+    f = gg.compile(outputs, {k: k + 1})
+    for count in range(5):
+        for got, want in zip(f(a=[1.0, 2.0]), gg.evaluate(outputs, a=[1.0, 2.0], k=count), strict=True):
+            np.testing.assert_allclose(got, want)
