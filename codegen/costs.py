@@ -38,26 +38,26 @@ def cheapest(costs: Sequence[tuple[Cost, Collection[int]]]) -> set[int]:
     From none, and from every second one, groups are turned one by one as long as that makes the whole cheaper; the best
     of these.
     """
-    of: dict[int, list[Cost]] = {}
+    of: dict[int, list[tuple[Cost, Collection[int]]]] = {}
     for cost, groups in costs:
         for g in groups:
-            of.setdefault(g, []).append(cost)
+            of.setdefault(g, []).append((cost, groups))
     order = list(of)
     found = [_turned_one_by_one(of, set(start)) for start in ((), order[::2], order[1::2])]
     return min(found, key=lambda turned: sum(cost(turned) for cost, _ in costs))
 
 
-def _turned_one_by_one(costs: Mapping[int, Sequence[Cost]], turned: set[int]) -> set[int]:
-    better = True
-    while better:  # each turn makes the whole cheaper, so this ends
-        better = False
-        for g, own in costs.items():
-            before = sum(cost(turned) for cost in own)
+def _turned_one_by_one(costs: Mapping[int, Sequence[tuple[Cost, Collection[int]]]], turned: set[int]) -> set[int]:
+    waiting = dict.fromkeys(costs)
+    while waiting:  # each turn makes the whole cheaper, so this ends
+        g = next(iter(waiting))
+        del waiting[g]
+        before = sum(cost(turned) for cost, _ in costs[g])
+        turned ^= {g}
+        if sum(cost(turned) for cost, _ in costs[g]) < before - 1.0:
+            waiting |= dict.fromkeys(other for _, groups in costs[g] for other in groups if other != g)
+        else:
             turned ^= {g}
-            if sum(cost(turned) for cost in own) < before - 1.0:
-                better = True
-            else:
-                turned ^= {g}
     return turned
 
 
