@@ -117,7 +117,7 @@ remainder = elementwise(
     pullback=(lambda g, x, y, z: g, lambda g, x, y, z: g * ((z - x) / y)),
     dtype="number",
     text="{x} % {y:>}",
-    latex=r"{x} \bmod {y:>}",
+    latex=r"{x} \;\mathrm{{mod}}\; {y:>}",
     binding=20,
     numpy="np.remainder({x}, {y}, out={out})",
     scalar="{x} % {y:>}",
