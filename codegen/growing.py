@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from graphgrad.graph import Graph, Node
 from graphgrad.rewrite import is_op, op, rebuild, source
+from graphgrad.simplify import Simpler
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, count
 
@@ -54,7 +55,9 @@ def may_grow(updates: Mapping[Tensor, Tensor]) -> bool:
     return many and any(_counts(leaf, value) for leaf, value in updates.items())
 
 
-def mark_seed(outputs: Sequence[Tensor], keep: Sequence[Tensor]) -> tuple[dict[int, Tensor], Tensor | None]:
+def mark_seed(
+    outputs: Sequence[Tensor], keep: Sequence[Tensor], then: Simpler
+) -> tuple[dict[int, Tensor], Tensor | None]:
     """The same graph with an unknown number in the place of the seed of its derivation, if it has one."""
     old = outputs[0].graph
     seeds = {id for id, record in old.records.items() if record.rule == "seed"}
@@ -67,12 +70,12 @@ def mark_seed(outputs: Sequence[Tensor], keep: Sequence[Tensor]) -> tuple[dict[i
             found.append(new.input("seed" if "seed" not in old else "the seed", (), "float64", weak=True))
         return op("cast", found[0], dtype=node.dtype)
 
-    _, moved = rebuild(outputs, visit, keep)
+    _, moved = rebuild(outputs, visit, keep, then)
     return moved, found[0] if found else None
 
 
 def grow(
-    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], seed: Tensor
+    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], seed: Tensor, then: Simpler
 ) -> InUnits | None:
     """The graph with the seed r; None where not all that depends on the seed can do with it. Moves rounding."""
     graph = seed.graph
@@ -124,7 +127,8 @@ def grow(
             return op(node.operator.name, *operands)
         return None
 
-    _, moved = rebuild([*outputs, *updates.values()], visit, keep)
+    _, moved = rebuild([*outputs, *updates.values()], visit, keep, then)
+    kept = {leaf: then(value) for leaf, value in kept.items()}
     name = counter.node["name"]
     units = {a.leaf: Unit(1.0, shrink**a.degree, period, name) for a in averages.values()}
     return InUnits(moved, own, kept, units)

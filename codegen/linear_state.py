@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from graphgrad.graph import Graph, Node
 from graphgrad.rewrite import is_op, op, rebuild, source
+from graphgrad.simplify import Simpler
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS
 
@@ -28,7 +29,9 @@ class Linear:
     share: int
 
 
-def scale_states(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor]) -> InUnits | None:
+def scale_states(
+    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], then: Simpler
+) -> InUnits | None:
     """A graph in which linear states are kept in their own units; None if there are none. Moves rounding."""
     graph = next(iter((*outputs, *updates))).graph
     found = {leaf.id: linear for leaf, value in updates.items() if (linear := linear_state(leaf, value)) is not None}
@@ -55,12 +58,13 @@ def scale_states(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], ke
         at[node.id] = made
         return made
 
-    _, moved = rebuild([*outputs, *updates.values()], visit, keep)
+    _, moved = rebuild([*outputs, *updates.values()], visit, keep, then)
+    kept = {leaf: then(value) for leaf, value in kept.items()}
     return InUnits(moved, own, kept, {leaf: Unit(linear.c) for leaf, linear in found.items()})
 
 
 def scale_quotients(
-    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor]
+    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], then: Simpler
 ) -> dict[int, Tensor]:
     """(s·m) / Y = s·(m / Y) for what a state becomes: since m stays, s·m would need a place beside Y's.
 
@@ -81,13 +85,15 @@ def scale_quotients(
         product, (numerator, denominator) = graph.nodes[node.inputs[0]], inputs
         if product.operator.name != "multiply" or not states.intersection(product.inputs):
             return None
+        if not is_op(numerator, "multiply"):
+            return None
         factors = source(numerator), source(numerator, 1)
         for number, array in (factors, factors[::-1]):
             if number.node.weak and array.shape == denominator.shape == node.shape and array.dtype == node.dtype:
                 return op("multiply", number, op("divide", array, denominator))
         return None
 
-    return rebuild(results, visit, keep)[1]
+    return rebuild(results, visit, keep, then)[1]
 
 
 def linear_state(leaf: Tensor, value: Tensor) -> Linear | None:

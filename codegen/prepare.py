@@ -1,4 +1,4 @@
-"""From a written graph to a program: simplified, lowered, simplified again; its arguments and held values settled."""
+"""From a written graph to a program: simplified, lowered; its arguments and held values settled."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from graphgrad.graph import Graph, Node
 from graphgrad.operator import OPERATORS
-from graphgrad.rewrite import compose, lower
-from graphgrad.simplify import simplify
+from graphgrad.rewrite import compose
+from graphgrad.simplify import Simpler, simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
 
@@ -64,14 +64,14 @@ class Lowered:
             {leaf_at[leaf].id: unit.on(self.units.get(leaf)) for leaf, unit in units.items()},
         )
 
-    def simpler(self, *, exact: bool = False, lowered: bool = False) -> Lowered:
-        return self.moved(simplify(self.results, keep=self.leaves, exact=exact, lowered=lowered)[1])
+    def simpler(self, then: Simpler) -> Lowered:
+        return self.moved(simplify(self.results, keep=self.leaves, then=then)[1])
 
 
 def prepare(
     outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], *, exact: bool, scaled: bool = True
 ) -> Prepared:
-    """Graph to graph (simplified, lowered, simplified again), then to an unscheduled program.
+    """Graph to graph (simplified and lowered), then to an unscheduled program.
 
     With `scaled`, linear states are kept in units of their own where that saves work, unless it is to be `exact`.
     """
@@ -87,13 +87,14 @@ def lowered(
     if scaled and not exact and may_grow(updates):
         low = _grown(written)
     if low is None:
-        low = written.simpler(exact=exact)
-        if scaled and not exact and (done := scale_states(low.outputs, low.values, low.leaves)) is not None:
-            low = low.in_units(done).simpler().simpler()  # what a first pass makes of numbers, a second gathers
+        low = written.simpler(Simpler(exact=exact))
+        if scaled and not exact and (done := scale_states(low.outputs, low.values, low.leaves, Simpler())) is not None:
+            low = low.in_units(done)
+    then = Simpler(exact=exact, spelled=_spelled)
     if updates and not exact:
-        low = low.moved(scale_quotients(low.outputs, low.values, low.leaves))
+        return low.moved(scale_quotients(low.outputs, low.values, low.leaves, then))
     if any(n.operator.definition is not None and not _spelled(n) for n in low.graph.nodes):
-        low = low.moved(lower(low.results, _spelled, low.leaves)[1]).simpler(exact=exact, lowered=True)
+        return low.simpler(then)
     return low
 
 
@@ -104,16 +105,16 @@ def _written(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Low
 
 def _grown(written: Lowered) -> Lowered | None:
     """With averages of the gradient in units that shrink, and another seed of the derivation; None if they cannot."""
-    by, seed = mark_seed(written.results, written.leaves)
+    by, seed = mark_seed(written.results, written.leaves, Simpler())
     if seed is None:
         return None
     low = written.moved(by)
-    low = replace(low, arguments=[*low.arguments, seed]).simpler()
-    if (done := scale_states(low.outputs, low.values, low.leaves)) is not None:
-        low = low.in_units(done).simpler()
+    low = replace(low, arguments=[*low.arguments, seed])
+    if (done := scale_states(low.outputs, low.values, low.leaves, Simpler())) is not None:
+        low = low.in_units(done)
     *given, seed = low.arguments
-    done = grow(low.outputs, low.values, [*low.values, *given], seed)
-    return replace(low, arguments=given).in_units(done).simpler().simpler() if done is not None else None
+    done = grow(low.outputs, low.values, [*low.values, *given], seed, Simpler())
+    return replace(low, arguments=given).in_units(done) if done is not None else None
 
 
 def _spelled(node: Node) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.tensor import Tensor
-from graphgrad.types import Array
+from graphgrad.types import Array, is_masked
 
 #: How the names of arrays in a run's file begin that are no parameters.
 NO_PARAMETERS = ("state/", "current/")
@@ -27,7 +27,7 @@ class ParameterError(GraphgradError):
 
 def finite(name: str, value: Any, dtype: str | None = None) -> Array:
     """Numbers as an array of one's own, all finite, in that dtype or their own; torch's from any device."""
-    if np.ma.is_masked(value):
+    if is_masked(value):
         raise ParameterError(f"{name} is a masked array, whose mask would be lost; {name}.filled(0.0) would fit")
     if isinstance(value, Tensor):
         raise ParameterError(f"{name} is a Tensor of a graph, which holds no numbers; an array would fit")

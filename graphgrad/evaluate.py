@@ -10,7 +10,7 @@ import numpy as np
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.graph import Graph, Node
 from graphgrad.tensor import Tensor
-from graphgrad.types import Array, Sizes, bind, show, size_names, size_of, solve_sizes
+from graphgrad.types import Array, Sizes, bind, is_masked, show, size_names, size_of, solve_sizes
 
 
 @overload
@@ -127,7 +127,7 @@ def _default(node: Node, arrays: Mapping[int, Array], sizes: Sizes) -> Array:
 
 def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> Array:
     """An argument as an array of a leaf's dtype, where that loses nothing. Raises CallError where it would."""
-    if np.ma.is_masked(value):
+    if is_masked(value):
         raise CallError(f"{name} is a masked array, whose mask would be lost; {name}.filled(0.0) would fit")
     if isinstance(value, Tensor):
         raise CallError(f"{name} was given a Tensor; a call takes arrays of numbers")

@@ -206,14 +206,16 @@ class Graph:
 
     def adopt(self, node: Node, inputs: tuple[int, ...]) -> Tensor:
         """A node of another graph on inputs of this one. Where they are alike, nothing is inferred a second time."""
-        nodes = self.nodes
-        found = self._ids.get((node.operator, inputs, node.attributes))
-        if found is not None:
-            return self._asked(found)
-        if inputs and all([nodes[i].operator.name == "constant" for i in inputs]):
-            return self.insert(node.operator, inputs, dict(node.attributes))  # it may fold
         key = (node.operator, inputs, node.attributes)
-        return self._asked(self._append(key, Node(len(nodes), *key, node.shape, node.dtype, node.weak)))
+        found = self._ids.get(key)
+        if found is None:
+            nodes = self.nodes
+            if inputs and all([nodes[i].operator.name == "constant" for i in inputs]):
+                return self.insert(node.operator, inputs, dict(node.attributes))  # it may fold
+            if node.id != len(nodes) or node.inputs != inputs:  # else it is the very node
+                node = Node(len(nodes), *key, node.shape, node.dtype, node.weak)
+            found = self._append(key, node)
+        return self._asked(found)
 
     def again(self, node: Node, inputs: tuple[int, ...]) -> Tensor:
         """A node of another graph on inputs of this one, also where an equal one is here: no look-up finds it.

@@ -14,39 +14,47 @@ Visit: TypeAlias = "Callable[[Node, tuple[Tensor, ...], Graph], Tensor | None]"
 
 
 def rebuild(
-    outputs: Sequence[Tensor], visit: Visit | None = None, keep: Sequence[Tensor] = ()
+    outputs: Sequence[Tensor],
+    visit: Visit | None = None,
+    keep: Sequence[Tensor] = (),
+    then: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Graph, dict[int, Tensor]]:
     """A new graph of what `outputs` need, and where each old node went. Names, lines, scopes and records move along.
 
-    `keep` are further tensors (leaves whose value is replaced) that come along although nothing may need them.
+    `keep` are further tensors (leaves whose value is replaced) that come along although nothing may need them. `then`
+    has the last word on what a visit made, or a copy: two passes in one (see `graphgrad.simplify`).
     """
     new = Graph()
     moved: dict[int, Tensor] = {}
     if not outputs and not keep:
         return new, moved
     old = (outputs or keep)[0].graph
+    names, scopes, records = old.names, old.scopes, old.records
     with paused_gc():
         for id in old.ancestors([t.id for t in (*outputs, *keep)]):
             node = old.nodes[id]
             new._asking = old.lines.get(id, ())
             inputs = tuple([moved[i] for i in node.inputs])
             made = visit(node, inputs, new) if visit is not None else None
-            moved[id] = made if made is not None else copy_node(node, inputs, new, old)
-            carry(old, id, moved[id])
+            made = made if made is not None else copy_node(node, inputs, new, old)
+            moved[id] = made = then(made) if then is not None else made
+            if id in names or id in scopes or id in records:
+                carry(old, id, made)
         new._asking = None
     return new, moved
 
 
 def copy_node(node: Node, inputs: Sequence[Tensor], new: Graph, old: Graph | None = None) -> Tensor:
     """The node itself, on other inputs. Told the old graph, it infers anew only where an input is of another type."""
+    ids = tuple([t.id for t in inputs])
     if old is not None:
-        for i, t in zip(node.inputs, inputs, strict=True):
-            a, b = old.nodes[i], new.nodes[t.id]
-            if a.dtype != b.dtype or a.shape != b.shape or a.weak != b.weak:
+        for i, id in zip(node.inputs, ids, strict=True):
+            a, b = old.nodes[i], new.nodes[id]
+            if a is not b and (a.dtype != b.dtype or a.shape != b.shape or a.weak != b.weak):
                 break
         else:
-            return new.adopt(node, tuple([t.id for t in inputs]))
-    return new.insert(node.operator, tuple([t.id for t in inputs]), dict(node.attributes))
+            return new.adopt(node, ids)
+    return new.insert(node.operator, ids, dict(node.attributes))
 
 
 class Aside:

@@ -26,7 +26,7 @@ from graphgrad.factors import (
 from graphgrad.graph import Graph, Node
 from graphgrad.operator import Operator
 from graphgrad.operators.linear import swap
-from graphgrad.rewrite import is_op, op, op_of, rebuild, same, source, types
+from graphgrad.rewrite import copy_node, is_op, op, op_of, rebuild, same, source, types
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, broadcast, count
 
@@ -45,62 +45,83 @@ class Rewrite:
     nan: str = ""  # where it changes which inputs give NaN or inf: which, and why that is wanted
 
 
-def simplify(
-    outputs: Sequence[Tensor],
-    *,
-    keep: Sequence[Tensor] = (),
-    exact: bool = False,
-    counts: Counter[str] | None = None,
-    rules: Sequence[Rewrite] | None = None,
-    lowered: bool = False,
-) -> tuple[Graph, dict[int, Tensor]]:
-    """A simpler graph of the same values, and where each old node went. `counts` is told how often each applied.
+class Simpler:
+    """Applies the rules to nodes as soon as they stand in a graph: what `rebuild` is to make of all that is new.
 
-    `keep` are leaves that come along although nothing may need them; `exact` leaves out what moves rounding;
-    `lowered` leaves out what would make a composite again.
+    A pass that makes nodes and one of these go through the graph once. `counts` is told how often each rule applied,
+    `exact` leaves out what moves rounding. With `spelled`, composites for which it says no are written out by their
+    definitions, and no rule makes one again.
     """
-    table: dict[str, list[Rewrite]] = {}
-    for rule in RULES if rules is None else rules:
-        if rule.exact or not exact:
-            table.setdefault(rule.operator, []).append(rule)
-    chosen: dict[Operator, list[Rewrite]] = {}
 
-    def rules_of(operator: Operator) -> list[Rewrite]:
-        if operator not in chosen:
-            chosen[operator] = [*table.get(operator.name, ()), *table.get(operator.kind, ())]
-        return chosen[operator]
+    def __init__(
+        self,
+        *,
+        exact: bool = False,
+        spelled: Callable[[Node], bool] | None = None,
+        counts: Counter[str] | None = None,
+        rules: Sequence[Rewrite] | None = None,
+    ) -> None:
+        self._spelled = spelled
+        self._counts = counts
+        self._table: dict[str, list[Rewrite]] = {}
+        for rule in RULES if rules is None else rules:
+            if rule.exact or not exact:
+                self._table.setdefault(rule.operator, []).append(rule)
+        self._rules: dict[Operator, list[Rewrite]] = {}
+        self._settled: dict[int, int] = {}  # nodes of the graph, and what they are at last
 
-    def once(node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
-        for rule in rules_of(node.operator):
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """What a node of the graph is at last, with all that it is computed from."""
+        id = self._settle(tensor.graph, tensor.id)
+        return tensor if id == tensor.id else tensor.graph.tensor(id)
+
+    def _settle(self, graph: Graph, id: int) -> int:
+        settled = self._settled
+        if id in settled:
+            return settled[id]
+        node = graph.nodes[id]
+        inputs = tuple([settled[i] if i in settled else self._settle(graph, i) for i in node.inputs])
+        here = id
+        if inputs != node.inputs:  # a definition may be less weak than what it defines
+            here = copy_node(node, [graph.tensor(i) for i in inputs], graph, graph).id
+        if here not in settled:
+            settled[here] = here  # also if the table had a cycle, which would be a mistake, this ends
+            found = self._once(graph.nodes[here], graph)
+            if found is not None:
+                settled[here] = self._settle(graph, found.id)
+        settled[id] = settled[here]
+        return settled[id]
+
+    def _once(self, node: Node, graph: Graph) -> Tensor | None:
+        """What its definition, or the first rule that applies, makes of a node."""
+        operator = node.operator
+        if operator not in self._rules:
+            self._rules[operator] = [*self._table.get(operator.name, ()), *self._table.get(operator.kind, ())]
+        operands = tuple([graph.tensor(i) for i in node.inputs])
+        if self._spelled is not None and operator.definition is not None and not self._spelled(node):
+            return operator.definition(*operands, **dict(node.attributes))  # type: ignore[no-any-return]
+        for rule in self._rules[operator]:
             found = rule.rewrite(node, operands)
-            if found is None or found.id == node.id or (lowered and found.node.operator.definition is not None):
+            if found is None or found.id == node.id:
                 continue
-            if counts is not None:
-                counts[rule.name] += 1
+            if self._spelled is not None and found.node.operator.definition is not None:
+                continue
+            if types(found.node) != types(node):
+                raise AssertionError(f"{rule.name} changed the shape or dtype of {operator.name}")
+            if self._counts is not None:
+                self._counts[rule.name] += 1
             return found
         return None
 
-    settled: set[int] = set()  # nodes of the new graph to which nothing applies
 
-    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        if node.operator.kind == "leaf":
-            return None
-        result = new.adopt(node, tuple([t.id for t in inputs]))  # no rewrite changes a type, so inputs are alike
-        start = result.id
-        for _ in range(20):  # no rule undoes another, so this ends long before; a cycle would be a mistake in the table
-            if result.id in settled:
-                break
-            here = new.nodes[result.id]
-            found = once(here, tuple([new.tensor(i) for i in here.inputs]))
-            if found is None:
-                settled.add(result.id)
-                break
-            result = found
-        if result.id != start and types(result.node) != types(new.nodes[start]):
-            raise AssertionError(f"a rewrite of {node.operator.name} changed shape or dtype")
-        return result
+def simplify(
+    outputs: Sequence[Tensor], *, keep: Sequence[Tensor] = (), then: Simpler | None = None
+) -> tuple[Graph, dict[int, Tensor]]:
+    """A simpler graph of the same values, and where each old node went. `then` has the rules; by default, all.
 
-    return rebuild(outputs, visit, keep)
+    `keep` are leaves that come along although nothing may need them.
+    """
+    return rebuild(outputs, None, keep, then or Simpler())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import CallError
-from graphgrad.types import Array, show
+from graphgrad.types import Array, is_masked, show
 
 MOST = 1024  # rows that are asked for at once
 NEAR = 1 << 14  # bytes; rows that lie closer together than this are read with what is between them
@@ -92,7 +92,7 @@ class Source:
     def _asked(self, key: slice | Array, count: int) -> Array:
         """What the object gives for a key, as an array of so many rows."""
         got = self._value[key]
-        if np.ma.is_masked(got):
+        if is_masked(got):
             raise CallError(f"{self._at(key)} is a masked array, whose mask would be lost")
         try:
             part = np.asarray(got)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -167,6 +168,12 @@ def size_of(value: Dimension, sizes: Sizes) -> int:
             factor *= sizes[name] ** power
         total += factor
     return total
+
+
+def is_masked(value: Any) -> bool:
+    """Whether it is an array with a mask. NumPy loads the module of these when it is first named, which takes longer
+    than to compile a small network: as long as nobody has, there are none."""
+    return "numpy.ma" in sys.modules and bool(np.ma.is_masked(value))
 
 
 def has_sizes(attribute: Any) -> bool:
