@@ -12,6 +12,7 @@ order is the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 #: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
@@ -61,6 +62,7 @@ def _turned_one_by_one(costs: Mapping[int, Sequence[tuple[Cost, Collection[int]]
     return turned
 
 
+@lru_cache(maxsize=1024)
 def product_cost(m: int, k: int, n: int, first: bool, second: bool, *, turned: bool = False) -> float:
     """Of an m x k by k x n product: operands may be transposes of what lies there, and it may lie transposed itself."""
     if turned:  # then it is the product of the transposes, the other way round
@@ -87,13 +89,15 @@ class Layer(NamedTuple):
     is_first: bool  # h depends on no parameter
     has_bias: bool  # b lies behind W
 
-    def cost(self, samples: int, h: bool, z: bool, w: bool) -> float:
-        """With h, z and W lying transposed or not. The gradient of each lies as it does."""
-        n, i, o = samples, self.inputs, self.outputs
-        cost = product_cost(n, i, o, h, not w, turned=z)
-        cost += product_cost(i, n, o, not h, z) if w else product_cost(o, n, i, not z, h)
-        if not self.is_first:
-            cost += product_cost(n, o, i, z, w, turned=h)
-        if not self.has_bias or not joins_bias(n, i, o):
-            return cost + ROW * (o if z else n)
-        return cost if w and (h or self.is_first) else cost + SPREAD + STATEMENT + ROW * (o if z else n)
+
+@lru_cache(maxsize=1024)  # a network's layers are of few kinds
+def layer_cost(layer: Layer, samples: int, h: bool, z: bool, w: bool) -> float:
+    """With h, z and W lying transposed or not. The gradient of each lies as it does."""
+    n, i, o = samples, layer.inputs, layer.outputs
+    cost = product_cost(n, i, o, h, not w, turned=z)
+    cost += product_cost(i, n, o, not h, z) if w else product_cost(o, n, i, not z, h)
+    if not layer.is_first:
+        cost += product_cost(n, o, i, z, w, turned=h)
+    if not layer.has_bias or not joins_bias(n, i, o):
+        return cost + ROW * (o if z else n)
+    return cost if w and (h or layer.is_first) else cost + SPREAD + STATEMENT + ROW * (o if z else n)

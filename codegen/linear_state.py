@@ -42,21 +42,19 @@ def scale_states(
     kept: dict[int, Tensor] = {}
     at: dict[int, Tensor] = {}
 
-    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        at.update(zip(node.inputs, inputs, strict=True))
         if node.id in found:
             own[node.id] = new.adopt(node, ())
             for name in graph.names.get(node.id, ()):  # the leaf keeps its names: the product has none
                 new.set_name(own[node.id].id, name)
-            made = op("multiply", found[node.id].c, own[node.id])
-        elif node.id in value_of:
+            return op("multiply", found[node.id].c, own[node.id])
+        if node.id in value_of:
             leaf = value_of[node.id]
             linear = found[leaf]
             kept[leaf] = op("add", op("multiply", at[linear.decay], own[leaf]), at[linear.share])
-            made = op("multiply", linear.c, kept[leaf])
-        else:
-            made = new.adopt(node, tuple([t.id for t in inputs]))
-        at[node.id] = made
-        return made
+            return op("multiply", linear.c, kept[leaf])
+        return None
 
     _, moved = rebuild([*outputs, *updates.values()], visit, keep, then)
     kept = {leaf: then(value) for leaf, value in kept.items()}

@@ -92,7 +92,7 @@ def compile(
         low = lowered(wanted, replaced, exact=exact)
         sizes = {name: USUAL for node in low.graph.nodes for d in node.shape for name in size_names(d)}
         layout = low.best_layout(sizes)
-        suited = Suited(layout, low.best_layout, lambda chosen: _laid_out(low, chosen, block, memory))
+        suited = Suited(layout, sizes, low.best_layout, lambda chosen: _laid_out(low, chosen, block, memory))
         return Function(*suited.made(layout), copy=copy, leaves=leaves, suited=suited if sizes else None)
 
 
@@ -112,7 +112,8 @@ def _in_memory(
 class Suited(NamedTuple):
     """How a function is made that suits its sizes, which are known when it is called first."""
 
-    layout: Layout  # how values lie so far
+    layout: Layout  # how values lie so far,
+    sizes: Sizes  # which is how they should with these
     wanted: Callable[[Sizes], Layout]  # how they should, with these sizes
     made: Callable[[Layout], Prepared]
 
@@ -194,8 +195,10 @@ class Function:
     def _suit(self, sizes: Sizes) -> None:
         """Before the first workspace is made, for its sizes: how values lie is settled by them, for good."""
         suited, self._suited = self._suited, None
-        if suited is not None and (layout := suited.wanted(sizes)) != suited.layout:
-            with paused_gc():
+        if suited is None or suited.sizes == sizes:
+            return
+        with paused_gc():
+            if (layout := suited.wanted(sizes)) != suited.layout:
                 self._take(*suited.made(layout))
 
     # -- what it is ---------------------------------------------------------------------------------------------------

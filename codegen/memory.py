@@ -6,6 +6,7 @@ ones, the operands of a pack in place inside it. `plan` works with numbers, once
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -331,7 +332,7 @@ def aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: DTypeLike
     takes, all of them are large enough.
     """
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     alignment = HUGE_PAGE if size >= HUGE_PAGE else ALIGNMENT
     raw = make(size + alignment, np.uint8)
     start = -raw.ctypes.data % alignment

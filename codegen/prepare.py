@@ -83,14 +83,12 @@ def lowered(
 ) -> Lowered:
     """The first part of `prepare`, from graph to graph."""
     written = _written(outputs, updates)
-    low = None
-    if scaled and not exact and may_grow(updates):
-        low = _grown(written)
+    scaled = scaled and not exact
+    low = _grown(written) if scaled and may_grow(updates) else None
     if low is None:
         low = written.simpler(Simpler(exact=exact))
-        if scaled and not exact and (done := scale_states(low.outputs, low.values, low.leaves, Simpler())) is not None:
-            low = low.in_units(done)
-    then = Simpler(exact=exact, spelled=_spelled)
+        low = _in_own_units(low) if scaled else low
+    then = Simpler(exact=exact, again=True, spelled=_spelled)
     if updates and not exact:
         return low.moved(scale_quotients(low.outputs, low.values, low.leaves, then))
     if any(n.operator.definition is not None and not _spelled(n) for n in low.graph.nodes):
@@ -109,12 +107,15 @@ def _grown(written: Lowered) -> Lowered | None:
     if seed is None:
         return None
     low = written.moved(by)
-    low = replace(low, arguments=[*low.arguments, seed])
-    if (done := scale_states(low.outputs, low.values, low.leaves, Simpler())) is not None:
-        low = low.in_units(done)
+    low = _in_own_units(replace(low, arguments=[*low.arguments, seed]))
     *given, seed = low.arguments
-    done = grow(low.outputs, low.values, [*low.values, *given], seed, Simpler())
+    done = grow(low.outputs, low.values, [*low.values, *given], seed, Simpler(again=True))
     return replace(low, arguments=given).in_units(done) if done is not None else None
+
+
+def _in_own_units(low: Lowered) -> Lowered:
+    done = scale_states(low.outputs, low.values, low.leaves, Simpler(again=True))
+    return low if done is None else low.in_units(done)
 
 
 def _spelled(node: Node) -> bool:

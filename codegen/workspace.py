@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -66,10 +67,10 @@ class Workspace:
         dtype = np.dtype(node.dtype)
         start = self.plan.offsets[owner]
         if owner in self.inner:  # what a chain passes on block by block
-            shape = (min(int(np.prod(shape)), program.block // dtype.itemsize),)
+            shape = (min(math.prod(shape), program.block // dtype.itemsize),)
         if id in program.placed:
             start += size_of(program.placed[id][1], sizes) * dtype.itemsize
-        stop = start + int(np.prod(shape)) * dtype.itemsize
+        stop = start + math.prod(shape) * dtype.itemsize
         return arena[start:stop].view(dtype).reshape(shape)
 
     def arguments(self, values: Sequence[Array]) -> Sequence[Any]:

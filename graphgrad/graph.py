@@ -210,7 +210,12 @@ class Graph:
         found = self._ids.get(key)
         if found is None:
             nodes = self.nodes
-            if inputs and all([nodes[i].operator.name == "constant" for i in inputs]):
+            constant = OPERATORS["constant"]
+            if (
+                inputs
+                and nodes[inputs[0]].operator is constant
+                and all([nodes[i].operator is constant for i in inputs])
+            ):
                 return self.insert(node.operator, inputs, dict(node.attributes))  # it may fold
             if node.id != len(nodes) or node.inputs != inputs:  # else it is the very node
                 node = Node(len(nodes), *key, node.shape, node.dtype, node.weak)
@@ -342,13 +347,15 @@ class Graph:
 
     def ancestors(self, ids: Sequence[int]) -> list[int]:
         """The ids that the given ones are computed from, themselves included, in topological order."""
-        needed, stack = set(ids), list(ids)
-        while stack:
-            for i in self.nodes[stack.pop()].inputs:
-                if i not in needed:
-                    needed.add(i)
-                    stack.append(i)
-        return sorted(needed)
+        nodes = self.nodes
+        needed = bytearray(max(ids, default=-1) + 1)
+        for i in ids:
+            needed[i] = 1
+        for id in range(len(needed) - 1, -1, -1):  # what a node is computed from has lower ids
+            if needed[id]:
+                for i in nodes[id].inputs:
+                    needed[i] = 1
+        return [id for id, wanted in enumerate(needed) if wanted]
 
     def to_networkx(self) -> networkx.MultiDiGraph[int]:
         """A copy whose attributes are plain strings, for GraphML, GEXF and the like."""

@@ -11,50 +11,52 @@ from graphgrad.tensor import Tensor
 
 #: Given a node and its inputs in the new graph, what stands there instead; None copies the node.
 Visit: TypeAlias = "Callable[[Node, tuple[Tensor, ...], Graph], Tensor | None]"
+#: Given what a visit made, or a copy, and the old node that it is a copy of: what stands there at last.
+Then: TypeAlias = "Callable[[Tensor, Node | None], Tensor]"
 
 
 def rebuild(
-    outputs: Sequence[Tensor],
-    visit: Visit | None = None,
-    keep: Sequence[Tensor] = (),
-    then: Callable[[Tensor], Tensor] | None = None,
+    outputs: Sequence[Tensor], visit: Visit | None = None, keep: Sequence[Tensor] = (), then: Then | None = None
 ) -> tuple[Graph, dict[int, Tensor]]:
     """A new graph of what `outputs` need, and where each old node went. Names, lines, scopes and records move along.
 
     `keep` are further tensors (leaves whose value is replaced) that come along although nothing may need them. `then`
-    has the last word on what a visit made, or a copy: two passes in one (see `graphgrad.simplify`).
+    has the last word on each node, so that two passes go through the graph once (see `graphgrad.simplify`).
     """
     new = Graph()
     moved: dict[int, Tensor] = {}
     if not outputs and not keep:
         return new, moved
     old = (outputs or keep)[0].graph
-    names, scopes, records = old.names, old.scopes, old.records
+    lines, names, scopes, records = old.lines, old.names, old.scopes, old.records
+    retyped: set[int] = set()  # old nodes in whose place something of another type stands
     with paused_gc():
         for id in old.ancestors([t.id for t in (*outputs, *keep)]):
             node = old.nodes[id]
-            new._asking = old.lines.get(id, ())
+            new._asking = lines.get(id, ())
             inputs = tuple([moved[i] for i in node.inputs])
             made = visit(node, inputs, new) if visit is not None else None
-            made = made if made is not None else copy_node(node, inputs, new, old)
-            moved[id] = made = then(made) if then is not None else made
+            of = None
+            if made is None and retyped.isdisjoint(node.inputs):
+                made, of = new.adopt(node, tuple([t.id for t in inputs])), node
+            elif made is None:
+                made = copy_node(node, inputs, new)
+            if then is not None:
+                made = then(made, of)
+            moved[id] = made
+            if of is None or then is not None:
+                there = new.nodes[made.id]
+                if there.dtype != node.dtype or there.shape != node.shape or there.weak != node.weak:
+                    retyped.add(id)
             if id in names or id in scopes or id in records:
                 carry(old, id, made)
         new._asking = None
     return new, moved
 
 
-def copy_node(node: Node, inputs: Sequence[Tensor], new: Graph, old: Graph | None = None) -> Tensor:
-    """The node itself, on other inputs. Told the old graph, it infers anew only where an input is of another type."""
-    ids = tuple([t.id for t in inputs])
-    if old is not None:
-        for i, id in zip(node.inputs, ids, strict=True):
-            a, b = old.nodes[i], new.nodes[id]
-            if a is not b and (a.dtype != b.dtype or a.shape != b.shape or a.weak != b.weak):
-                break
-        else:
-            return new.adopt(node, ids)
-    return new.insert(node.operator, ids, dict(node.attributes))
+def copy_node(node: Node, inputs: Sequence[Tensor], new: Graph) -> Tensor:
+    """The node itself, on other inputs, which may be of other types."""
+    return new.insert(node.operator, tuple([t.id for t in inputs]), dict(node.attributes))
 
 
 class Aside:
@@ -89,9 +91,10 @@ class Aside:
 def carry(old: Graph, id: int, moved: Tensor) -> None:
     """What is known beside an old node, told of the new one; what the new one has already stays."""
     new = moved.graph
-    for name in old.names.get(id, ()):
-        if name not in new:
-            new.set_name(moved.id, name)
+    if id in old.names:
+        for name in old.names[id]:
+            if name not in new:
+                new.set_name(moved.id, name)
     if id in old.scopes:
         new.scopes.setdefault(moved.id, old.scopes[id])
     if id in old.records:

@@ -50,13 +50,15 @@ class Simpler:
 
     A pass that makes nodes and one of these go through the graph once. `counts` is told how often each rule applied,
     `exact` leaves out what moves rounding. With `spelled`, composites for which it says no are written out by their
-    definitions, and no rule makes one again.
+    definitions, and no rule makes one again. `again` says that the old graph is such a one's work: then no rule applies
+    to what is as it was, with all that it is computed from.
     """
 
     def __init__(
         self,
         *,
         exact: bool = False,
+        again: bool = False,
         spelled: Callable[[Node], bool] | None = None,
         counts: Counter[str] | None = None,
         rules: Sequence[Rewrite] | None = None,
@@ -69,9 +71,15 @@ class Simpler:
                 self._table.setdefault(rule.operator, []).append(rule)
         self._rules: dict[Operator, list[Rewrite]] = {}
         self._settled: dict[int, int] = {}  # nodes of the graph, and what they are at last
+        self._again = again
+        self._as_before: set[int] = set()  # old nodes that are as they were, with all that they are computed from
 
-    def __call__(self, tensor: Tensor) -> Tensor:
-        """What a node of the graph is at last, with all that it is computed from."""
+    def __call__(self, tensor: Tensor, of: Node | None = None) -> Tensor:
+        """What a node of the graph, maybe a copy of an old one, is at last, with all that it is computed from."""
+        if self._again and of is not None and self._as_before.issuperset(of.inputs) and not self._written_out(of):
+            self._as_before.add(of.id)
+            self._settled[tensor.id] = tensor.id
+            return tensor
         id = self._settle(tensor.graph, tensor.id)
         return tensor if id == tensor.id else tensor.graph.tensor(id)
 
@@ -83,7 +91,7 @@ class Simpler:
         inputs = tuple([settled[i] if i in settled else self._settle(graph, i) for i in node.inputs])
         here = id
         if inputs != node.inputs:  # a definition may be less weak than what it defines
-            here = copy_node(node, [graph.tensor(i) for i in inputs], graph, graph).id
+            here = copy_node(node, [graph.tensor(i) for i in inputs], graph).id
         if here not in settled:
             settled[here] = here  # also if the table had a cycle, which would be a mistake, this ends
             found = self._once(graph.nodes[here], graph)
@@ -98,8 +106,8 @@ class Simpler:
         if operator not in self._rules:
             self._rules[operator] = [*self._table.get(operator.name, ()), *self._table.get(operator.kind, ())]
         operands = tuple([graph.tensor(i) for i in node.inputs])
-        if self._spelled is not None and operator.definition is not None and not self._spelled(node):
-            return operator.definition(*operands, **dict(node.attributes))  # type: ignore[no-any-return]
+        if self._written_out(node):
+            return operator.definition(*operands, **dict(node.attributes))  # type: ignore[misc, no-any-return]
         for rule in self._rules[operator]:
             found = rule.rewrite(node, operands)
             if found is None or found.id == node.id:
@@ -112,6 +120,9 @@ class Simpler:
                 self._counts[rule.name] += 1
             return found
         return None
+
+    def _written_out(self, node: Node) -> bool:
+        return self._spelled is not None and node.operator.definition is not None and not self._spelled(node)
 
 
 def simplify(

@@ -11,7 +11,7 @@ from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from graphgrad.codegen.costs import ASTRAY, Cost, Layer, cheapest
+from graphgrad.codegen.costs import ASTRAY, Cost, Layer, cheapest, layer_cost
 from graphgrad.codegen.program import usual
 from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network
@@ -31,7 +31,7 @@ class Use(NamedTuple):
     z: int | None
 
     def cost(self, turned: Container[int | None], w: bool) -> float:
-        return self.layer.cost(self.samples, self.h in turned, self.z in turned, w)
+        return layer_cost(self.layer, self.samples, self.h in turned, self.z in turned, w)
 
     def least_cost(self, turned: Container[int | None]) -> float:
         return min(self.cost(turned, w) for w in (False, True))

@@ -12,6 +12,7 @@ import numpy as np
 from graphgrad.codegen.loader import compile
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluation import Evaluation
+from graphgrad.graph import paused_gc
 from graphgrad.networks import Network
 from graphgrad.objective import Gradients
 from graphgrad.optimizers import Adam, Optimizer
@@ -68,19 +69,20 @@ class Trainer:
         self.optimizer = optimizer if optimizer is not None else Adam()
         self.dtype = dtype
         self._target = target
-        self.graph = training_graph(
-            net,
-            self.optimizer,
-            dtype,
-            memory,
-            gradients=Gradients(l2, clip_value, clip_norm),
-            weighted=weighted,
-            parted=processes is not None,
-            transposed=True,
-        )
-        outputs = [] if processes is not None else [self.graph.loss]
-        updates = self.graph.updates
-        self.function = compile(outputs, updates, target=target, copy=False, exact=exact, memory=memory)
+        with paused_gc():
+            self.graph = training_graph(
+                net,
+                self.optimizer,
+                dtype,
+                memory,
+                gradients=Gradients(l2, clip_value, clip_norm),
+                weighted=weighted,
+                parted=processes is not None,
+                transposed=True,
+            )
+            outputs = [] if processes is not None else [self.graph.loss]
+            updates = self.graph.updates
+            self.function = compile(outputs, updates, target=target, copy=False, exact=exact, memory=memory)
         for leaf in (self.graph.k, *[slot.leaf for slot in self.graph.slots]):
             self.function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
         given = self.graph.received or self.graph.inputs

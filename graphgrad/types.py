@@ -131,9 +131,11 @@ def _parse(text: str) -> Dimension | None:
 
 def divide_exactly(a: Dimension, b: Dimension) -> Dimension | None:
     """The polynomial q with q·b = a, or None where there is none (long division by leading terms)."""
-    divisor = _terms(b)
     if b == 0:
         return None
+    if isinstance(a, int) and isinstance(b, int):
+        return None if a % b else a // b
+    divisor = _terms(b)
     names = sorted(size_names(a) | size_names(b))
 
     def order(term: tuple[Monomial, int]) -> tuple[int, list[int]]:
