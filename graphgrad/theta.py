@@ -16,6 +16,7 @@ from graphgrad.codegen.program import usual
 from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network
 from graphgrad.operators.shape import reshape, transpose
+from graphgrad.operators.slices import slice_
 from graphgrad.rewrite import rebuild
 from graphgrad.tensor import Tensor
 from graphgrad.types import count
@@ -142,7 +143,7 @@ def on_one_vector(
         name = node["name"]
         start = starts[name]
         shape = tuple(d for d in node.shape if isinstance(d, int))
-        part = found[0][start : start + math.prod(shape)]
+        part = slice_(found[0], (start,), (start + math.prod(shape),), (1,))
         if name not in transposed:
             return reshape(part, shape)
         kept[name] = reshape(part, shape[::-1]).named(free_name(new, f"{name}ᵀ"))

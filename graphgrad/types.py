@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -190,6 +191,7 @@ def bind(value: Any, sizes: Sizes) -> Any:
     return tuple(bind(v, sizes) for v in value) if isinstance(value, tuple) else value
 
 
+@lru_cache(maxsize=1024)  # a graph has few shapes
 def count(shape: Shape) -> Dimension:
     """The number of elements of a shape."""
     product: Dimension = 1
