@@ -39,27 +39,33 @@ def cheapest(costs: Sequence[tuple[Cost, Collection[int]]]) -> set[int]:
     From none, and from every second one, groups are turned one by one as long as that makes the whole cheaper; the best
     of these.
     """
-    of: dict[int, list[tuple[Cost, Collection[int]]]] = {}
-    for cost, groups in costs:
+    of: dict[int, list[int]] = {}  # the places of the costs that depend on a group
+    for k, (_, groups) in enumerate(costs):
         for g in groups:
-            of.setdefault(g, []).append((cost, groups))
+            of.setdefault(g, []).append(k)
     order = list(of)
-    found = [_turned_one_by_one(of, set(start)) for start in ((), order[::2], order[1::2])]
-    return min(found, key=lambda turned: sum(cost(turned) for cost, _ in costs))
+    found = [_turned_one_by_one(costs, of, set(start)) for start in ((), order[::2], order[1::2])]
+    return min(found, key=lambda best: best[0])[1]
 
 
-def _turned_one_by_one(costs: Mapping[int, Sequence[tuple[Cost, Collection[int]]]], turned: set[int]) -> set[int]:
-    waiting = dict.fromkeys(costs)
+def _turned_one_by_one(
+    costs: Sequence[tuple[Cost, Collection[int]]], of: Mapping[int, Sequence[int]], turned: set[int]
+) -> tuple[float, set[int]]:
+    """The cost of the whole at last, and what then lies transposed."""
+    now = [cost(turned) for cost, _ in costs]
+    waiting = dict.fromkeys(of)
     while waiting:  # each turn makes the whole cheaper, so this ends
         g = next(iter(waiting))
         del waiting[g]
-        before = sum(cost(turned) for cost, _ in costs[g])
         turned ^= {g}
-        if sum(cost(turned) for cost, _ in costs[g]) < before - 1.0:
-            waiting |= dict.fromkeys(other for _, groups in costs[g] for other in groups if other != g)
+        then = [costs[k][0](turned) for k in of[g]]
+        if sum(then) < sum([now[k] for k in of[g]]) - 1.0:
+            for k, cost in zip(of[g], then, strict=True):
+                now[k] = cost
+            waiting |= dict.fromkeys(other for k in of[g] for other in costs[k][1] if other != g)
         else:
             turned ^= {g}
-    return turned
+    return sum(now), turned
 
 
 @lru_cache(maxsize=1024)

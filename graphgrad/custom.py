@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph, Node, make_node
 from graphgrad.operator import OPERATORS, Inferred, Operator
 from graphgrad.operators.rows import broadcast_nodes
 from graphgrad.tensor import Tensor
@@ -172,17 +172,17 @@ def _infer(name: str, operands: tuple[str, ...], steps: Steps, nodes: Sequence[N
         known = [n if isinstance(n, Node) else _number(n) for n in inputs]
         shape, dtype, _, weak = operator.infer(*known)
         weak = not shape and all(n.weak for n in known) if weak is None else weak
-        return Node(-1, operator, (), (), shape, dtype, weak)
+        return make_node(-1, operator, (), (), shape, dtype, weak)
 
     def typed(value: float, dtype: str) -> Node:
-        return Node(-1, OPERATORS["constant"], (), (), (), dtype, False)
+        return make_node(-1, OPERATORS["constant"], (), (), (), dtype, False)
 
     result = run(steps, dict(zip(operands, nodes, strict=True)), node, choice_of(nodes, typed))[-1]
     return Inferred(result.shape, result.dtype, {}, result.weak)
 
 
 def _number(value: float) -> Node:
-    return Node(-1, OPERATORS["constant"], (), (), (), np.asarray(value).dtype.name, True)
+    return make_node(-1, OPERATORS["constant"], (), (), (), np.asarray(value).dtype.name, True)
 
 
 def _check_names(name: str, operands: tuple[str, ...], operand_defaults: Mapping[str, float]) -> None:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import networkx
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
-    """One value of the computation: what it is made by and of, and what is known of it before there are numbers."""
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A node while its fields can be set."""
 
     id: int
     operator: Operator
@@ -36,9 +36,37 @@ class Node:
     dtype: str
     weak: bool  # rank 0, and in effect a Python number: it never widens a float array
 
+
+class Node(_Open):
+    """One value of the computation: what it is made by and of, and what is known of it before there are numbers.
+
+    It never changes. `make_node` makes one.
+    """
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a node never changes, but its {name} was to be {value!r}")
+
     def __getitem__(self, name: str) -> Any:
         """An attribute."""
         return dict(self.attributes)[name]
+
+
+def make_node(
+    id: int,
+    operator: Operator,
+    inputs: tuple[int, ...],
+    attributes: tuple[tuple[str, Any], ...],
+    shape: Shape,
+    dtype: str,
+    weak: bool,
+) -> Node:
+    """A node, filled in before it closes. A frozen dataclass would be shorter, but takes three times as long to make,
+    and thousands are made to compile a network."""
+    node: Any = _Open(id, operator, inputs, attributes, shape, dtype, weak)
+    node.__class__ = Node
+    return node  # type: ignore[no-any-return]
 
 
 class Record(Protocol):
@@ -183,7 +211,7 @@ class Graph:
             if found is None:
                 if weak is None:
                     weak = not shape and all([nodes[i].weak for i in inputs])
-                node = Node(len(nodes), operator, inputs, key[2], shape, dtype, weak)
+                node = make_node(len(nodes), operator, inputs, key[2], shape, dtype, weak)
                 folded = self._fold(node)
                 if folded is None:
                     found = self._append(key, node)
@@ -218,7 +246,7 @@ class Graph:
             ):
                 return self.insert(node.operator, inputs, dict(node.attributes))  # it may fold
             if node.id != len(nodes) or node.inputs != inputs:  # else it is the very node
-                node = Node(len(nodes), *key, node.shape, node.dtype, node.weak)
+                node = make_node(len(nodes), *key, node.shape, node.dtype, node.weak)
             found = self._append(key, node)
         return self._asked(found)
 
@@ -228,7 +256,7 @@ class Graph:
         For passes alone that compute a value a second time in order not to keep it.
         """
         key = (node.operator, inputs, node.attributes)
-        made = Node(len(self.nodes), *key, node.shape, node.dtype, node.weak)
+        made = make_node(len(self.nodes), *key, node.shape, node.dtype, node.weak)
         return self._asked(self._append((*key, made.id), made))
 
     def _append(self, key: Any, node: Node) -> int:

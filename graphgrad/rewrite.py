@@ -108,18 +108,23 @@ def compose(first: Mapping[int, Tensor], second: Mapping[int, Tensor]) -> dict[i
 
 def with_dtype(outputs: Sequence[Tensor], dtype: str) -> tuple[Graph, dict[int, Tensor]]:
     """The same computation with every float leaf, array constant and cast in another float dtype."""
+    return rebuild(outputs, in_dtype(dtype))
+
+
+def in_dtype(dtype: str) -> Visit:
+    """What a pass makes of each node that is to be in another float dtype."""
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        attributes: dict[str, Any] = dict(node.attributes)
         if node.weak or not node.dtype.startswith("float"):
             return None
         if node.operator.name == "constant":
-            return new.constant(attributes["value"].array.astype(dtype))
+            return new.constant(node["value"].array.astype(dtype))
+        attributes: dict[str, Any] = dict(node.attributes)
         if "dtype" in attributes:
             return new.insert(node.operator, tuple(t.id for t in inputs), {**attributes, "dtype": dtype})
         return None
 
-    return rebuild(outputs, visit)
+    return visit
 
 
 def lower(

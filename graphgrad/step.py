@@ -18,7 +18,7 @@ from graphgrad.networks import Network
 from graphgrad.objective import Gradients, weight_shape, weighted_loss
 from graphgrad.operators.slices import pack
 from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
-from graphgrad.rewrite import compose, with_dtype
+from graphgrad.rewrite import with_dtype
 from graphgrad.tensor import Tensor
 from graphgrad.theta import free_name, on_one_vector, transposed_matrices
 from graphgrad.types import FLOATS, show
@@ -88,16 +88,14 @@ def training_graph(
     packed = bool(getattr(optimizer, "elementwise", True)) and memory == "fast" and not by_name
     leaves = [*net.inputs, *([net.target] if net.target is not None else [])]
     outputs = [net.loss, *leaves, *net.parameters]
-    graph, where = with_dtype(outputs, dtype)
     theta: Tensor | None = None
     starts: dict[str, int] = {}
     turned = transposed_matrices(net) if packed and transposed else frozenset()
     kept: dict[str, Tensor] = {}
     if packed:
-        graph, theta, starts, now, kept = on_one_vector(
-            [where[t.id] for t in outputs], [where[p.id] for p in net.parameters], turned
-        )
-        where = compose(where, now)
+        graph, theta, starts, where, kept = on_one_vector(outputs, net.parameters, turned, dtype)
+    else:
+        graph, where = with_dtype(outputs, dtype)
     parameters = {p.name: where[p.id] for p in net.parameters}
     inputs = [where[t.id] for t in leaves]
     loss = where[net.loss.id]

@@ -17,7 +17,7 @@ from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network
 from graphgrad.operators.shape import reshape, transpose
 from graphgrad.operators.slices import slice_
-from graphgrad.rewrite import rebuild
+from graphgrad.rewrite import in_dtype, rebuild
 from graphgrad.tensor import Tensor
 from graphgrad.types import count
 
@@ -117,9 +117,9 @@ def _if_turned(g: int, cost: float) -> Cost:
 
 
 def on_one_vector(
-    outputs: Sequence[Tensor], parameters: Sequence[Tensor], transposed: Container[str]
+    outputs: Sequence[Tensor], parameters: Sequence[Tensor], transposed: Container[str], dtype: str
 ) -> tuple[Graph, Tensor, dict[str, int], dict[int, Tensor], dict[str, Tensor]]:
-    """The graph with each parameter replaced by a view of one vector, which carries the parameter's name.
+    """The graph in a float dtype, each parameter replaced by a view of one vector, which carries the parameter's name.
 
     Also the first element of each in the vector, where each old node went, and the transposes that lie there.
     """
@@ -128,7 +128,7 @@ def on_one_vector(
     for p in parameters:
         starts[p.name] = size
         size += math.prod(numbers(p))
-    vector, dtype = free_name(parameters[0].graph, "theta"), parameters[0].dtype
+    vector, other = free_name(parameters[0].graph, "theta"), in_dtype(dtype)
     found: list[Tensor] = []
     kept: dict[str, Tensor] = {}
     turned = {p.id: p.name for p in parameters if p.name in transposed}
@@ -137,7 +137,7 @@ def on_one_vector(
         if node.inputs and node.inputs[0] in turned:
             return kept[turned[node.inputs[0]]]
         if node.operator.name != "parameter":
-            return None
+            return other(node, inputs, new)
         if not found:
             found.append(new.parameter(vector, (size,), dtype))
         name = node["name"]
