@@ -55,23 +55,22 @@ def may_grow(updates: Mapping[Tensor, Tensor]) -> bool:
     return many and any(_counts(leaf, value) for leaf, value in updates.items())
 
 
-def mark_seed(
-    outputs: Sequence[Tensor], keep: Sequence[Tensor], then: Simpler
-) -> tuple[dict[int, Tensor], Tensor | None]:
-    """The same graph with an unknown number in the place of the seed of its derivation, if it has one."""
-    old = outputs[0].graph
-    seeds = {id for id, record in old.records.items() if record.rule == "seed"}
-    found: list[Tensor] = []
+class Seed:
+    """A pass that puts an unknown number in the place of the seed of a graph's derivation."""
 
-    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        if node.id not in seeds:
+    def __init__(self, graph: Graph) -> None:
+        self._of = {id for id, record in graph.records.items() if record.rule == "seed"}
+        self._name = "seed" if "seed" not in graph else "the seed"
+
+    def mark(self, node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        if node.id not in self._of:
             return None
-        if not found:
-            found.append(new.input("seed" if "seed" not in old else "the seed", (), "float64", weak=True))
-        return op("cast", found[0], dtype=node.dtype)
+        return op("cast", new.input(self._name, (), "float64", weak=True), dtype=node.dtype)
 
-    _, moved = rebuild(outputs, visit, keep, then)
-    return moved, found[0] if found else None
+    def leaf(self, graph: Graph) -> Tensor | None:
+        """The number, in a graph after the pass."""
+        names = {leaf.name: leaf for leaf in graph.leaves("input")}
+        return names.get(self._name)
 
 
 def grow(

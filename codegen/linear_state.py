@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphgrad.graph import Graph, Node
-from graphgrad.rewrite import is_op, op, rebuild, source
+from graphgrad.rewrite import Visit, is_op, op, rebuild, source
 from graphgrad.simplify import Simpler
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS
@@ -29,14 +29,21 @@ class Linear:
     share: int
 
 
+def linear_states(updates: Mapping[Tensor, Tensor]) -> dict[int, Linear]:
+    """How the new values of linear states depend on them, by the states."""
+    return {leaf.id: found for leaf, value in updates.items() if (found := linear_state(leaf, value)) is not None}
+
+
 def scale_states(
-    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], then: Simpler
-) -> InUnits | None:
-    """A graph in which linear states are kept in their own units; None if there are none. Moves rounding."""
+    found: Mapping[int, Linear],
+    outputs: Sequence[Tensor],
+    updates: Mapping[Tensor, Tensor],
+    keep: Sequence[Tensor],
+    then: Simpler,
+    beside: Visit | None = None,
+) -> InUnits:
+    """A graph in which these states are kept in their own units. Moves rounding. `beside` is done on the way."""
     graph = next(iter((*outputs, *updates))).graph
-    found = {leaf.id: linear for leaf, value in updates.items() if (linear := linear_state(leaf, value)) is not None}
-    if not found:
-        return None
     value_of = {value.id: leaf.id for leaf, value in updates.items() if leaf.id in found}
     own: dict[int, Tensor] = {}  # each state in its own units
     kept: dict[int, Tensor] = {}
@@ -54,7 +61,7 @@ def scale_states(
             linear = found[leaf]
             kept[leaf] = op("add", op("multiply", at[linear.decay], own[leaf]), at[linear.share])
             return op("multiply", linear.c, kept[leaf])
-        return None
+        return beside(node, inputs, new) if beside is not None else None
 
     _, moved = rebuild([*outputs, *updates.values()], visit, keep, then)
     kept = {leaf: then(value) for leaf, value in kept.items()}

@@ -25,7 +25,7 @@ _GREEK = dict(
 
 
 _PIECE = re.compile(r"step(_\d+)?")  # the functions that a long step is printed in
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_KEYWORDS = frozenset((*keyword.kwlist, *keyword.softkwlist))
 
 
 class Names:
@@ -37,7 +37,7 @@ class Names:
     def take(self, wish: str) -> str:
         """An identifier close to the wish. Any text is safe: nothing of it but letters and digits survives."""
         name = base = identifier(wish)
-        if _PIECE.fullmatch(base):
+        if base.startswith("step") and _PIECE.fullmatch(base):
             name = base = f"{base}_"
         k = 2
         while name in self._taken:
@@ -48,7 +48,7 @@ class Names:
 
 def identifier(text: str) -> str:
     """Text as an ASCII identifier that is no keyword: "x̄" is x_bar, "layer1/W" is layer1_W."""
-    if _PLAIN.fullmatch(text) and not keyword.iskeyword(text) and not keyword.issoftkeyword(text):
+    if text.isascii() and text.isidentifier() and text[0] != "_" and text not in _KEYWORDS:
         return text
     text = "".join(_GREEK.get(c, c) for c in text)
     if "\u0304" in text:  # the adjoint's bar
@@ -58,4 +58,4 @@ def identifier(text: str) -> str:
     name = re.sub(r"\W+", "_", plain).strip("_") or "t"
     if name[0].isdigit():
         name = f"t{name}"
-    return f"{name}_" if keyword.iskeyword(name) or keyword.issoftkeyword(name) else name
+    return f"{name}_" if name in _KEYWORDS else name

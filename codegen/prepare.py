@@ -8,15 +8,15 @@ from typing import TypeAlias
 
 from graphgrad.graph import Graph, Node
 from graphgrad.operator import OPERATORS
-from graphgrad.rewrite import compose
+from graphgrad.rewrite import Visit, compose
 from graphgrad.simplify import Simpler, simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
 
 from .biases import join_biases
-from .growing import grow, mark_seed, may_grow
+from .growing import Seed, grow, may_grow
 from .layout import WRITTEN, Layout, best_layout, turn
-from .linear_state import scale_quotients, scale_states
+from .linear_state import linear_states, scale_quotients, scale_states
 from .program import InUnits, Program, Unit, build
 
 Prepared: TypeAlias = "tuple[Program, Mapping[int, Tensor]]"
@@ -83,11 +83,10 @@ def lowered(
 ) -> Lowered:
     """The first part of `prepare`, from graph to graph."""
     written = _written(outputs, updates)
-    scaled = scaled and not exact
-    low = _grown(written) if scaled and may_grow(updates) else None
-    if low is None:
+    if exact or not scaled:
         low = written.simpler(Simpler(exact=exact))
-        low = _in_own_units(low) if scaled else low
+    else:
+        low = (_grown(written) if may_grow(updates) else None) or _in_own_units(written)
     then = Simpler(exact=exact, again=True, spelled=_spelled)
     if updates and not exact:
         return low.moved(scale_quotients(low.outputs, low.values, low.leaves, then))
@@ -103,19 +102,22 @@ def _written(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Low
 
 def _grown(written: Lowered) -> Lowered | None:
     """With averages of the gradient in units that shrink, and another seed of the derivation; None if they cannot."""
-    by, seed = mark_seed(written.results, written.leaves, Simpler())
-    if seed is None:
-        return None
-    low = written.moved(by)
-    low = _in_own_units(replace(low, arguments=[*low.arguments, seed]))
-    *given, seed = low.arguments
-    done = grow(low.outputs, low.values, [*low.values, *given], seed, Simpler(again=True))
-    return replace(low, arguments=given).in_units(done) if done is not None else None
+    seed = Seed(written.graph)
+    low = _in_own_units(written, seed.mark)
+    leaf = seed.leaf(low.graph)
+    if leaf is None:
+        return low
+    done = grow(low.outputs, low.values, low.leaves, leaf, Simpler(again=True))
+    return low.in_units(done) if done is not None else None
 
 
-def _in_own_units(low: Lowered) -> Lowered:
-    done = scale_states(low.outputs, low.values, low.leaves, Simpler(again=True))
-    return low if done is None else low.in_units(done)
+def _in_own_units(low: Lowered, beside: Visit | None = None) -> Lowered:
+    """Simplified, with linear states in their own units: those that are written so, and those that then are."""
+    found, then = linear_states(low.values), Simpler()
+    low = low.in_units(scale_states(found, low.outputs, low.values, low.leaves, then, beside))
+    if more := linear_states(low.values):
+        low = low.in_units(scale_states(more, low.outputs, low.values, low.leaves, Simpler(again=True)))
+    return low
 
 
 def _spelled(node: Node) -> bool:

@@ -93,6 +93,7 @@ class Program:
     again: Mapping[int, int] = field(
         default_factory=dict
     )  # a node that computes a value once more -> the first that does
+    _reads: dict[int, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def node(self, id: int) -> Node:
         return self.graph.nodes[id]
@@ -109,10 +110,13 @@ class Program:
     def held(self) -> list[Node]:
         return [n for n in self.graph.nodes if self.roles.get(n.id) == "held"]
 
-    def reads(self, id: int) -> list[int]:
+    def reads(self, id: int) -> tuple[int, ...]:
         """The buffers (no views, no scalars) whose memory a statement reads."""
-        bases, roles = self.bases, self.roles
-        return [b for i in self.graph.nodes[id].inputs if roles[b := bases.get(i, i)] != "scalar"]
+        found = self._reads.get(id)
+        if found is None:
+            read = [self.bases.get(i, i) for i in self.graph.nodes[id].inputs]
+            found = self._reads[id] = tuple([b for b in read if self.roles[b] != "scalar"])
+        return found
 
 
 def nbytes(node: Node) -> Dimension:

@@ -5,6 +5,7 @@ s·(c·X) = (s·c)·X        X / c = X·(1/c)        sqrt(s·X) = sqrt(s)·sqrt(
 
 from __future__ import annotations
 
+import math
 from functools import reduce
 
 from graphgrad.graph import Node
@@ -170,7 +171,6 @@ def root_of_power(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 
 
 def root_of_quotient(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
-    """sqrt(1/k) = 1/sqrt(k) for numbers, whose inverse is then often wanted."""
-    if n.weak and is_op(i[0], "divide") and source(i[0]).value == 1:
-        return op("divide", 1.0, op("sqrt", source(i[0], 1)))
-    return None
+    """sqrt(c/k) = sqrt(c)/sqrt(k) for numbers and a constant c above 0: the inverse of sqrt(k) is then often wanted."""
+    c = source(i[0]).value if n.weak and is_op(i[0], "divide") else None
+    return op("divide", math.sqrt(c), op("sqrt", source(i[0], 1))) if c is not None and c > 0 else None

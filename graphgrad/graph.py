@@ -248,7 +248,11 @@ class Graph:
             if node.id != len(nodes) or node.inputs != inputs:  # else it is the very node
                 node = make_node(len(nodes), *key, node.shape, node.dtype, node.weak)
             found = self._append(key, node)
-        return self._asked(found)
+        if self._asking is None:
+            return self._asked(found)
+        if found not in self.lines:
+            self.lines[found] = self._asking
+        return self._tensors[found]
 
     def again(self, node: Node, inputs: tuple[int, ...]) -> Tensor:
         """A node of another graph on inputs of this one, also where an equal one is here: no look-up finds it.

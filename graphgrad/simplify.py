@@ -349,7 +349,7 @@ RULES: list[Rewrite] = [
         exact=False,
         nan="quotients of numbers that overflow on their own",
     ),
-    Rewrite("sqrt(1 / k)", "sqrt", root_of_quotient, exact=False, nan="none: 1/0 is inf on both ways"),
+    Rewrite("sqrt(c / k)", "sqrt", root_of_quotient, exact=False, nan="none: c/0 is inf on both ways"),
     Rewrite("sqrt(c ** e)", "sqrt", root_of_power, exact=False, nan="none: both are above 0"),
     Rewrite("sqrt(s * x)", "sqrt", root_of_product, exact=False, nan="a number s that comes out below 0: all is NaN"),
     Rewrite(

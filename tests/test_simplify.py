@@ -67,7 +67,10 @@ EXAMPLES: dict[str, list[Build]] = {
     ],
     "constants among numbers": [lambda x, y: 2.0 * (3.0 / gg.size(x, axis=0)) * x],
     "constants among quotients": [lambda x, y: x * (2.0 / (4.0 / gg.size(x, axis=0)))],
-    "sqrt(1 / k)": [lambda x, y: x * gg.sqrt(1.0 / gg.size(x, axis=0))],
+    "sqrt(c / k)": [
+        lambda x, y: x * gg.sqrt(1.0 / gg.size(x, axis=0)),
+        lambda x, y: x * gg.sqrt(0.25 / gg.size(x, axis=0)),
+    ],
     "sqrt(c ** e)": [lambda x, y: x * gg.sqrt(4.0 ** gg.size(x, axis=0))],
     "sqrt(s * x)": [lambda x, y: gg.sqrt(2.0 * gg.square(x)), lambda x, y: gg.sqrt(gg.square(x) * gg.size(x))],
     "n / (s * x + e)": [
