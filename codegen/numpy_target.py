@@ -285,7 +285,7 @@ class _Printer(NumberPrinter):
 
     def _format(self, node: Node, template: str) -> str:
         """A spelling with names and attributes in it, every function of NumPy's a bare name."""
-        values = {k: code(v) for k, v in node.attributes}
+        values = {k: code(v) for k, v in node.attributes if f"{{{k}" in template}
         operands = self._operands(node)
         if ":wide}" in template:
             operands = [self._wide(node, k, name) for k, name in enumerate(operands)]

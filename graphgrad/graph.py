@@ -48,6 +48,9 @@ class Node(_Open):
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a node never changes, but its {name} was to be {value!r}")
 
+    def __reduce__(self) -> Any:
+        return make_node, tuple(getattr(self, name) for name in _Open.__slots__)
+
     def __getitem__(self, name: str) -> Any:
         """An attribute."""
         return dict(self.attributes)[name]

@@ -84,20 +84,29 @@ class Simpler:
         return tensor if id == tensor.id else tensor.graph.tensor(id)
 
     def _settle(self, graph: Graph, id: int) -> int:
-        settled = self._settled
-        if id in settled:
-            return settled[id]
-        node = graph.nodes[id]
-        inputs = tuple([settled[i] if i in settled else self._settle(graph, i) for i in node.inputs])
-        here = id
-        if inputs != node.inputs:  # a definition may be less weak than what it defines
-            here = copy_node(node, [graph.tensor(i) for i in inputs], graph).id
-        if here not in settled:
-            settled[here] = here  # also if the table had a cycle, which would be a mistake, this ends
-            found = self._once(graph.nodes[here], graph)
-            if found is not None:
-                settled[here] = self._settle(graph, found.id)
-        settled[id] = settled[here]
+        settled, stack = self._settled, [id]
+        became: dict[int, int] = {}  # of nodes further down in the stack
+        while stack:
+            here = stack[-1]
+            if here in became:
+                settled[here] = settled[became[here]]
+            if here in settled:
+                stack.pop()
+                continue
+            node = graph.nodes[here]
+            if missing := [i for i in node.inputs if i not in settled]:
+                stack += missing[::-1]
+                continue
+            inputs = [settled[i] for i in node.inputs]
+            if inputs != [*node.inputs]:  # a definition may be less weak than what it defines
+                found: Tensor | None = copy_node(node, [graph.tensor(i) for i in inputs], graph)
+            else:
+                found = self._once(node, graph)
+            if found is None or found.id in became:  # which would be a cycle in the table, a mistake: it ends here
+                settled[here] = here
+            else:
+                became[here] = found.id
+                stack.append(found.id)
         return settled[id]
 
     def _once(self, node: Node, graph: Graph) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import inspect
 from io import BytesIO
@@ -508,3 +509,12 @@ def test_every_line_that_asks_for_a_number_is_on_record() -> None:
     two = g.constant(2)
     assert g.constant(2) is two
     assert len(g.lines[two.id]) == 2
+
+
+def test_a_node_never_changes() -> None:
+    node = gg.Graph().input("x", ("N",)).node
+    with pytest.raises(AttributeError, match=r"a node never changes, but its shape was to be \(\)"):
+        node.shape = ()
+    assert str(node.shape) == "(N,)"
+    assert repr(node).startswith("Node(id=0, ")
+    assert repr(copy.deepcopy(node)) == repr(node)

@@ -8,10 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 import graphgrad as gg
+from graphgrad.graph import Node
+from graphgrad.rewrite import rebuild
 from graphgrad.simplify import RULES, Rewrite, Simpler, simplify
 from graphgrad.tensor import Tensor
+from graphgrad.types import FLOATS
+from tests.random_graphs import Case, cases
 
 Build = Callable[[Tensor, Tensor], Tensor]
 
@@ -265,3 +270,91 @@ def test_numbers_that_became_arrays_stay_arrays(build: Any, exact: bool) -> None
     y = build(gg.size(x)) * x
     at = {"x": np.ones((1, 3))}
     np.testing.assert_allclose(gg.compile([y], exact=exact)(**at)[0], gg.evaluate(y, **at), rtol=1e-15)
+
+
+# -- one walk ----------------------------------------------------------------------------------------------------------
+
+random_graphs = settings(
+    max_examples=100, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def doubled(node: Node, inputs: tuple[Tensor, ...], new: gg.Graph) -> Tensor | None:
+    """A pass that leaves something to simplify: each array that is given becomes (x + x) * 1."""
+    if node.operator.name not in ("input", "parameter") or node.weak or node.dtype not in FLOATS:
+        return None
+    x = new.adopt(node, ())
+    return (x + x) * 1.0
+
+
+def shapes_of(outputs: list[Tensor], known: dict[Any, int]) -> list[int]:
+    """A number for each output, the same for the same expression in any graph."""
+    graph = outputs[0].graph
+    of: dict[int, int] = {}
+    for id in graph.ancestors([t.id for t in outputs]):
+        n = graph.nodes[id]
+        key = (n.operator.name, n.attributes, tuple(of[i] for i in n.inputs))
+        of[id] = known.setdefault(key, len(known))
+    return [of[t.id] for t in outputs]
+
+
+@random_graphs
+@given(cases(updates=False))
+def test_one_walk_is_enough(case: Case) -> None:
+    _, moved = simplify(case.outputs)
+    counts: Counter[str] = Counter()
+    simplify([moved[t.id] for t in case.outputs], then=Simpler(counts=counts))
+    assert not counts
+
+
+@random_graphs
+@given(cases(updates=False))
+def test_a_pass_and_rules_in_one_walk_or_in_two(case: Case) -> None:
+    _, moved = simplify(case.outputs)
+    simple = [moved[t.id] for t in case.outputs]
+    known: dict[Any, int] = {}
+    found = []
+    for then in (Simpler(again=True), Simpler()):
+        _, by = rebuild(simple, doubled, then=then)
+        found.append(shapes_of([by[t.id] for t in simple], known))
+    _, by = rebuild(simple, doubled)
+    made = [by[t.id] for t in simple]
+    _, by = simplify(made)
+    assert found == [shapes_of([by[t.id] for t in made], known)] * 2
+
+
+def test_an_old_graph_is_not_looked_at_again_where_nothing_changed() -> None:
+    g = gg.Graph()
+    x, y = g.input("x", ("N",)), g.input("y", ("N",))
+    z = gg.exp(x) * gg.tanh(y)
+    looked: list[str] = []
+
+    def look(node: Node, operands: tuple[Tensor, ...]) -> None:
+        looked.append(node.operator.name)
+
+    rules = [Rewrite("none", "elementwise", look)]
+    rebuild([z], then=Simpler(rules=rules, again=True))
+    assert looked == []
+    rebuild([z], lambda n, i, new: -new.adopt(n, ()) if n.id == y.id else None, then=Simpler(rules=rules, again=True))
+    assert sorted(looked) == ["multiply", "negative", "tanh"]
+
+
+def test_a_definition_may_be_as_deep_as_it_likes() -> None:
+    def deep(x: Tensor) -> Tensor:
+        for _ in range(3000):
+            x = gg.sin(x) * 1.0
+        return x
+
+    g = gg.Graph()
+    x = g.input("x", ("N",))
+    _, moved = rebuild([gg.exp(x)], lambda n, i, new: deep(i[0]) if n.operator.name == "exp" else None, then=Simpler())
+    (result,) = [t for id, t in moved.items() if g.nodes[id].operator.name == "exp"]
+    assert len(result.graph.ancestors([result.id])) == 3001
+
+
+def test_a_cycle_in_a_table_ends() -> None:
+    swapped = Rewrite("the other way round", "add", lambda n, i: i[1] + i[0])
+    g = gg.Graph()
+    x, y = g.input("x"), g.input("y")
+    _, moved = simplify([gg.exp(x + y)], then=Simpler(rules=[swapped]))
+    assert len(moved) == 4

@@ -825,3 +825,14 @@ def test_low_memory_holds_one_gradient_at_a_time() -> None:
     assert low < fast / 4
     with pytest.raises(GraphgradError, match="memory 'none' does not exist; there are: fast, low"):
         gg.Trainer(net, memory="none")
+
+
+def test_the_first_step_waits_for_no_import() -> None:
+    code = (
+        "import sys, numpy as np, graphgrad as gg\n"
+        "trainer = gg.Trainer(gg.feedforward([3, 4, 2], 'relu', 'cross_entropy'))\n"
+        "trainer.step(np.zeros((5, 3), np.float32), np.zeros(5, np.int64))\n"
+        "print([name for name in ('numpy.ma', 'sympy', 'networkx', 'graphviz', 'tqdm') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
