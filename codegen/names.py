@@ -11,16 +11,19 @@ RESERVED = frozenset(
     "np step arguments prepare workspace N_ True False None print float int len range tuple slice IndexError".split()
 )
 
-#: Greek letters by their names, as a program writes them.
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξπρστυφχψω",
-        (
-            "alpha beta gamma delta eps zeta eta theta iota kappa lambda mu nu xi "
-            "pi rho sigma tau upsilon phi chi psi omega"
-        ).split(),
-        strict=True,
+#: Greek letters by their names, as a program writes them, and the sign of a transpose.
+_SPELLED = str.maketrans(
+    dict(
+        zip(
+            "αβγδεζηθικλμνξπρστυφχψω",
+            (
+                "alpha beta gamma delta eps zeta eta theta iota kappa lambda mu nu xi "
+                "pi rho sigma tau upsilon phi chi psi omega"
+            ).split(),
+            strict=True,
+        )
     )
+    | {"ᵀ": "_T"}
 )
 
 
@@ -50,10 +53,9 @@ def identifier(text: str) -> str:
     """Text as an ASCII identifier that is no keyword: "x̄" is x_bar, "layer1/W" is layer1_W."""
     if text.isascii() and text.isidentifier() and text[0] != "_" and text not in _KEYWORDS:
         return text
-    text = "".join(_GREEK.get(c, c) for c in text)
+    text = text.translate(_SPELLED)
     if "\u0304" in text:  # the adjoint's bar
         text = text.replace("\u0304", "") + "_bar"
-    text = text.replace("ᵀ", "_T")
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
     name = re.sub(r"\W+", "_", plain).strip("_") or "t"
     if name[0].isdigit():

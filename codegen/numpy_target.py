@@ -388,6 +388,8 @@ class _Printer(NumberPrinter):
 
     def _bare(self, text: str) -> str:
         """np.add.reduce(...) as add_reduce(...), bound once; support functions are noted."""
+        if "(" not in text:  # a slice, of which there is one for each parameter
+            return text
 
         def bind(match: re.Match[str]) -> str:
             path = match.group(1)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphgrad.types import Shape
 
 from .program import Program
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a row's spelling may look at when it is a function: the statement's shapes, dtypes and attributes.
 
     `plain` says which operands lie in memory as one run, in row-major order. `once(wish, expression)` gives the name of
