@@ -60,7 +60,9 @@ class Seed:
 
     def __init__(self, graph: Graph) -> None:
         self._of = {id for id, record in graph.records.items() if record.rule == "seed"}
-        self._name = "seed" if "seed" not in graph else "the seed"
+        self._name = "seed"
+        while self._name in graph:
+            self._name = f"the {self._name}"
 
     def mark(self, node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
         if node.id not in self._of:

@@ -30,8 +30,15 @@ class Linear:
 
 
 def linear_states(updates: Mapping[Tensor, Tensor]) -> dict[int, Linear]:
-    """How the new values of linear states depend on them, by the states."""
-    return {leaf.id: found for leaf, value in updates.items() if (found := linear_state(leaf, value)) is not None}
+    """How the new values of linear states depend on them, by the states; a value is that of one state alone."""
+    found: dict[int, Linear] = {}
+    taken: set[int] = set()
+    for leaf, value in updates.items():
+        linear = linear_state(leaf, value) if value.id not in taken else None
+        if linear is not None:
+            found[leaf.id] = linear
+            taken.add(value.id)
+    return found
 
 
 def scale_states(

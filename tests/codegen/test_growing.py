@@ -133,6 +133,20 @@ def test_a_state_that_is_given_away_is_the_state(counted: bool) -> None:
         np.testing.assert_allclose(quick.state["before"], exact.state["before"], rtol=1e-10)
 
 
+def test_two_states_that_become_one_value_are_that_value() -> None:
+    """Each could be kept in units of its own, by the other's factor; the value is in those of one."""
+    g = gg.Graph()
+    a, b = g.state("a", (3,)), g.state("b", (3,))
+    value = 0.9 * a + 0.1 * b
+    f, exact = (gg.compile([gg.sum(a), gg.sum(b)], {a: value, b: value}, exact=e) for e in (False, True))
+    for of in (f, exact):
+        of.state["a"], of.state["b"] = np.array([1.0, 2.0, 3.0]), np.array([5.0, 7.0, 11.0])
+    for _ in range(3):
+        np.testing.assert_allclose(f(), exact(), rtol=1e-14)
+        for name in "ab":
+            np.testing.assert_allclose(f.state[name], exact.state[name], rtol=1e-14)
+
+
 def test_state_is_told_and_set_at_any_count_and_in_any_order() -> None:
     """Its units depend on k: setting k leaves what the others are."""
     exact = trainer(exact=True)
