@@ -18,7 +18,7 @@ import numpy as np
 
 from graphgrad.graph import Graph, Node
 from graphgrad.operators.linear import swap
-from graphgrad.rewrite import op, rebuild
+from graphgrad.rewrite import op
 from graphgrad.tensor import Tensor
 
 
@@ -110,70 +110,74 @@ def _run(graph: Graph, id: int) -> Run | None:
     return Run(node.inputs[0], start, stop) if isinstance(start, int) and isinstance(stop, int) else None
 
 
-class Joined(NamedTuple):
-    moved: dict[int, Tensor]  # where each old node went; two gradients went into their product
-    matrices: list[Tensor]  # that end with a bias
-    copied: list[Tensor]  # inputs, beside ones
+class Joining:
+    """A pass that puts products in the place of the sums that belong to these h. The sums' rounding moves."""
 
+    def __init__(self, tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collection[int]) -> None:
+        self._old = old = tensors[0].graph
+        biases = find_biases(old, old.ancestors([t.id for t in tensors]), {t.id for t in (*tensors, *keep)})
+        self._affine = {id: one for id, one in biases.affine.items() if one.h in hs}
+        self._gradients = {both.of_matrix: both for both in biases.gradients.values() if both.h in hs}
+        self._at: dict[int, Tensor] = {}
+        self._with_ones: dict[int, Tensor] = {}
+        self._whole: dict[int, Tensor] = {}  # the matrices with their biases, by the sums that enter products
+        self._products: dict[int, Tensor] = {}  # of two gradients, by that of the bias
+        self.copied: list[Tensor] = []  # inputs, beside ones
 
-def join_biases(tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collection[int]) -> Joined:
-    """The same values, with products in place of the sums that belong to these h. The sums' rounding moves."""
-    old = tensors[0].graph
-    biases = find_biases(old, old.ancestors([t.id for t in tensors]), {t.id for t in (*tensors, *keep)})
-    gradients = {both.of_matrix: both for both in biases.gradients.values() if both.h in hs}
-    at: dict[int, Tensor] = {}
-    with_ones: dict[int, Tensor] = {}
-    copied: list[Tensor] = []  # inputs, beside ones
-    joined: list[int] = []  # the sums that enter products, and
-    matrices: list[Tensor] = []  # the matrices with their biases
-    products: dict[int, Tensor] = {}  # of two gradients, by that of the bias
+    @property
+    def matrices(self) -> list[Tensor]:
+        """Those that end with a bias."""
+        return list(dict.fromkeys(self._whole.values()))
 
-    def named(tensor: Tensor, form: str, *of: int) -> Tensor:
-        """A name made of the names of others, where they have any and the name is free, also for what is to come."""
-        names = [_name(old, id) for id in of]
-        name = form.format(*names)
-        return tensor if None in names or name in old or name in tensor.graph else tensor.named(name)
+    def visit(self, node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        at = self._at
+        at.update(zip(node.inputs, inputs, strict=True))
+        if (affine := self._affine.get(node.id)) is not None:
+            rows, columns = self._old.nodes[affine.matrix].shape[0] + 1, node.shape[1]
+            both = at[affine.vector][affine.start : affine.start + rows * columns]
+            matrix = self._named(op("reshape", both, shape=(rows, columns)), "{}_{}", affine.matrix, affine.bias)
+            self._whole[node.id] = matrix
+            return op("matmul", self._beside_ones(affine.h), matrix)
+        if (found := self._gradients.get(node.id)) is not None:
+            product = op("matmul", swap(self._beside_ones(found.h)), at[found.z_bar])
+            self._products[found.of_bias] = self._named(product, "{}_{}", found.of_matrix, found.of_bias)
+            return product
+        if node.operator.kind == "pack":
+            parts = [part for id, part in zip(node.inputs, inputs, strict=True) if id not in self._products]
+            return op("pack", parts) if len(parts) < len(inputs) else None
+        return None
 
-    def beside_ones(id: int) -> Tensor:
-        if id not in with_ones:
-            h = at[id]
+    def moved(self, moved: dict[int, Tensor], results: Sequence[int]) -> dict[int, Tensor]:
+        """Where each old node went, once the new graph is there: two gradients went into their product."""
+        new = moved[results[0]].graph
+        for product in self._products.values():
+            new.records.pop(product.id, None)  # which tells of the matrix alone
+        needed = {*new.ancestors([moved[id].id for id in results])}
+        for id, matrix in self._whole.items():
+            parts = (self._affine[id].matrix, self._affine[id].bias)
+            moved |= {part: matrix for part in parts if moved[part].id not in needed}
+        return moved | self._products
+
+    def _beside_ones(self, id: int) -> Tensor:
+        if id not in self._with_ones:
+            h = self._at[id]
             rows, columns = h.shape
             one = h.graph.constant(np.ones((), h.dtype))
             if h.node.operator.name == "input":
                 whole = op("concatenate", [h, op("broadcast_to", one, shape=(rows, 1))], axis=1)
-                with_ones[id] = named(whole, "{}_ones", id)
-                copied.append(whole)
-            else:  # it will lie transposed: then it is computed in its place
-                vector = named(op("pack", [swap(h), op("broadcast_to", one, shape=(rows,))]), "{}_and_ones", id)
-                with_ones[id] = swap(named(op("reshape", vector, shape=(columns + 1, rows)), "{}_onesᵀ", id))
-        return with_ones[id]
+                self._with_ones[id] = self._named(whole, "{}_ones", id)
+                self.copied.append(whole)
+            else:  # it lies transposed: then it is computed in its place
+                vector = op("pack", [swap(h), op("broadcast_to", one, shape=(rows,))])
+                below = op("reshape", self._named(vector, "{}_and_ones", id), shape=(columns + 1, rows))
+                self._with_ones[id] = swap(self._named(below, "{}_onesᵀ", id))
+        return self._with_ones[id]
 
-    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        at.update(zip(node.inputs, inputs, strict=True))
-        affine = biases.affine.get(node.id)
-        if affine is not None and affine.h in hs:
-            rows, columns = old.nodes[affine.matrix].shape[0] + 1, node.shape[1]
-            both = at[affine.vector][affine.start : affine.start + rows * columns]
-            matrix = op("reshape", both, shape=(rows, columns))
-            matrices.append(named(matrix, "{}_{}", affine.matrix, affine.bias))
-            joined.append(node.id)
-            return op("matmul", beside_ones(affine.h), matrix)
-        if (found := gradients.get(node.id)) is not None:
-            product = op("matmul", swap(beside_ones(found.h)), at[found.z_bar])
-            products[found.of_bias] = named(product, "{}_{}", found.of_matrix, found.of_bias)
-            return product
-        if node.operator.kind == "pack":
-            return op("pack", [part for id, part in zip(node.inputs, inputs, strict=True) if id not in products])
-        return None
-
-    new, moved = rebuild(tensors, visit, keep)
-    for product in products.values():
-        new.records.pop(product.id, None)  # which tells of the matrix alone
-    needed = {*new.ancestors([moved[t.id].id for t in tensors])}
-    for id, matrix in zip(joined, matrices, strict=True):
-        parts = (biases.affine[id].matrix, biases.affine[id].bias)
-        moved |= {part: matrix for part in parts if moved[part].id not in needed}
-    return Joined(moved | products, list(dict.fromkeys(matrices)), copied)
+    def _named(self, tensor: Tensor, form: str, *of: int) -> Tensor:
+        """A name made of the names of others, where they have any and the name is free, also for what is to come."""
+        names = [_name(self._old, id) for id in of]
+        name = form.format(*names)
+        return tensor if None in names or name in self._old or name in tensor.graph else tensor.named(name)
 
 
 def _name(graph: Graph, id: int) -> str | None:

@@ -25,7 +25,7 @@ from graphgrad.rewrite import op, rebuild, source
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, count, size_of
 
-from .biases import find_biases
+from .biases import Joining, find_biases
 from .costs import ASTRAY, ROW, SPREAD, STATEMENT, Cost, cheapest, joins_bias, product_cost
 from .program import nbytes
 
@@ -215,18 +215,31 @@ def _lying_cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes
 # -- the graph in which they do ----------------------------------------------------------------------------------------
 
 
-def turn(tensors: Sequence[Tensor], keep: Sequence[Tensor], turned: Collection[int]) -> dict[int, Tensor]:
-    """The same values, these nodes computed as their transposes. Where each old node went: of these, its transpose."""
-    old = tensors[0].graph
+class LaidOut(NamedTuple):
+    moved: dict[int, Tensor]  # where each old node went: of one that lies transposed, to its transpose
+    matrices: list[Tensor]  # that end with a bias
+    copied: list[Tensor]  # inputs, beside ones
+
+
+def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -> LaidOut:
+    """The same values, these nodes computed as their transposes, and these biases in products."""
+    old, turned = tensors[0].graph, layout.turned
+    joining = Joining(tensors, keep, layout.with_ones)
     made: dict[int, Tensor] = {}
     at: dict[int, Tensor] = {}
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
         at.update(zip(node.inputs, inputs, strict=True))
+        joined = joining.visit(node, inputs, new) if layout.with_ones else None
         if node.id in turned:
-            made[node.id] = _transposed(node, inputs, new)
+            if joined is None:
+                made[node.id] = _transposed(node, inputs, new)
+            else:
+                made[node.id] = _transposed(joined.node, tuple([new.tensor(i) for i in joined.node.inputs]), new)
             upright: Tensor = swap(made[node.id])
             return upright
+        if joined is not None:
+            return joined
         if node.operator.name in REDUCTIONS and node.inputs[0] in turned:
             axes = tuple(sorted(1 - axis for axis in node["axis"]))
             reduced = op(node.operator.name, swap(inputs[0]), axis=axes, keepdims=node["keepdims"])
@@ -245,7 +258,9 @@ def turn(tensors: Sequence[Tensor], keep: Sequence[Tensor], turned: Collection[i
         for name in old.names.get(id) or ([record.symbol] if record is not None and record.symbol else []):
             if f"{name}ᵀ" not in new:
                 new.set_name(tensor.id, f"{name}ᵀ")
-    return moved | made
+    if layout.with_ones:
+        moved = joining.moved(moved, [t.id for t in tensors])
+    return LaidOut(moved | made, joining.matrices, joining.copied)
 
 
 def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:

@@ -13,9 +13,8 @@ from graphgrad.simplify import Simpler, simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
 
-from .biases import join_biases
 from .growing import Seed, grow, may_grow
-from .layout import WRITTEN, Layout, best_layout, turn
+from .layout import WRITTEN, LaidOut, Layout, best_layout, lay_out
 from .linear_state import linear_states, scale_quotients, scale_states
 from .program import InUnits, Program, Unit, build
 
@@ -126,17 +125,11 @@ def _spelled(node: Node) -> bool:
 
 def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
     """The second part of `prepare`: the program, whose values lie so."""
-    turned = layout.turned
-    matrices: list[Tensor] = []
-    lasting: list[Tensor] = []
-    if layout.with_ones:
-        by, matrices, lasting = join_biases(low.results, low.leaves, layout.with_ones)
-        low, turned = low.moved(by), frozenset(by[id].id for id in turned)
-    lying: frozenset[int] = frozenset()
-    if turned:
-        by = turn(low.results, low.leaves, turned)
-        low, lying = low.moved(by), frozenset(by[id].id for id in turned if id in by)
-        matrices, lasting = ([by[t.id] for t in ts] for ts in (matrices, lasting))
+    laid = LaidOut({}, [], [])
+    if layout.turned or layout.with_ones:
+        laid = lay_out(low.results, low.leaves, layout)
+        low = low.moved(laid.moved)
+    lying = frozenset(laid.moved[id].id for id in layout.turned if id in laid.moved)
     held = {leaf.id for leaf in low.values}
     final = {leaf: _own_value(leaf, value) for leaf, value in low.values.items()}
     results = [_old_value(t, held) for t in low.outputs]
@@ -146,8 +139,8 @@ def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
     for id, tensor in where.items():
         origins.setdefault(tensor.id, id)
     known = replace(program, origins=origins, turned=lying, units=low.units)
-    with_biases, lasts = tuple(t.id for t in matrices), frozenset(t.id for t in lasting)
-    return replace(known, with_biases=with_biases, lasting=lasts), where
+    with_biases, lasting = tuple(t.id for t in laid.matrices), frozenset(t.id for t in laid.copied)
+    return replace(known, with_biases=with_biases, lasting=lasting), where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:
