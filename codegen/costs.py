@@ -1,6 +1,8 @@
 """What statements over matrices cost more than they must, by how the matrices lie: as they are written, or transposed.
 
-A product of small matrices is up to twice as slow where the second operand alone is the transpose of what lies there.
+A product of small matrices is up to twice as slow where the second operand alone is the transpose of what lies there:
+it is then computed by inner products, each summed up at its end. Where both are, that costs little for multiples of
+sixteen rows, and three quarters as much for others.
 Of a large one the BLAS copies both operands into the order of its kernel, in which the second lies best as it is, and
 the first nearly as well transposed; it is quicker about a tall first one than about a wide second one. Multiples of
 sixteen columns fill the registers of the kernel.
@@ -19,16 +21,17 @@ from typing import NamedTuple
 SMALL = 100**3
 SIXTEEN = 16  # float32 of a register
 #: Nanoseconds; their ratios matter, not the machine.
-LOST = 0.006  # of a multiplication in such a product, where the second operand alone is transposed
+READ = 0.3  # for an element of such a product's second operand that is transposed
+SUMMED = 0.15  # for an element of its result
 COPIED = 0.33  # for an element of a large product's second operand that is transposed
 GATHERED = 0.1  # for an element of its first operand that is transposed
 PACKED = 0.03  # for an element that its second operand has more than the first
 SHORT = 0.006  # for a multiplication that its columns lack to the next SIXTEEN
-ROW = 7.0  # for a row to which another row, or a number, is added
+ROW = 10.0  # for a row to which another row, or a number, is added
 ASTRAY = 1.0  # for an element that is read against the order in which it lies
 COPY = 0.05  # for an element that is copied
-STATEMENT = 250.0  # for one more statement
-SPREAD = 600.0  # for one that adds a row to all rows
+STATEMENT = 400.0  # for one more statement
+SPREAD = 700.0  # for one that adds a row to all rows
 
 Cost = Callable[[Collection[int]], float]  # of the groups of values that lie transposed
 
@@ -69,7 +72,7 @@ def _turned_one_by_one(
 
 
 @lru_cache(maxsize=1024)
-def product_cost(m: int, k: int, n: int, first: bool, second: bool, *, turned: bool = False) -> float:
+def product_cost(m: int, k: int, n: int, first: bool, second: bool, turned: bool = False) -> float:
     """Of an m x k by k x n product: operands may be transposes of what lies there, and it may lie transposed itself."""
     if turned:  # then it is the product of the transposes, the other way round
         m, n, first, second = n, m, not second, not first
@@ -78,7 +81,9 @@ def product_cost(m: int, k: int, n: int, first: bool, second: bool, *, turned: b
     if m * k * n > SMALL:
         short = SHORT * m * k * (-n % SIXTEEN)
         return COPIED * k * n * second + GATHERED * m * k * first + PACKED * k * (n - m) + short
-    return LOST * m * k * n * (1.0 if second and not first else 0.05 if second else 0.0)
+    if not second:
+        return 0.0
+    return (READ * k * n + SUMMED * m * n) * (1.0 if not first else 0.1 if m % SIXTEEN == 0 else 0.75)
 
 
 def joins_bias(samples: int, inputs: int, outputs: int) -> bool:
@@ -100,10 +105,10 @@ class Layer(NamedTuple):
 def layer_cost(layer: Layer, samples: int, h: bool, z: bool, w: bool) -> float:
     """With h, z and W lying transposed or not. The gradient of each lies as it does."""
     n, i, o = samples, layer.inputs, layer.outputs
-    cost = product_cost(n, i, o, h, not w, turned=z)
+    cost = product_cost(n, i, o, h, not w, z)
     cost += product_cost(i, n, o, not h, z) if w else product_cost(o, n, i, not z, h)
     if not layer.is_first:
-        cost += product_cost(n, o, i, z, w, turned=h)
+        cost += product_cost(n, o, i, z, w, h)
     if not layer.has_bias or not joins_bias(n, i, o):
         return cost + ROW * (o if z else n)
     return cost if w and (h or layer.is_first) else cost + SPREAD + STATEMENT + ROW * (o if z else n)

@@ -114,7 +114,7 @@ def gaps(program: Program, again: bool) -> list[Gap]:
             uses.setdefault(source, []).append(position)
     for id in outputs:
         uses.setdefault(id, []).append(len(step))
-    limits = last_chances(program, order)
+    limits: dict[int, int] = {}  # found once a value waits at all
     found: list[Gap] = []
     for position, id in enumerate(step):
         operator = program.node(id).operator
@@ -123,6 +123,9 @@ def gaps(program: Program, again: bool) -> list[Gap]:
         twice = again and operator.name in CHEAP and id not in outputs
         for before, use in zip([position, *uses[id]], uses[id], strict=False):
             first = before == position
+            if not (first or twice) or use <= before + 1:
+                continue
+            limits = limits or last_chances(program, order)
             end = min(use, limits[id])
             end = before_loop.get(end, end)
             if first and end > position + 1:

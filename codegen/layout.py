@@ -184,11 +184,11 @@ def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes, join
     if _is_product(graph, node):
         (a, a_turned), (b, b_turned) = [_base(graph, i) for i in node.inputs]
         (m, n), k = [size_of(d, sizes) for d in node.shape], size_of(graph.nodes[node.inputs[1]].shape[0], sizes)
+        first, second, result = group.get(a), group.get(b), group.get(node.id)
 
         def product(turned: Collection[int]) -> float:
-            first = a_turned ^ (group.get(a) in turned)
-            second = b_turned ^ (group.get(b) in turned)
-            return product_cost(m, k, n, first, second, turned=group.get(node.id) in turned)
+            lying = a_turned ^ (first in turned), b_turned ^ (second in turned), result in turned
+            return product_cost(m, k, n, *lying)
 
         return product
     if (pick := _pick(graph, node)) and pick.matrix in group:

@@ -238,11 +238,11 @@ class _Printer(NumberPrinter):
             spelling = spelling(
                 Call(
                     node.shape,
-                    tuple(n.shape for n in inputs),
+                    tuple([n.shape for n in inputs]),
                     node.dtype,
-                    tuple(n.dtype for n in inputs),
+                    tuple([n.dtype for n in inputs]),
                     dict(node.attributes),
-                    tuple(self._is_plain(i) for i in node.inputs),
+                    tuple([self._is_plain(i) for i in node.inputs]),
                     self._once,
                     self.out.names.get(node.id, ""),
                 )
@@ -308,9 +308,10 @@ class _Printer(NumberPrinter):
     def _operands(self, node: Node) -> list[str]:
         """The operands' names. Weak ones enter as numbers of the dtype that all are promoted to."""
         nodes, names = self.graph.nodes, self.out.names
-        if not any(nodes[i].weak for i in node.inputs):
-            single = node.operator.kind == "elementwise" and any(d != 1 for d in node.shape)
-            return [self._single(i) if single else names[i] for i in node.inputs]
+        if not any([nodes[i].weak for i in node.inputs]):
+            if node.operator.kind == "elementwise" and any([d != 1 for d in node.shape]):
+                return [self._single(i) for i in node.inputs]
+            return [names[i] for i in node.inputs]
         dtype = operand_dtype(self.graph, node)
         op = node.operator
         # Conditions and indices are not promoted with the others.
