@@ -444,7 +444,7 @@ def test_the_source_says_what_is_computed_again_and_why() -> None:
     f = trainer([5, 32, 32, 32, 3], "gelu", "mse", "low").function
     lines = [line.strip() for line in f.source.splitlines()]
     at = lines.index("# x1_T_again = z1_T * v79, computed again: x1_T is not kept until here, to save memory")
-    assert lines[at + 1 : at + 4 : 2] == ["multiply(z1_T, v79, x1_T_again)", "dot(z2_bar_T, x1_T_again_T, W2_bar)"]
+    assert lines[at + 1 : at + 4 : 2] == ["multiply(z1_T, v79, x1_T_again)", "dot(z2_T_bar, x1_T_again_T, W2_bar)"]
     assert "multiply(z1_T, v79, x1_T)" in lines[:at]
     assert "dot(z2_T_bar, x1, W2_bar)" not in lines
 
