@@ -109,6 +109,8 @@ def layer_cost(layer: Layer, samples: int, h: bool, z: bool, w: bool) -> float:
     cost += product_cost(i, n, o, not h, z) if w else product_cost(o, n, i, not z, h)
     if not layer.is_first:
         cost += product_cost(n, o, i, z, w, h)
-    if not layer.has_bias or not joins_bias(n, i, o):
+    if not layer.has_bias:
+        return cost
+    if not joins_bias(n, i, o):
         return cost + ROW * (o if z else n)
     return cost if w and (h or layer.is_first) else cost + SPREAD + STATEMENT + ROW * (o if z else n)

@@ -530,7 +530,7 @@ def own_network(loss_of: Callable[[Any, Any, Any], Any]) -> gg.Network:
     [
         (lambda x, W, V: gg.mean(gg.tanh(x @ W.T) @ V.T), {"W"}),
         (lambda x, W, V: gg.mean(gg.tanh(x @ W.T) + gg.sqrt(x * x) @ V.T), {"W", "V"}),
-        (lambda x, W, V: gg.mean(gg.tanh(x @ W) @ V.T), {"V"}),
+        (lambda x, W, V: gg.mean(gg.tanh(x @ W) @ V.T), set()),  # as good either way
         (lambda x, W, V: gg.mean(gg.tanh(x @ W.T) @ W.T @ V), {"W"}),
         (lambda x, W, V: gg.mean(gg.tanh(gg.tanh(x @ W) @ V.T) @ V), set()),
         (lambda x, W, V: gg.mean(x @ W.T @ V) + gg.sum(W * W), set()),

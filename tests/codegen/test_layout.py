@@ -151,9 +151,10 @@ def test_steps_of_the_derivation_read_as_they_are_written() -> None:
     assert any(re.fullmatch(r"# v\d+ = W2 @ x1_T", line) for line in lines)
 
     g = gg.Graph()
-    x, W, V = g.input("x", ("N", 32)), g.parameter("W", (32, 32)), g.parameter("V", (8, 32))
-    plain = gg.Trainer(gg.Network(loss=gg.mean(gg.tanh(gg.tanh(x @ W.T) @ V.T)), inputs=[x]))
+    x, U, W = g.input("x", ("N", 32)), g.parameter("U", (32, 32)), g.parameter("W", (32, 32))
+    h = gg.tanh(gg.tanh(x @ U.T) @ W.T)
+    plain = gg.Trainer(gg.Network(loss=gg.mean(gg.tanh(h @ g.parameter("V", (96, 32)).T)), inputs=[x]))
     program = plain.function.program
-    hidden = min(n for n in program.turned if program.node(n).operator.name == "tanh")
-    name = plain.function._printed.names[hidden]  # of what lies there, the transpose
-    assert re.search(rf"# V̄ᵀ = {name} @ \S+$", plain.source, re.MULTILINE)
+    (hidden,) = [n for n in program.turned if program.node(n).operator.name == "tanh"]
+    name = plain.function._printed.names[hidden]
+    assert re.search(rf"# V̄ = \S+ @ {name}ᵀ$", plain.source, re.MULTILINE)
