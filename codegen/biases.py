@@ -18,6 +18,7 @@ import numpy as np
 
 from graphgrad.graph import Graph, Node
 from graphgrad.operators.linear import swap
+from graphgrad.operators.slices import slice_
 from graphgrad.rewrite import op
 from graphgrad.tensor import Tensor
 
@@ -134,7 +135,7 @@ class Joining:
         at.update(zip(node.inputs, inputs, strict=True))
         if (affine := self._affine.get(node.id)) is not None:
             rows, columns = self._old.nodes[affine.matrix].shape[0] + 1, node.shape[1]
-            both = at[affine.vector][affine.start : affine.start + rows * columns]
+            both = slice_(at[affine.vector], (affine.start,), (affine.start + rows * columns,), (1,))
             matrix = self._named(op("reshape", both, shape=(rows, columns)), "{}_{}", affine.matrix, affine.bias)
             self._whole[node.id] = matrix
             return op("matmul", self._beside_ones(affine.h), matrix)

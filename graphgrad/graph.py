@@ -133,7 +133,7 @@ class Graph:
     def constant(self, value: Any) -> Tensor:
         """A constant. Python's numbers are weak: they never widen a float array."""
         weak = type(value) in (bool, int, float)
-        number = (type(value), repr(value))
+        number = (type(value), repr(value) if weak else "")  # of an array, which would take long
         if weak and number in self._numbers:
             return self._asked(self._numbers[number])
         try:
