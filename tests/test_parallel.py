@@ -351,7 +351,7 @@ def test_mistakes_are_told_in_all_processes_and_leave_none_waiting(tmp_path: Pat
     assert told == wanted
     assert all("= sum (made at parallel_cases.py:" in text for text in sums)
     assert all(text.endswith("several processes can share a batch if its loss is a mean over samples") for text in sums)
-    assert err.count(f"CallError: {shape}\n") == 2  # by Python, in each
+    assert err.count(f"CallError: {shape}") == 2  # by Python, in each, whose lines may mix
     assert "Abort" not in err
 
 
