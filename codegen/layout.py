@@ -224,13 +224,13 @@ class LaidOut(NamedTuple):
 def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -> LaidOut:
     """The same values, these nodes computed as their transposes, and these biases in products."""
     old, turned = tensors[0].graph, layout.turned
-    joining = Joining(tensors, keep, layout.with_ones)
+    joining = Joining(tensors, keep, layout.with_ones) if layout.with_ones else None
     made: dict[int, Tensor] = {}
     at: dict[int, Tensor] = {}
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
         at.update(zip(node.inputs, inputs, strict=True))
-        joined = joining.visit(node, inputs, new) if layout.with_ones else None
+        joined = joining.visit(node, inputs, new) if joining is not None else None
         if node.id in turned:
             if joined is None:
                 made[node.id] = _transposed(node, inputs, new)
@@ -258,9 +258,9 @@ def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -
         for name in old.names.get(id) or ([record.symbol] if record is not None and record.symbol else []):
             if f"{name}ᵀ" not in new:
                 new.set_name(tensor.id, f"{name}ᵀ")
-    if layout.with_ones:
-        moved = joining.moved(moved, [t.id for t in tensors])
-    return LaidOut(moved | made, joining.matrices, joining.copied)
+    if joining is None:
+        return LaidOut(moved | made, [], [])
+    return LaidOut(joining.moved(moved, [t.id for t in tensors]) | made, joining.matrices, joining.copied)
 
 
 def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
