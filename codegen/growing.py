@@ -104,7 +104,6 @@ def grow(
         return op("divide", tensor, unit(tensor.graph, degree, after=True))
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        at.update(zip(node.inputs, inputs, strict=True))
         if node.id == seed.id:
             return in_units(new.constant(1.0), 1)
         if (state := of_leaf.get(node.id)) is not None:
@@ -128,11 +127,11 @@ def grow(
             return op(node.operator.name, *operands)
         return None
 
-    _, moved = rebuild([*outputs, *updates.values()], visit, keep, then)
+    rebuild([*outputs, *updates.values()], visit, keep, then, at)
     kept = {leaf: then(value) for leaf, value in kept.items()}
     name = counter.node["name"]
     units = {a.leaf: Unit(1.0, shrink**a.degree, period, name) for a in averages.values()}
-    return InUnits(moved, own, kept, units)
+    return InUnits(at, own, kept, units)
 
 
 def _period(shrink: float) -> int:

@@ -57,7 +57,6 @@ def scale_states(
     at: dict[int, Tensor] = {}
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        at.update(zip(node.inputs, inputs, strict=True))
         if node.id in found:
             own[node.id] = new.adopt(node, ())
             for name in graph.names.get(node.id, ()):  # the leaf keeps its names: the product has none
@@ -70,9 +69,9 @@ def scale_states(
             return op("multiply", linear.c, kept[leaf])
         return beside(node, inputs, new) if beside is not None else None
 
-    _, moved = rebuild([*outputs, *updates.values()], visit, keep, then)
+    rebuild([*outputs, *updates.values()], visit, keep, then, at)
     kept = {leaf: then(value) for leaf, value in kept.items()}
-    return InUnits(moved, own, kept, {leaf: Unit(linear.c) for leaf, linear in found.items()})
+    return InUnits(at, own, kept, {leaf: Unit(linear.c) for leaf, linear in found.items()})
 
 
 def scale_quotients(

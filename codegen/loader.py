@@ -90,7 +90,8 @@ def compile(
             made = _in_memory(*prepare(wanted, replaced, exact=exact), block, memory)
             return Function(*made, copy=copy, leaves=leaves)
         low = lowered(wanted, replaced, exact=exact)
-        sizes = {name: USUAL for node in low.graph.nodes for d in node.shape for name in size_names(d)}
+        shapes = {node.shape for node in low.graph.nodes}
+        sizes = {name: USUAL for shape in shapes for d in shape for name in size_names(d)}
         layout = low.best_layout(sizes)
         suited = Suited(layout, sizes, low.best_layout, lambda chosen: _laid_out(low, chosen, block, memory))
         return Function(*suited.made(layout), copy=copy, leaves=leaves, suited=suited if sizes else None)

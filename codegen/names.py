@@ -56,8 +56,9 @@ def identifier(text: str) -> str:
     text = text.translate(_SPELLED)
     if "\u0304" in text:  # the adjoint's bar
         text = text.replace("\u0304", "") + "_bar"
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
-    name = re.sub(r"\W+", "_", plain).strip("_") or "t"
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
+    name = re.sub(r"\W+", "_", text).strip("_") or "t"
     if name[0].isdigit():
         name = f"t{name}"
     return f"{name}_" if name in _KEYWORDS else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
 from graphgrad.notation import Piece, fill, fill_plain
+from graphgrad.operator import Operator
 from graphgrad.types import FLOATS
 
 from .literals import code, literal, np_dtype, number_name
@@ -23,6 +24,7 @@ class NumberPrinter:
     scalars: dict[int, Piece]  # weak nodes as expressions
     zero_d: dict[tuple[int, str], str]  # (weak node, dtype) -> the 0-d array that ufuncs take
     plain: frozenset[int]  # weak nodes that Python's own arithmetic computes
+    of_numbers: dict[Operator, str]  # templates of statements that compute one number
     in_step: bool
 
     def _name(self, id: int, wish: str | None = None) -> str:
@@ -40,17 +42,20 @@ class NumberPrinter:
     def _of_numbers(self, node: Node) -> bool:
         """Whether a statement computes one number from numbers that only the data tells, by Python's arithmetic."""
         op = node.operator
+        if node.shape or op.kind != "elementwise" or not op.scalar or node.dtype not in FLOATS:
+            return False
         operands = [self.graph.nodes[i] for i in node.inputs]
-        plain = op.kind == "elementwise" and bool(op.scalar) and node.dtype in FLOATS
-        return plain and not node.shape and all(not n.shape and (n.dtype in FLOATS or n.weak) for n in operands)
+        return all([not n.shape and (n.dtype in FLOATS or n.weak) for n in operands])
 
     def _number_line(self, node: Node) -> str:
         """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
-        pieces = {}
-        for name, i in zip(node.operator.operands, node.inputs, strict=True):
-            pieces[name] = Piece(self._as_float(i) if self.graph.nodes[i].weak else f"{self.out.names[i]}[()]", 100)
-        text = fill(node.operator.scalar, pieces, node.operator.binding)
-        return self._bare(f"{self.out.names[node.id]}[()] = {text}")
+        op, values = node.operator, {}
+        for name, i in zip(op.operands, node.inputs, strict=True):
+            values[name] = self._as_float(i) if self.graph.nodes[i].weak else f"{self.out.names[i]}[()]"
+        if op not in self.of_numbers:
+            atoms = {name: Piece(f"{{{name}}}", 100) for name in op.operands}
+            self.of_numbers[op] = self._bare("{out}[()] = " + fill(op.scalar, atoms, op.binding))
+        return fill_plain(self.of_numbers[op], {**values, "out": self.out.names[node.id]})
 
     def _as_float(self, id: int) -> str:
         """A weak number as Python's float, which computes with float32 as it is."""

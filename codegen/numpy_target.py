@@ -9,11 +9,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
-from graphgrad.notation import Piece, fill_plain
+from graphgrad.notation import Piece, fill_plain, template_parts
 from graphgrad.types import FLOATS, Dimension, count, size_names
 
 from . import numpy_support
@@ -36,6 +37,15 @@ def print_numpy(program: Program, *, keywords: bool = False, counting: bool = Tr
     return _Printer(program, keywords=keywords, counting=counting).run()
 
 
+@dataclass(slots=True)
+class _Spelling:
+    """What is known of a template."""
+
+    fields: frozenset[str]
+    wide: bool  # some operand is to be of the result's shape
+    bare: str = ""  # with NumPy's functions as bare names; they get theirs when it is first filled
+
+
 class _Printer(NumberPrinter):
     def __init__(self, program: Program, *, keywords: bool, counting: bool) -> None:
         self.program, self.keywords = program, keywords
@@ -44,9 +54,9 @@ class _Printer(NumberPrinter):
         self.taken = Names()
         for name in vars(numpy_support):
             self.taken.take(name)
-        self.scalars, self.zero_d = {}, {}
+        self.scalars, self.zero_d, self.of_numbers = {}, {}, {}
         self.made: dict[str, str] = {}  # expression -> the array that it made, once for each workspace
-        self.bare: dict[str, str] = {}  # spellings with NumPy's functions as bare names
+        self.spelled: dict[str, _Spelling] = {}  # by template
         self.lines = self.out.prologue
         self.in_step = False
         self.passing = passing_views(program)
@@ -57,7 +67,8 @@ class _Printer(NumberPrinter):
 
     def run(self) -> Printed:
         program, out = self.program, self.out
-        out.sizes = sorted({name for n in self.graph.nodes for d in n.shape for name in size_names(d)})
+        shapes = {n.shape for n in self.graph.nodes}
+        out.sizes = sorted({name for shape in shapes for d in shape for name in size_names(d)})
         for size in out.sizes:
             if self.taken.take(size) != size:
                 raise GraphgradError(
@@ -285,25 +296,28 @@ class _Printer(NumberPrinter):
 
     def _format(self, node: Node, template: str) -> str:
         """A spelling with names and attributes in it, every function of NumPy's a bare name."""
-        values = {k: code(v) for k, v in node.attributes if f"{{{k}" in template}
+        spelled = self.spelled.get(template)
+        if spelled is None:
+            fields = frozenset([name for _, name, _ in template_parts(template) if name is not None])
+            spelled = self.spelled[template] = _Spelling(fields, ":wide}" in template)
+        values = {k: code(v) for k, v in node.attributes if k in spelled.fields}
         operands = self._operands(node)
-        if ":wide}" in template:
+        if spelled.wide:
             operands = [self._wide(node, k, name) for k, name in enumerate(operands)]
-        if "{zeros}" in template:
+        if "zeros" in spelled.fields:
             values["zeros"] = self._zeros(node)
         if node.operator.variadic:
             values[node.operator.operands[0][1:]] = f"({', '.join(operands)},)"
         else:
             values |= dict(zip(node.operator.operands, operands, strict=True))
         values["out"] = self.out.names.get(node.id, "")
-        bare = self.bare.get(template)
-        if bare is None:
+        if not spelled.bare:
             bare = self._bare(template)
-            bare = self.bare[template] = bare if self.keywords else positional(bare)
-        return fill_plain(bare, values)
+            spelled.bare = bare if self.keywords else positional(bare)
+        return fill_plain(spelled.bare, values)
 
     def _of_bools(self, node: Node) -> bool:
-        return all(self.graph.nodes[i].dtype == "bool" for i in node.inputs)
+        return all([self.graph.nodes[i].dtype == "bool" for i in node.inputs])
 
     def _operands(self, node: Node) -> list[str]:
         """The operands' names. Weak ones enter as numbers of the dtype that all are promoted to."""

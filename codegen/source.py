@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import CodeType
 
 from graphgrad.notation import formula
@@ -44,10 +44,10 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
 
     def put(block: Sequence[tuple[str, int | None]], indent: str = "") -> None:
         for text, id in block:
-            for part in text.split("\n"):
+            for part in text.split("\n") if "\n" in text else (text,):
                 lines.append(indent + part)
                 if id is not None:
-                    (comments if text.strip() == "#" else nodes)[len(lines)] = id
+                    (comments if text == "#" else nodes)[len(lines)] = id
 
     for id, unit in printed.program.units.items():
         state = printed.names[id]
@@ -70,7 +70,7 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
         put([("", None), ("# Once for each workspace: constants, and views of buffers.", None)])
         put(printed.prologue)
     whole = len(printed.pieces) == 1
-    shared = [*printed.inputs, *printed.locals]
+    shared = {known: k for k, known in enumerate([*printed.inputs, *printed.locals])}
     for k, piece in enumerate(printed.pieces, 1):
         if whole:
             break
@@ -112,6 +112,6 @@ def _moved(code: CodeType, lines: int) -> CodeType:
     return code.replace(co_firstlineno=code.co_firstlineno + lines, co_consts=constants) if lines else code
 
 
-def _assigned(piece: Sequence[tuple[str, int | None]], shared: Sequence[str]) -> list[str]:
+def _assigned(piece: Sequence[tuple[str, int | None]], shared: Mapping[str, int]) -> list[str]:
     assigned = {text.split(" = ", 1)[0] for text, _ in piece if " = " in text and not text.startswith("#")}
-    return [name for name in shared if name in assigned]
+    return sorted(shared.keys() & assigned, key=shared.__getitem__)

@@ -41,8 +41,8 @@ class Workspace:
         # Values in the same place are one array: NumPy sees at once that such an operand and result may overlap.
         same: dict[Any, Array] = {}
         for name, id in printed.buffers:
-            made = self._buffer(program, id, arena, held, sizes)
-            space[name] = same.setdefault((made.ctypes.data, made.shape, made.dtype), made)
+            made, where = self._buffer(program, id, arena, held, sizes)
+            space[name] = same.setdefault((where, made.shape, made.dtype), made)
         try:
             with np.errstate(all="ignore"):  # 1/N of an empty batch, which multiplies nothing
                 for code in function._code:
@@ -58,11 +58,14 @@ class Workspace:
         self.plain = True not in self._weak
         self.quick = quick(self.step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak)
 
-    def _buffer(self, program: Program, id: int, arena: Array, held: Mapping[int, Array], sizes: Sizes) -> Array:
+    def _buffer(
+        self, program: Program, id: int, arena: Array, held: Mapping[int, Array], sizes: Sizes
+    ) -> tuple[Array, object]:
+        """The array of a call, and where it begins."""
         node = program.node(id)
         owner = program.storage_of[id]
         if owner in held:
-            return held[owner]
+            return held[owner], ("held", owner)
         shape = _shape(node, sizes)
         dtype = np.dtype(node.dtype)
         start = self.plan.offsets[owner]
@@ -71,7 +74,7 @@ class Workspace:
         if id in program.placed:
             start += size_of(program.placed[id][1], sizes) * dtype.itemsize
         stop = start + math.prod(shape) * dtype.itemsize
-        return arena[start:stop].view(dtype).reshape(shape)
+        return arena[start:stop].view(dtype).reshape(shape), start
 
     def arguments(self, values: Sequence[Array]) -> Sequence[Any]:
         """Weak inputs as NumPy scalars, so that their arithmetic is IEEE's; arrays as they are."""

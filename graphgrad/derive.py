@@ -111,11 +111,12 @@ def sweep(
 ) -> None:
     """The backward walk: from the last of `ids` to the first, each adjoint is complete when its node is reached,
     since a node's consumers have higher ids. `received` holds the contributions, and is filled."""
-    for id in reversed(ids):
-        if id not in received:
-            continue
-        node = graph.nodes[id]
-        with graph.asked_by(graph.lines.get(id, ())):
+    with graph.asked_by(()):
+        for id in reversed(ids):
+            if id not in received:
+                continue
+            node = graph.nodes[id]
+            graph.asks(graph.lines.get(id, ()))
             adjoint = total(node, received[id])
             for position, operand in enumerate(node.inputs):
                 if operand in active and passes(node, position):

@@ -48,6 +48,10 @@ class TableError(GraphgradError):
     """A table that cannot be read, or that does not hold what was asked for."""
 
 
+#: The modules met that may stand between a user's line and ours.
+_between: set[str] = set()
+
+
 def user_line() -> Line | None:
     """The line of the innermost frame outside graphgrad and what may stand between: the one that asked.
 
@@ -55,11 +59,14 @@ def user_line() -> Line | None:
     """
     frame = sys._getframe(1)
     while frame is not None:
-        package = frame.f_globals.get("__name__", "").partition(".")[0]
-        if package == "click":  # the command line asked, which is nobody's code
-            return None
-        if package not in ("graphgrad", "numpy", "sklearn", "joblib"):
-            return frame.f_code.co_filename, frame.f_lineno
+        module = frame.f_globals.get("__name__", "")
+        if module not in _between:
+            package = module.partition(".")[0]
+            if package == "click":  # the command line asked, which is nobody's code
+                return None
+            if package not in ("graphgrad", "numpy", "sklearn", "joblib"):
+                return frame.f_code.co_filename, frame.f_lineno
+            _between.add(module)
         frame = frame.f_back  # type: ignore[assignment]
     return None
 

@@ -29,9 +29,10 @@ def weak_inside(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     So 1/N of a mean is computed in Python, once for each workspace, and no array of rank 0 is written for it.
     """
     nodes = i[0].graph.nodes
-    if n.weak or all([nodes[k].shape or nodes[k].weak for k in n.inputs]):
+    if n.weak or n.operator.name == "cast" or n.dtype not in FLOATS:
         return None
-    if n.operator.name == "cast" or n.dtype not in FLOATS:
+    numbers = [x for x in [nodes[k] for k in n.inputs] if not x.shape and not x.weak]
+    if not any([x.operator.name in ("cast", "constant") for x in numbers]):
         return None
     forms = [weak_form(x) for x in i]
     if not n.shape and all(f is not None for f in forms):

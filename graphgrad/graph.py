@@ -106,7 +106,7 @@ class Graph:
         self.records: dict[int, Record] = {}  # the first derivation step that made a node
         self._ids: dict[Any, int] = {}
         self._named: dict[str, int] = {}
-        self._numbers: dict[tuple[type, str], int] = {}  # Python's numbers that are constants already
+        self._numbers: dict[tuple[type, Any], int] = {}  # Python's numbers that are constants already
         self._tensors: list[Tensor] = []
         self._nx: networkx.MultiDiGraph[int] | None = None
         self._scope = ""
@@ -133,7 +133,8 @@ class Graph:
     def constant(self, value: Any) -> Tensor:
         """A constant. Python's numbers are weak: they never widen a float array."""
         weak = type(value) in (bool, int, float)
-        number = (type(value), repr(value) if weak else "")  # of an array, which would take long
+        # By repr, 0.0 and -0.0 are two; that of an array would take long.
+        number = (type(value), value if weak and value else repr(value) if weak else "")
         if weak and number in self._numbers:
             return self._asked(self._numbers[number])
         try:
@@ -201,12 +202,19 @@ class Graph:
                 ids.append(self.constant(value).id)
         return self.insert(operator, tuple(ids), attributes)
 
-    def insert(self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any]) -> Tensor:
-        """The node (operator, inputs, attributes), found or made. Infers shape and dtype, folds constants."""
+    def insert(
+        self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any], *, canonical: bool = False
+    ) -> Tensor:
+        """The node (operator, inputs, attributes), found or made. Infers shape and dtype, folds constants.
+
+        `canonical` says that the attributes are as the shape rule would make them: a node that is there is then found
+        without it.
+        """
         nodes = self.nodes
-        # Attributes are looked up only after the shape rule has made them canonical.
-        if not attributes and (found := self._ids.get((operator, inputs, ()))) is not None:
-            return self._asked(found)
+        if canonical or not attributes:
+            key = (operator, inputs, tuple(attributes.items()))
+            if (found := self._ids.get(key)) is not None:
+                return self._asked(found)
         try:
             shape, dtype, attributes, weak = operator.infer(*[nodes[i] for i in inputs], **attributes)
             key = (operator, inputs, tuple(attributes.items()))
@@ -361,6 +369,10 @@ class Graph:
             yield
         finally:
             self._asking = outer
+
+    def asks(self, lines: tuple[Line, ...]) -> None:
+        """Inside of `asked_by`: from now on by these lines."""
+        self._asking = lines
 
     def _line(self) -> Line | None:
         return self._asking[0] if self._asking else user_line()

@@ -97,6 +97,8 @@ class Operator:
             operands, args = tuple(args[0]), args[1:]
         else:
             n = len(self.operands)
+            if len(args) == n and attributes.keys() == self.defaults.keys():  # all is given, as passes do
+                return tuple(args), {**self.defaults, **attributes}
             operands, args = tuple(args[:n]), args[n:]
             if len(operands) < n:
                 given = {**self.operand_defaults, **attributes}

@@ -16,15 +16,20 @@ Then: TypeAlias = "Callable[[Tensor, Node | None], Tensor]"
 
 
 def rebuild(
-    outputs: Sequence[Tensor], visit: Visit | None = None, keep: Sequence[Tensor] = (), then: Then | None = None
+    outputs: Sequence[Tensor],
+    visit: Visit | None = None,
+    keep: Sequence[Tensor] = (),
+    then: Then | None = None,
+    moved: dict[int, Tensor] | None = None,
 ) -> tuple[Graph, dict[int, Tensor]]:
     """A new graph of what `outputs` need, and where each old node went. Names, lines, scopes and records move along.
 
     `keep` are further tensors (leaves whose value is replaced) that come along although nothing may need them. `then`
-    has the last word on each node, so that two passes go through the graph once (see `graphgrad.simplify`).
+    has the last word on each node, so that two passes go through the graph once (see `graphgrad.simplify`). `moved` is
+    filled in as the nodes go: a visit may look where those before it went.
     """
     new = Graph()
-    moved: dict[int, Tensor] = {}
+    moved = {} if moved is None else moved
     if not outputs and not keep:
         return new, moved
     old = (outputs or keep)[0].graph
@@ -36,15 +41,15 @@ def rebuild(
             new._asking = lines.get(id, ())
             inputs = tuple([moved[i] for i in node.inputs])
             made = visit(node, inputs, new) if visit is not None else None
-            of = None
+            copy = None
             if made is None and retyped.isdisjoint(node.inputs):
-                made, of = new.adopt(node, tuple([t.id for t in inputs])), node
+                made = copy = new.adopt(node, tuple([t.id for t in inputs]))
             elif made is None:
                 made = copy_node(node, inputs, new)
             if then is not None:
-                made = then(made, of)
+                made = then(made, node if copy is not None else None)
             moved[id] = made
-            if of is None or then is not None:
+            if made is not copy:
                 there = new.nodes[made.id]
                 if there.dtype != node.dtype or there.shape != node.shape or there.weak != node.weak:
                     retyped.add(id)

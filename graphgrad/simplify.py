@@ -104,6 +104,7 @@ class Simpler:
                 found = self._once(node, graph)
             if found is None or found.id in became:  # which would be a cycle in the table, a mistake: it ends here
                 settled[here] = here
+                stack.pop()
             else:
                 became[here] = found.id
                 stack.append(found.id)
@@ -151,7 +152,13 @@ def simplify(
 
 def _neutral(value: float, position: int) -> Rewriting:
     """The other operand, where this one is the neutral element."""
-    return lambda n, i: same(n, i[1 - position]) if bare(i[position]).value == value else None
+
+    def rewrite(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+        if not is_op(i[position], "constant", "broadcast_to", "reshape") or bare(i[position]).value != value:
+            return None
+        return same(n, i[1 - position])
+
+    return rewrite
 
 
 def _power(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:

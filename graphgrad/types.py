@@ -207,12 +207,12 @@ def show(shape: Shape) -> str:
 
 def broadcast(*shapes: Shape) -> Shape | None:
     """NumPy's broadcasting of shapes; None where they do not fit."""
-    first = shapes[0]
-    if all(shape == first for shape in shapes[1:]):
-        return first
-    rank = max(map(len, shapes))
+    arrays = [shape for shape in shapes if shape]  # a number fits all
+    if not arrays or arrays.count(arrays[0]) == len(arrays):
+        return arrays[0] if arrays else ()
+    rank = max(map(len, arrays))
     result = []
-    for column in zip(*((1,) * (rank - len(s)) + s for s in shapes), strict=True):
+    for column in zip(*[(1,) * (rank - len(s)) + s for s in arrays], strict=True):
         wide = [d for d in column if d != 1]
         if any(d != wide[0] for d in wide[1:]):
             return None
@@ -290,8 +290,12 @@ def dtype_name(value: Any) -> str:
 
 def promote(kinds: Iterable[tuple[str, bool]]) -> tuple[str, bool]:
     """NumPy 2's promotion of (dtype, weak) pairs. Weak values are Python's numbers: they never widen a float array."""
-    kinds = list(kinds)
-    if all(kind == kinds[0] for kind in kinds):
+    return _promoted(tuple(kinds))
+
+
+@lru_cache(maxsize=1024)
+def _promoted(kinds: tuple[tuple[str, bool], ...]) -> tuple[str, bool]:
+    if len(set(kinds)) == 1:
         return kinds[0]
     strong = weak = -1
     for dtype, is_weak in kinds:

@@ -22,11 +22,12 @@ from graphgrad.types import Dim, Dimension, Shape, broadcast, count, promote, sh
 
 def swap(x: Any) -> Any:
     """The last two axes exchanged; of such an exchange, what it was made of, so that Wᵀᵀ reads W."""
-    axes = (*range(len(x.shape) - 2), len(x.shape) - 1, len(x.shape) - 2)
     node = x.node
-    if node.operator is transpose and node["axes"] == axes:
+    rank = len(node.shape)
+    axes = (1, 0) if rank == 2 else (*range(rank - 2), rank - 1, rank - 2)
+    if node.operator is transpose and node.attributes == (("axes", axes),):
         return x.graph.tensor(node.inputs[0])
-    return transpose(x, axes)
+    return x.graph.insert(transpose, (x.id,), {"axes": axes}, canonical=True)
 
 
 def rows(x: Any) -> Any:
