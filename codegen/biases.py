@@ -112,14 +112,20 @@ def _run(graph: Graph, id: int) -> Run | None:
 
 
 class Joining:
-    """A pass that puts products in the place of the sums that belong to these h. The sums' rounding moves."""
+    """What a pass needs to put products in the place of the sums that belong to these h. The sums' rounding moves.
 
-    def __init__(self, tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collection[int]) -> None:
+    The pass fills in `at`, where each old node went.
+    """
+
+    def __init__(
+        self, tensors: Sequence[Tensor], keep: Sequence[Tensor], hs: Collection[int], at: Mapping[int, Tensor]
+    ) -> None:
         self._old = old = tensors[0].graph
         biases = find_biases(old, old.ancestors([t.id for t in tensors]), {t.id for t in (*tensors, *keep)})
         self._affine = {id: one for id, one in biases.affine.items() if one.h in hs}
         self._gradients = {both.of_matrix: both for both in biases.gradients.values() if both.h in hs}
-        self._at: dict[int, Tensor] = {}
+        self._at = at
+        self._ones: dict[str, Tensor] = {}  # the number 1, by dtype
         self._with_ones: dict[int, Tensor] = {}
         self._whole: dict[int, Tensor] = {}  # the matrices with their biases, by the sums that enter products
         self._products: dict[int, Tensor] = {}  # of two gradients, by that of the bias
@@ -130,17 +136,21 @@ class Joining:
         """Those that end with a bias."""
         return list(dict.fromkeys(self._whole.values()))
 
-    def visit(self, node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        at = self._at
-        at.update(zip(node.inputs, inputs, strict=True))
-        if (affine := self._affine.get(node.id)) is not None:
-            rows, columns = self._old.nodes[affine.matrix].shape[0] + 1, node.shape[1]
-            both = slice_(at[affine.vector], (affine.start,), (affine.start + rows * columns,), (1,))
-            matrix = self._named(op("reshape", both, shape=(rows, columns)), "{}_{}", affine.matrix, affine.bias)
-            self._whole[node.id] = matrix
-            return op("matmul", self._beside_ones(affine.h), matrix)
+    def factors(self, node: Node) -> tuple[Tensor, Tensor] | None:
+        """Of a sum that becomes a product: of what."""
+        affine = self._affine.get(node.id)
+        if affine is None:
+            return None
+        rows, columns = self._old.nodes[affine.matrix].shape[0] + 1, node.shape[1]
+        both = slice_(self._at[affine.vector], (affine.start,), (affine.start + rows * columns,), (1,))
+        matrix = self._named(op("reshape", both, shape=(rows, columns)), "{}_{}", affine.matrix, affine.bias)
+        self._whole[node.id] = matrix
+        return self._beside_ones(affine.h), matrix
+
+    def visit(self, node: Node, inputs: Sequence[Tensor]) -> Tensor | None:
+        """Of other nodes: a gradient with the bias's behind it, and the vector of all, which has the latter no more."""
         if (found := self._gradients.get(node.id)) is not None:
-            product = op("matmul", swap(self._beside_ones(found.h)), at[found.z_bar])
+            product = op("matmul", swap(self._beside_ones(found.h)), self._at[found.z_bar])
             self._products[found.of_bias] = self._named(product, "{}_{}", found.of_matrix, found.of_bias)
             return product
         if node.operator.kind == "pack":
@@ -148,22 +158,25 @@ class Joining:
             return op("pack", parts) if len(parts) < len(inputs) else None
         return None
 
-    def moved(self, moved: dict[int, Tensor], results: Sequence[int]) -> dict[int, Tensor]:
+    def where(self, results: Sequence[int]) -> dict[int, Tensor]:
         """Where each old node went, once the new graph is there: two gradients went into their product."""
-        new = moved[results[0]].graph
+        new = self._at[results[0]].graph
         for product in self._products.values():
             new.records.pop(product.id, None)  # which tells of the matrix alone
-        needed = {*new.ancestors([moved[id].id for id in results])}
+        needed = {*new.ancestors([self._at[id].id for id in results])}
+        went = {**self._at, **self._products}
         for id, matrix in self._whole.items():
             parts = (self._affine[id].matrix, self._affine[id].bias)
-            moved |= {part: matrix for part in parts if moved[part].id not in needed}
-        return moved | self._products
+            went |= {part: matrix for part in parts if self._at[part].id not in needed}
+        return went
 
     def _beside_ones(self, id: int) -> Tensor:
         if id not in self._with_ones:
             h = self._at[id]
             rows, columns = h.shape
-            one = h.graph.constant(np.ones((), h.dtype))
+            if h.dtype not in self._ones:
+                self._ones[h.dtype] = h.graph.constant(np.ones((), h.dtype))
+            one = self._ones[h.dtype]
             if h.node.operator.name == "input":
                 whole = op("concatenate", [h, op("broadcast_to", one, shape=(rows, 1))], axis=1)
                 self._with_ones[id] = self._named(whole, "{}_ones", id)

@@ -110,7 +110,7 @@ def gaps(program: Program, again: bool) -> list[Gap]:
     before_loop = {order[id]: order[chain[0]] for chain in program.chains for id in chain}
     uses: dict[int, list[int]] = {id: [] for id in step}
     for position, id in enumerate(step):
-        for source in dict.fromkeys(program.reads(id) if program.roles[id] == "call" else ()):
+        for source in dict.fromkeys(program.reads(id) if program.roles[id] != "view" else ()):
             uses.setdefault(source, []).append(position)
     for id in outputs:
         uses.setdefault(id, []).append(len(step))
@@ -281,7 +281,7 @@ def with_twins(program: Program, twice: Mapping[int, int]) -> tuple[Graph, dict[
         ids = [t.id for t in inputs]
         for k, i in enumerate(node.inputs):
             late = order.get(node.id, -1) >= twice.get(program.base(i), len(order))
-            if late and program.roles[node.id] == "call":
+            if late and program.roles[node.id] != "view":
                 ids[k] = twin(i, new)
         make = new.again if node.id in program.again else new.adopt
         moved[node.id] = make(node, tuple(ids))

@@ -224,21 +224,22 @@ class LaidOut(NamedTuple):
 def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -> LaidOut:
     """The same values, these nodes computed as their transposes, and these biases in products."""
     old, turned = tensors[0].graph, layout.turned
-    joining = Joining(tensors, keep, layout.with_ones) if layout.with_ones else None
     made: dict[int, Tensor] = {}
     at: dict[int, Tensor] = {}
+    joining = Joining(tensors, keep, layout.with_ones, at) if layout.with_ones else None
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        at.update(zip(node.inputs, inputs, strict=True))
-        joined = joining.visit(node, inputs, new) if joining is not None else None
+        factors = joining.factors(node) if joining is not None else None
         if node.id in turned:
-            if joined is None:
-                made[node.id] = _transposed(node, inputs, new)
+            if factors is not None:
+                made[node.id] = _transposed_product(*factors)
             else:
-                made[node.id] = _transposed(joined.node, tuple([new.tensor(i) for i in joined.node.inputs]), new)
+                made[node.id] = _transposed(node, inputs, new)
             upright: Tensor = swap(made[node.id])
             return upright
-        if joined is not None:
+        if factors is not None:
+            return op("matmul", *factors)
+        if joining is not None and (joined := joining.visit(node, inputs)) is not None:
             return joined
         if node.operator.name in REDUCTIONS and node.inputs[0] in turned:
             axes = tuple(sorted(1 - axis for axis in node["axis"]))
@@ -252,7 +253,7 @@ def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -
             return op("gather", op("reshape", matrix, shape=(count(matrix.shape),)), places, axis=0)
         return None
 
-    new, moved = rebuild(tensors, visit, keep)
+    new, moved = rebuild(tensors, visit, keep, moved=at)
     for id, tensor in made.items():
         record = old.records.get(id)
         for name in old.names.get(id) or ([record.symbol] if record is not None and record.symbol else []):
@@ -260,12 +261,16 @@ def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -
                 new.set_name(tensor.id, f"{name}ᵀ")
     if joining is None:
         return LaidOut(moved | made, [], [])
-    return LaidOut(joining.moved(moved, [t.id for t in tensors]) | made, joining.matrices, joining.copied)
+    return LaidOut(joining.where([t.id for t in tensors]) | made, joining.matrices, joining.copied)
+
+
+def _transposed_product(a: Tensor, b: Tensor) -> Tensor:
+    return op("matmul", swap(b), swap(a))
 
 
 def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
     if node.operator.name == "matmul":
-        return op("matmul", swap(inputs[1]), swap(inputs[0]))
+        return _transposed_product(*inputs)
     if node.operator.name == "gather":
         table = new.constant(np.ascontiguousarray(inputs[0].node["value"].array.T))
         return op("gather", table, inputs[1], axis=1)

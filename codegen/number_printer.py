@@ -11,7 +11,7 @@ from graphgrad.types import FLOATS
 from .literals import code, literal, np_dtype, number_name
 from .names import Names
 from .printed import Printed
-from .program import Program
+from .program import Program, number_template
 
 
 class NumberPrinter:
@@ -39,29 +39,26 @@ class NumberPrinter:
     def _bare(self, text: str) -> str:
         raise NotImplementedError
 
-    def _of_numbers(self, node: Node) -> bool:
-        """Whether a statement computes one number from numbers that only the data tells, by Python's arithmetic."""
-        op = node.operator
-        if node.shape or op.kind != "elementwise" or not op.scalar or node.dtype not in FLOATS:
-            return False
-        operands = [self.graph.nodes[i] for i in node.inputs]
-        return all([not n.shape and (n.dtype in FLOATS or n.weak) for n in operands])
-
     def _number_line(self, node: Node) -> str:
         """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
         op, values = node.operator, {}
         for name, i in zip(op.operands, node.inputs, strict=True):
-            values[name] = self._as_float(i) if self.graph.nodes[i].weak else f"{self.out.names[i]}[()]"
+            values[name] = self._as_float(i) if self.graph.nodes[i].weak else self._as_numpys(i)
         if op not in self.of_numbers:
             atoms = {name: Piece(f"{{{name}}}", 100) for name in op.operands}
-            self.of_numbers[op] = self._bare("{out}[()] = " + fill(op.scalar, atoms, op.binding))
-        return fill_plain(self.of_numbers[op], {**values, "out": self.out.names[node.id]})
+            self.of_numbers[op] = self._bare("{out} = " + fill(number_template(op), atoms, op.binding))
+        return fill_plain(self.of_numbers[op], {**values, "out": self._as_numpys(node.id)})
+
+    def _as_numpys(self, id: int) -> str:
+        """One of NumPy's scalars, or its place in an array of rank 0."""
+        name = self.out.names[id]
+        return name if self.program.roles[id] == "scalar" else f"{name}[()]"
 
     def _as_float(self, id: int) -> str:
         """A weak number as Python's float, which computes with float32 as it is."""
         text = self._as_scalar(id).text
         if self.graph.nodes[id].operator.name == "constant":
-            return f"({text})"
+            return f"({text})" if text.startswith("-") else text
         return f"float({text})" if self.program.stages[id] else self._once(f"{text}_number", f"float({text})")
 
     def _operand(self, id: int, dtype: str) -> str:
@@ -87,8 +84,13 @@ class NumberPrinter:
         return f"{text}_0d" if text.isidentifier() else f"c{id}"
 
     def _scalar(self, id: int) -> None:
-        """A weak value as a Python expression; named if it is more than a name or a number."""
+        """A weak value as a Python expression, named if it is more than a name or a number; another, as NumPy's."""
         node = self.program.node(id)
+        if not node.weak:
+            self._local(id)
+            self._emit("#", id)
+            self._emit(self._number_line(node), id)
+            return
         if node.operator.name == "constant":
             value = node["value"].array.item()
             self.scalars[id] = Piece(literal(value), 100 if not isinstance(value, (int, float)) or value >= 0 else 15)
@@ -119,11 +121,16 @@ class NumberPrinter:
         # A choice of Python's own numbers: NumPy's divide by zero as arrays do.
         if op.name == "where" and id not in self.plain:
             text = f"np.{np_dtype(node.dtype)}({text})"
+        name = self._local(id)
+        self._emit(f"{name} = {self._bare(text)}", id)
+        self.scalars[id] = Piece(name, 100)
+
+    def _local(self, id: int) -> str:
+        """A name that a statement assigns."""
         name = self._name(id)
         if self.in_step:
             self.out.locals.append(name)
-        self._emit(f"{name} = {self._bare(text)}", id)
-        self.scalars[id] = Piece(name, 100)
+        return name
 
     def _number(self, id: int, plain: bool) -> Piece:
         """A number for an expression of Python's own arithmetic, or of NumPy's."""

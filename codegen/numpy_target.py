@@ -24,7 +24,15 @@ from .names import Names
 from .number_printer import NumberPrinter
 from .plain_numbers import plain_numbers
 from .printed import Call, Printed
-from .program import ITEM_SIZE, Program, operand_dtype, passing_views, per_call_views, whole_base
+from .program import (
+    ITEM_SIZE,
+    Program,
+    is_of_numbers,
+    operand_dtype,
+    passing_views,
+    per_call_views,
+    whole_base,
+)
 
 PIECE = 1000  # statements in one function: CPython's compiler is slow and hungry on longer ones
 
@@ -190,10 +198,7 @@ class _Printer(NumberPrinter):
         if id in self.passing:
             self.out.names[id] = text
             return
-        name = self._name(id)
-        if self.in_step:
-            self.out.locals.append(name)
-        self._emit(f"{name} = {text}", id)
+        self._emit(f"{self._local(id)} = {text}", id)
 
     def _call(self, id: int) -> None:
         node = self.program.node(id)
@@ -205,7 +210,7 @@ class _Printer(NumberPrinter):
         if node.operator.kind == "pack" or id in self.program.lasting:
             self._join(id)
             return
-        lines = [self._number_line(node)] if self._of_numbers(node) else []
+        lines = [self._number_line(node)] if is_of_numbers(self.graph, node) else []
         lines = lines or [self._format(node, t) for t in self._template(node)]
         self._comment(id)
         for line in lines:

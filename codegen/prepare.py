@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from graphgrad.graph import Graph, Node
 from graphgrad.operator import OPERATORS
-from graphgrad.rewrite import Visit, compose
+from graphgrad.rewrite import Visit, compose, rebuild
 from graphgrad.simplify import Simpler, simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
@@ -113,7 +113,10 @@ def _grown(written: Lowered) -> Lowered | None:
 def _in_own_units(low: Lowered, beside: Visit | None = None) -> Lowered:
     """Simplified, with linear states in their own units: those that are written so, and those that then are."""
     found, then = linear_states(low.values), Simpler()
-    low = low.in_units(scale_states(found, low.outputs, low.values, low.leaves, then, beside))
+    if not found:
+        low = low.moved(rebuild(low.results, beside, low.leaves, then)[1])
+    else:
+        low = low.in_units(scale_states(found, low.outputs, low.values, low.leaves, then, beside))
     if more := linear_states(low.values):
         low = low.in_units(scale_states(more, low.outputs, low.values, low.leaves, Simpler(again=True)))
     return low

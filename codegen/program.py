@@ -5,7 +5,8 @@ A node of the graph becomes one of these:
     input       an array that each call gives
     held        a parameter or state that the function keeps between calls (it has an update)
     constant    an array that is known now
-    scalar      a weak value: a Python number, computed once a step, or once a workspace if only sizes enter
+    scalar      a weak value: a Python number, computed once a step, or once a workspace if only sizes enter;
+                or one of NumPy's, which only other numbers are computed from
     view        memory of another buffer under another shape
     call        a statement that writes its own buffer
 
@@ -21,8 +22,9 @@ from typing import NamedTuple
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
+from graphgrad.operator import Operator
 from graphgrad.tensor import Tensor
-from graphgrad.types import Dimension, Shape, count, promote, size_names, size_of
+from graphgrad.types import FLOATS, Dimension, Shape, count, promote, size_names, size_of
 
 USUAL = 64  # what a named size is taken for until a call tells it
 ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
@@ -175,10 +177,44 @@ def build(
             layout[id] = "rows" if name == "reshape" or (layout[source] == "rows" and _is_run(graph, node)) else ""
         else:
             roles[id] = "call"
+    ends = [t.id for t in (*outputs, *updates.values())]
+    for id in inner_numbers(graph, [i for i in needed if roles[i] == "call"], needed, ends):
+        roles[id] = "scalar"
     prologue = tuple(i for i in needed if stages[i] == 0 and roles[i] in ("scalar", "view", "call"))
     step = tuple(i for i in needed if stages[i] == 1 and roles[i] in ("scalar", "view", "call"))
     pairs = tuple((leaf.id, value.id) for leaf, value in updates.items() if leaf.id != value.id)
     return Program(graph, roles, prologue, step, tuple(t.id for t in outputs), pairs, bases, stages)
+
+
+def is_of_numbers(graph: Graph, node: Node) -> bool:
+    """Whether a statement computes one number from numbers that only the data tells, by the arithmetic of scalars."""
+    if node.shape or node.dtype not in FLOATS or not number_template(node.operator):
+        return False
+    operands = [graph.nodes[i] for i in node.inputs]
+    return all([not n.shape and (n.dtype in FLOATS or n.weak) for n in operands])
+
+
+@lru_cache(maxsize=1024)
+def number_template(op: Operator) -> str:
+    """The spelling of an operator between scalars; "" where it has none."""
+    if op.kind != "elementwise" or op.scalar:
+        return op.scalar if op.kind == "elementwise" else ""
+    is_one = isinstance(op.numpy, str) and not op.defaults and ", out={out}" in op.numpy
+    return op.numpy.replace(", out={out}", "") if is_one and not any(m in op.numpy for m in ("{zeros}", ":wide}")) else ""
+
+
+def inner_numbers(graph: Graph, calls: Sequence[int], needed: Sequence[int], ends: Sequence[int]) -> set[int]:
+    """The numbers of rank 0 that nothing but such statements read, so that they need no memory.
+
+    What a choice gives, and what is made of Python's numbers alone, may be one of Python's, which divide otherwise.
+    """
+    of_numbers = {i for i in calls if is_of_numbers(graph, graph.nodes[i])}
+    read = {*ends}  # by other statements
+    for id in needed if of_numbers else ():
+        if id not in of_numbers:
+            read.update(graph.nodes[id].inputs)
+    numpys = {i for i in of_numbers if not all([graph.nodes[k].weak for k in graph.nodes[i].inputs])}
+    return {i for i in numpys - read if graph.nodes[i].operator.operands[0] != "condition"}
 
 
 def _is_view(graph: Graph, node: Node, layout: Mapping[int, str]) -> bool:
@@ -233,7 +269,7 @@ def flops(program: Program) -> Dimension:
     total: Dimension = 0
     for id in program.step:
         node = program.node(id)
-        if program.roles[id] != "call" or node.operator.kind == "pack":
+        if program.roles[id] == "view" or node.weak or node.operator.kind == "pack":
             continue
         shapes: list[Shape] = [program.node(i).shape for i in node.inputs]
         if node.operator.name == "matmul":

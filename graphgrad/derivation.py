@@ -139,6 +139,7 @@ class Derivation(Mapping[Tensor, Tensor]):
         self.contributions: dict[int, list[Step]] = {}  # what met in each adjoint
         self.gradients: dict[Tensor, Tensor] = {}
         self._symbols: dict[int, str] = {}  # by the id of the adjoint
+        self._written = len(self.graph.nodes)  # those before are no work of this derivation
 
     def record(
         self, rule: str, forward: Node, operand: int | None, target: int, contribution: Tensor, start: int
@@ -149,7 +150,8 @@ class Derivation(Mapping[Tensor, Tensor]):
         self.steps.append(step)
         if operand is not None:
             self.contributions.setdefault(target, []).append(step)
-        self.graph.records.setdefault(contribution.id, step)
+        if contribution.id >= self._written:  # a share may be a node that was there: of x in x * y, it is y
+            self.graph.records.setdefault(contribution.id, step)
 
     def __getitem__(self, tensor: Tensor) -> Tensor:
         if tensor not in self.gradients:

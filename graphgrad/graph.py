@@ -53,7 +53,10 @@ class Node(_Open):
 
     def __getitem__(self, name: str) -> Any:
         """An attribute."""
-        return dict(self.attributes)[name]
+        for known, value in self.attributes:
+            if known == name:
+                return value
+        raise KeyError(name)
 
 
 def make_node(
