@@ -35,6 +35,7 @@ def rebuild(
     old = (outputs or keep)[0].graph
     lines, names, scopes, records = old.lines, old.names, old.scopes, old.records
     retyped: set[int] = set()  # old nodes in whose place something of another type stands
+    came: dict[int, int] = {}  # the first old node that went to a new one
     with paused_gc():
         for id in old.ancestors([t.id for t in (*outputs, *keep)]):
             node = old.nodes[id]
@@ -53,8 +54,9 @@ def rebuild(
                 there = new.nodes[made.id]
                 if there.dtype != node.dtype or there.shape != node.shape or there.weak != node.weak:
                     retyped.add(id)
+            first = came.setdefault(made.id, id)
             if id in names or id in scopes or id in records:
-                carry(old, id, made)
+                carry(old, id, made, record=first in records)  # 1 * h is h, which no derivation made
         new._asking = None
     return new, moved
 
@@ -93,7 +95,7 @@ class Aside:
         return place[result.id]
 
 
-def carry(old: Graph, id: int, moved: Tensor) -> None:
+def carry(old: Graph, id: int, moved: Tensor, *, record: bool = True) -> None:
     """What is known beside an old node, told of the new one; what the new one has already stays."""
     new = moved.graph
     if id in old.names:
@@ -102,7 +104,7 @@ def carry(old: Graph, id: int, moved: Tensor) -> None:
                 new.set_name(moved.id, name)
     if id in old.scopes:
         new.scopes.setdefault(moved.id, old.scopes[id])
-    if id in old.records:
+    if record and id in old.records:
         new.records.setdefault(moved.id, old.records[id])
 
 
