@@ -110,7 +110,7 @@ def gaps(program: Program, again: bool) -> list[Gap]:
     before_loop = {order[id]: order[chain[0]] for chain in program.chains for id in chain}
     uses: dict[int, list[int]] = {id: [] for id in step}
     for position, id in enumerate(step):
-        for source in dict.fromkeys(program.reads(id) if program.roles[id] != "view" else ()):
+        for source in program.reads(id) if program.roles[id] != "view" else ():
             uses.setdefault(source, []).append(position)
     for id in outputs:
         uses.setdefault(id, []).append(len(step))

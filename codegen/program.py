@@ -113,11 +113,12 @@ class Program:
         return [n for n in self.graph.nodes if self.roles.get(n.id) == "held"]
 
     def reads(self, id: int) -> tuple[int, ...]:
-        """The buffers (no views, no scalars) whose memory a statement reads."""
+        """The buffers (no views, no scalars) whose memory a statement reads, each once."""
         found = self._reads.get(id)
         if found is None:
-            read = [self.bases.get(i, i) for i in self.graph.nodes[id].inputs]
-            found = self._reads[id] = tuple([b for b in read if self.roles[b] != "scalar"])
+            roles, bases = self.roles, self.bases
+            read = dict.fromkeys([bases.get(i, i) for i in self.graph.nodes[id].inputs])
+            found = self._reads[id] = tuple([b for b in read if roles[b] != "scalar"])
         return found
 
 
@@ -158,7 +159,7 @@ def build(
     for id in needed:
         node = graph.nodes[id]
         name = node.operator.name
-        stages[id] = max((stages[i] for i in node.inputs), default=0)
+        stages[id] = max([stages[i] for i in node.inputs], default=0)
         layout[id] = "rows"
         if node.operator.kind == "leaf":
             if name == "constant":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
-from .program import ALIGNMENT, Program, nbytes, per_call_views, scheduled, usual, whole_base
+from graphgrad.types import Shape, count
+
+from .program import ALIGNMENT, ITEM_SIZE, Program, per_call_views, scheduled, usual, whole_base
 
 
 def schedule(program: Program, *, as_derived: bool = False) -> Program:
@@ -19,7 +22,9 @@ def schedule(program: Program, *, as_derived: bool = False) -> Program:
     # A vector whose other parts are constants is the memory of the one that is computed in it.
     made_of = {i: made for i in units if (made := _computed_part(program, i)) is not None}
     weights = {i: 0 if i in weightless or i in made_of else _bytes(program, i) for i in units}
-    reads = {i: list(dict.fromkeys(made_of.get(b, b) for b in program.reads(i))) for i in units}
+    reads = {i: program.reads(i) for i in units}
+    if made_of:
+        reads = {i: tuple(dict.fromkeys([made_of.get(b, b) for b in read])) for i, read in reads.items()}
     orders = [units] if as_derived else [units, greedy(program, units, before, weights, reads)]
     best = min(orders, key=lambda order: peak(program, order, weights, reads))  # the first where they are equal
     made_once = [i for i in program.step if program.roles[i] == "view" and i not in views]
@@ -29,15 +34,23 @@ def schedule(program: Program, *, as_derived: bool = False) -> Program:
 def _computed_part(program: Program, id: int) -> int | None:
     """Of a pack of one value that is computed in its place, and of constants, the value."""
     node = program.node(id)
+    if node.operator.kind != "pack":
+        return None
     made = [whole_base(program, i) for i in node.inputs if program.stages[i]]
-    alone = node.operator.kind == "pack" and len(made) == 1 < len(node.inputs)
+    alone = len(made) == 1 < len(node.inputs)
     return made[0] if alone and made[0] is not None and program.roles[made[0]] == "call" else None
 
 
 def _bytes(program: Program, id: int) -> int:
     if program.roles[id] != "call":
         return 0
-    return -(-usual(nbytes(program.node(id))) // ALIGNMENT) * ALIGNMENT
+    node = program.graph.nodes[id]
+    return _usual_bytes(node.shape, node.dtype)
+
+
+@lru_cache(maxsize=1024)  # a graph has few shapes
+def _usual_bytes(shape: Shape, dtype: str) -> int:
+    return -(-usual(count(shape) * ITEM_SIZE[dtype]) // ALIGNMENT) * ALIGNMENT
 
 
 def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:
@@ -50,12 +63,12 @@ def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:
     known = set(units)
     before: dict[int, set[int]] = {}
     readers: dict[int, list[int]] = {leaf: [] for leaf, _ in program.updates}
+    nodes, bases = program.graph.nodes, program.bases
     for id in units:
-        sources = [program.base(i) for i in program.node(id).inputs]
-        before[id] = {s for s in sources if s in known}
-        for s in sources:
-            if s in readers:
-                readers[s].append(id)
+        sources = {bases.get(i, i) for i in nodes[id].inputs}
+        before[id] = sources & known
+        for s in sources & readers.keys() if readers else ():
+            readers[s].append(id)
     for leaf, value in program.updates:
         if value in known:
             before[value] |= {r for r in readers[leaf] if r < value}
@@ -70,27 +83,24 @@ def greedy(
     reads: Mapping[int, Sequence[int]],
 ) -> list[int]:
     """Of the statements that can run, always the one that leaves the least memory live; the lowest id among equals."""
-    known = set(units)
-    uses: dict[int, int] = {}
+    uses = dict.fromkeys(units, 0)
+    readers = dict.fromkeys(units, 0)  # the sum of their ids: what is left of it is the last one's
     after: dict[int, list[int]] = {i: [] for i in units}
-    read: dict[int, list[int]] = {}
     for id in units:
         for b in before[id]:
             after[b].append(id)
-        read[id] = [s for s in reads[id] if s in known]
-        for s in read[id]:
-            uses[s] = uses.get(s, 0) + 1
-    kept = {program.base(i) for i in program.outputs} | {value for _, value in program.updates}
-    last_reader: dict[int, set[int]] = {}
-    for id in units:
-        for s in read[id]:
-            last_reader.setdefault(s, set()).add(id)
+        for s in reads[id]:
+            if s in uses:
+                uses[s] += 1
+                readers[s] += id
+    kept = [*map(program.base, program.outputs), *[value for _, value in program.updates]]
+    frees = {**weights, **dict.fromkeys(kept, 0)}  # what the last reader of each frees
 
     def cost(id: int) -> int:
         change = weights[id]
-        for s in read[id]:
-            if uses[s] == 1 and s not in kept:
-                change -= weights[s]
+        for s in reads[id]:
+            if uses.get(s) == 1:
+                change -= frees[s]
         return change
 
     waiting = {i: len(before[i]) for i in units}
@@ -104,13 +114,13 @@ def greedy(
             continue
         done.add(id)
         order.append(id)
-        for s in read[id]:
+        for s in reads[id]:
+            if s not in uses:
+                continue
             uses[s] -= 1
-            last_reader[s].discard(id)
-            if uses[s] == 1:  # its last reader now frees it
-                (reader,) = last_reader[s]
-                if not waiting[reader]:
-                    heapq.heappush(ready, (cost(reader), reader))
+            readers[s] -= id
+            if uses[s] == 1 and not waiting[readers[s]]:  # its last reader now frees it
+                heapq.heappush(ready, (cost(readers[s]), readers[s]))
         for i in after[id]:
             waiting[i] -= 1
             if not waiting[i]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ Array: TypeAlias = npt.NDArray[Any]
 Monomial: TypeAlias = tuple[tuple[str, int], ...]  # (("N", 1), ("k", 2)) is N·k²; () is 1
 
 
-@dataclass(frozen=True, slots=True)
 class Dim:
     """An integer polynomial in named sizes, such as N, 2·N or N + 1. A polynomial without names is an int, never a Dim.
 
@@ -32,7 +31,24 @@ class Dim:
     (2*N + 1, 0, 2*N)
     """
 
+    __slots__ = ("terms",)
     terms: tuple[tuple[Monomial, int], ...]  # sorted, without zeros: equal polynomials are equal tuples
+    _known: ClassVar[dict[tuple[tuple[Monomial, int], ...], Dim]] = {}
+
+    def __new__(cls, terms: tuple[tuple[Monomial, int], ...]) -> Dim:
+        """The one of these terms. So shapes, by which so much is looked up, compare and hash by identity."""
+        found = cls._known.get(terms)
+        if found is None:
+            made = object.__new__(cls)
+            object.__setattr__(made, "terms", terms)
+            found = cls._known.setdefault(terms, made)
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a dimension never changes, but its {name} was to be {value!r}")
+
+    def __reduce__(self) -> Any:
+        return Dim, (self.terms,)
 
     def __add__(self, other: Dimension) -> Dimension:
         total = dict(self.terms)
