@@ -117,8 +117,10 @@ def gaps(program: Program, again: bool) -> list[Gap]:
     limits: dict[int, int] = {}  # found once a value waits at all
     found: list[Gap] = []
     for position, id in enumerate(step):
+        if program.roles[id] != "call" or id in fixed:
+            continue
         operator = program.node(id).operator
-        if program.roles[id] != "call" or operator.name in EARLY or id in fixed:
+        if operator.name in EARLY:
             continue
         twice = again and operator.name in CHEAP and id not in outputs
         for before, use in zip([position, *uses[id]], uses[id], strict=False):

@@ -52,6 +52,7 @@ class _Spelling:
     fields: frozenset[str]
     wide: bool  # some operand is to be of the result's shape
     bare: str = ""  # with NumPy's functions as bare names; they get theirs when it is first filled
+    form: str = ""  # the same for `str.format`, if nothing but the operands and the result is in it
 
 
 class _Printer(NumberPrinter):
@@ -271,7 +272,7 @@ class _Printer(NumberPrinter):
             *checks, shown = (spelling,) if isinstance(spelling, str) else spelling
             spelling = (*checks, "np.copyto({out}, " + shown + ")")
         templates = (spelling,) if isinstance(spelling, str) else tuple(spelling)
-        if node.operator.kind == "elementwise" and node.dtype in FLOATS and self._of_bools(node):
+        if node.operator.kind == "elementwise" and self._of_bools(node) and node.dtype in FLOATS:
             # NumPy alone would compute exp(True) in float16.
             templates = tuple(re.sub(r"^(np\..*out=\{out\})\)$", r"\1, dtype=np.float64)", t) for t in templates)
         return templates
@@ -305,8 +306,10 @@ class _Printer(NumberPrinter):
         if spelled is None:
             fields = frozenset([name for _, name, _ in template_parts(template) if name is not None])
             spelled = self.spelled[template] = _Spelling(fields, ":wide}" in template)
-        values = {k: code(v) for k, v in node.attributes if k in spelled.fields}
         operands = self._operands(node)
+        if spelled.form:
+            return spelled.form.format(*operands, self.out.names.get(node.id, ""))
+        values = {k: code(v) for k, v in node.attributes if k in spelled.fields}
         if spelled.wide:
             operands = [self._wide(node, k, name) for k, name in enumerate(operands)]
         if "zeros" in spelled.fields:
@@ -319,16 +322,20 @@ class _Printer(NumberPrinter):
         if not spelled.bare:
             bare = self._bare(template)
             spelled.bare = bare if self.keywords else positional(bare)
+            places = {name: f"{{{k}}}" for k, name in enumerate((*node.operator.operands, "out"))}
+            if spelled.fields <= places.keys() and not spelled.wide and not node.operator.variadic:
+                spelled.form = fill_plain(spelled.bare.replace("{{", "{{{{").replace("}}", "}}}}"), places)
         return fill_plain(spelled.bare, values)
 
     def _of_bools(self, node: Node) -> bool:
-        return all([self.graph.nodes[i].dtype == "bool" for i in node.inputs])
+        nodes = self.graph.nodes
+        return nodes[node.inputs[-1]].dtype == "bool" and all([nodes[i].dtype == "bool" for i in node.inputs])
 
     def _operands(self, node: Node) -> list[str]:
         """The operands' names. Weak ones enter as numbers of the dtype that all are promoted to."""
         nodes, names = self.graph.nodes, self.out.names
         if not any([nodes[i].weak for i in node.inputs]):
-            if node.operator.kind == "elementwise" and any([d != 1 for d in node.shape]):
+            if node.operator.kind == "elementwise" and node.shape.count(1) < len(node.shape):
                 return [self._single(i) for i in node.inputs]
             return [names[i] for i in node.inputs]
         dtype = operand_dtype(self.graph, node)
@@ -344,9 +351,9 @@ class _Printer(NumberPrinter):
     def _single(self, id: int) -> str:
         """An operand; one element alone as an array of rank 0, which NumPy does not have to broadcast row by row."""
         name, shape = self.out.names[id], self.graph.nodes[id].shape
-        base = self.program.base(id)
-        given = self.program.roles[base] == "input"
-        if self.keywords or not shape or any(d != 1 for d in shape) or given or not name.isidentifier():
+        if not shape or shape.count(1) < len(shape) or self.keywords or not name.isidentifier():
+            return name
+        if self.program.roles[self.program.base(id)] == "input":
             return name
         return self._once(f"{name}_0d", f"{name}.reshape(())")
 

@@ -117,8 +117,9 @@ class Program:
         found = self._reads.get(id)
         if found is None:
             roles, bases = self.roles, self.bases
-            read = dict.fromkeys([bases.get(i, i) for i in self.graph.nodes[id].inputs])
-            found = self._reads[id] = tuple([b for b in read if roles[b] != "scalar"])
+            read = [bases.get(i, i) for i in self.graph.nodes[id].inputs]
+            of = [b for b in read if roles[b] != "scalar"]
+            found = self._reads[id] = tuple(of if len(of) < 2 else dict.fromkeys(of))
         return found
 
 

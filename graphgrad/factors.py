@@ -60,11 +60,7 @@ def _factor(x: Tensor) -> tuple[Tensor, Tensor] | None:
 
 def numbers_first(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     """s·(c·X) = (s·c)·X: numbers are multiplied with each other, and the array is passed over once."""
-    if (
-        not n.shape
-        or n.dtype not in FLOATS
-        or not (is_op(i[0], "multiply", "negative") or is_op(i[1], "multiply", "negative"))
-    ):
+    if not n.shape or n.dtype not in FLOATS:
         return None
     numbers: list[Tensor] = []
     arrays: list[Tensor] = []

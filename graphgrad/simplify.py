@@ -41,6 +41,7 @@ class Rewrite:
     name: str
     operator: str  # the operator, or the kind of operator, of the node that it looks at
     rewrite: Rewriting
+    reads: tuple[str, ...] = ()  # operators one of which some operand has to be; (): they may be any
     exact: bool = True  # False: it moves rounding
     nan: str = ""  # where it changes which inputs give NaN or inf: which, and why that is wanted
 
@@ -69,7 +70,7 @@ class Simpler:
         for rule in RULES if rules is None else rules:
             if rule.exact or not exact:
                 self._table.setdefault(rule.operator, []).append(rule)
-        self._rules: dict[Operator, list[Rewrite]] = {}
+        self._rules: dict[tuple[Operator, ...], list[Rewrite]] = {}  # of an operator, and its operands'
         self._settled: dict[int, int] = {}  # nodes of the graph, and what they are at last
         self._again = again
         self._as_before: set[int] = set()  # old nodes that are as they were, with all that they are computed from
@@ -112,13 +113,18 @@ class Simpler:
 
     def _once(self, node: Node, graph: Graph) -> Tensor | None:
         """What its definition, or the first rule that applies, makes of a node."""
-        operator = node.operator
-        if operator not in self._rules:
-            self._rules[operator] = [*self._table.get(operator.name, ()), *self._table.get(operator.kind, ())]
-        operands = tuple([graph.tensor(i) for i in node.inputs])
+        operator, nodes = node.operator, graph.nodes
+        key = (operator, *[nodes[i].operator for i in node.inputs])
+        rules = self._rules.get(key)
+        if rules is None:
+            rules = self._rules[key] = self._applicable(key)
         if self._written_out(node):
+            operands = [graph.tensor(i) for i in node.inputs]
             return operator.definition(*operands, **dict(node.attributes))  # type: ignore[misc, no-any-return]
-        for rule in self._rules[operator]:
+        if not rules:
+            return None
+        operands = tuple([graph.tensor(i) for i in node.inputs])
+        for rule in rules:
             found = rule.rewrite(node, operands)
             if found is None or found.id == node.id:
                 continue
@@ -130,6 +136,13 @@ class Simpler:
                 self._counts[rule.name] += 1
             return found
         return None
+
+    def _applicable(self, key: tuple[Operator, ...]) -> list[Rewrite]:
+        """The rules that may apply to an operator on such operands."""
+        operator, *operands = key
+        there = {o.name for o in operands}
+        rules = [*self._table.get(operator.name, ()), *self._table.get(operator.kind, ())]
+        return [rule for rule in rules if not rule.reads or not there.isdisjoint(rule.reads)]
 
     def _written_out(self, node: Node) -> bool:
         return self._spelled is not None and node.operator.definition is not None and not self._spelled(node)
@@ -152,13 +165,7 @@ def simplify(
 
 def _neutral(value: float, position: int) -> Rewriting:
     """The other operand, where this one is the neutral element."""
-
-    def rewrite(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
-        if not is_op(i[position], "constant", "broadcast_to", "reshape") or bare(i[position]).value != value:
-            return None
-        return same(n, i[1 - position])
-
-    return rewrite
+    return lambda n, i: same(n, i[1 - position]) if bare(i[position]).value == value else None
 
 
 def _power(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
@@ -171,6 +178,10 @@ def _add_negative(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     if is_op(i[1], "negative"):
         return op("subtract", i[0], source(i[1]))
     return op("subtract", i[1], source(i[0])) if is_op(i[0], "negative") else None
+
+
+def _subtract_negative(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    return op("add", i[0], source(i[1])) if is_op(i[1], "negative") else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -224,8 +235,6 @@ def bare(x: Tensor) -> Tensor:
 
 def _broadcast_out(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     """f(broadcast(x), y) = broadcast(f(x, y)): NumPy broadcasts operands itself, and less is computed."""
-    if not any(is_op(x, "broadcast_to", "reshape") for x in i):
-        return None
     inner = [bare(x) for x in i]
     if all(a.id == b.id for a, b in zip(inner, i, strict=True)):
         return None
@@ -298,6 +307,11 @@ def _log_of_one_plus(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     return None
 
 
+def _log1p_of_exp(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+    fits = not n.weak and is_op(i[0], "exp") and source(i[0]).dtype == n.dtype
+    return op("softplus", source(i[0])) if fits else None
+
+
 def _exp_minus_one(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     ok = i[1].value == 1 and is_op(i[0], "exp") and not n.weak and i[0].shape == n.shape
     return op("expm1", source(i[0])) if ok else None
@@ -316,40 +330,49 @@ def _logistic(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 
 FINITE = "finite where the written form overflows or underflows to inf, -inf or NaN: the value that is meant"
 
+#: What a number may hide in.
+NUMBER = ("constant", "broadcast_to", "reshape")
+
 RULES: list[Rewrite] = [
-    Rewrite("x + 0", "add", _neutral(0, 1)),
-    Rewrite("0 + x", "add", _neutral(0, 0)),
-    Rewrite("x - 0", "subtract", _neutral(0, 1)),
-    Rewrite("x * 1", "multiply", _neutral(1, 1)),
-    Rewrite("1 * x", "multiply", _neutral(1, 0)),
-    Rewrite("x / 1", "divide", _neutral(1, 1)),
-    Rewrite("x ** 1, x ** 2", "power", _power),
-    Rewrite("-(-x)", "negative", lambda n, i: source(i[0]) if is_op(i[0], "negative") else None),
-    Rewrite(
-        "-(x - y)",
-        "negative",
-        lambda n, i: op("subtract", source(i[0], 1), source(i[0])) if is_op(i[0], "subtract") else None,
-    ),
-    Rewrite("x + (-y)", "add", _add_negative),
-    Rewrite("x - (-y)", "subtract", lambda n, i: op("add", i[0], source(i[1])) if is_op(i[1], "negative") else None),
+    Rewrite("x + 0", "add", _neutral(0, 1), NUMBER),
+    Rewrite("0 + x", "add", _neutral(0, 0), NUMBER),
+    Rewrite("x - 0", "subtract", _neutral(0, 1), NUMBER),
+    Rewrite("x * 1", "multiply", _neutral(1, 1), NUMBER),
+    Rewrite("1 * x", "multiply", _neutral(1, 0), NUMBER),
+    Rewrite("x / 1", "divide", _neutral(1, 1), NUMBER),
+    Rewrite("x ** 1, x ** 2", "power", _power, ("constant",)),
+    Rewrite("-(-x)", "negative", lambda n, i: source(i[0]), ("negative",)),
+    Rewrite("-(x - y)", "negative", lambda n, i: op("subtract", source(i[0], 1), source(i[0])), ("subtract",)),
+    Rewrite("x + (-y)", "add", _add_negative, ("negative",)),
+    Rewrite("x - (-y)", "subtract", _subtract_negative, ("negative",)),
     Rewrite("x + x", "add", lambda n, i: op("multiply", 2, i[0]) if i[0].id == i[1].id and n.dtype != "bool" else None),
     Rewrite("cast to the same dtype", "cast", lambda n, i: same(n, i[0])),
     Rewrite("double transpose", "transpose", _transpose),
-    Rewrite("transpose into matmul", "transpose", _transposed_product, exact=False),
+    Rewrite("transpose into matmul", "transpose", _transposed_product, ("matmul",), exact=False),
     Rewrite("stack of matrices times a matrix", "matmul", _stacked_product, exact=False),
     Rewrite("reshape of reshape", "reshape", _reshape),
     Rewrite("broadcast of broadcast", "broadcast_to", lambda n, i: _rebroadcast(n, i)),
-    Rewrite("broadcast out of elementwise", "elementwise", _broadcast_out),
+    Rewrite("broadcast out of elementwise", "elementwise", _broadcast_out, ("broadcast_to", "reshape")),
     Rewrite("sum_to of what needs none", "sum_to", _sum_to, exact=False),
     Rewrite("sum over axes of 1", "sum", _sum_of_ones),
-    Rewrite("sum of products", "sum", _sum_of_products, exact=False),
-    Rewrite("numbers of rank 0 in Python", "elementwise", weak_inside, exact=False),
+    Rewrite("sum of products", "sum", _sum_of_products, ("multiply", "square"), exact=False),
+    Rewrite("numbers of rank 0 in Python", "elementwise", weak_inside, ("cast", "constant"), exact=False),
     Rewrite("x / c", "divide", divide_by_number, exact=False, nan="c below 1e-308 (float32: 1e-39): 1/c overflows"),
     Rewrite(
-        "s * (c * x)", "multiply", numbers_first, exact=False, nan="products of numbers that overflow on their own"
+        "s * (c * x)",
+        "multiply",
+        numbers_first,
+        ("multiply", "negative"),
+        exact=False,
+        nan="products of numbers that overflow on their own",
     ),
     Rewrite(
-        "x * (1 / y)", "multiply", reciprocal, exact=False, nan="finite where 1/y overflows: the value that is meant"
+        "x * (1 / y)",
+        "multiply",
+        reciprocal,
+        ("reciprocal",),
+        exact=False,
+        nan="finite where 1/y overflows: the value that is meant",
     ),
     Rewrite(
         "constants among numbers",
@@ -365,31 +388,38 @@ RULES: list[Rewrite] = [
         exact=False,
         nan="quotients of numbers that overflow on their own",
     ),
-    Rewrite("sqrt(c / k)", "sqrt", root_of_quotient, exact=False, nan="none: c/0 is inf on both ways"),
-    Rewrite("sqrt(c ** e)", "sqrt", root_of_power, exact=False, nan="none: both are above 0"),
-    Rewrite("sqrt(s * x)", "sqrt", root_of_product, exact=False, nan="a number s that comes out below 0: all is NaN"),
+    Rewrite("sqrt(c / k)", "sqrt", root_of_quotient, ("divide",), exact=False, nan="none: c/0 is inf on both ways"),
+    Rewrite("sqrt(c ** e)", "sqrt", root_of_power, ("power",), exact=False, nan="none: both are above 0"),
+    Rewrite(
+        "sqrt(s * x)",
+        "sqrt",
+        root_of_product,
+        ("multiply",),
+        exact=False,
+        nan="a number s that comes out below 0: all is NaN",
+    ),
     Rewrite(
         "n / (s * x + e)",
         "divide",
         common_factor,
+        ("add",),
         exact=False,
         nan="a number s that comes out 0, or so small that e/s overflows",
     ),
-    Rewrite("log of softmax, sigmoid, sum(exp)", "log", _log, exact=False, nan=FINITE),
-    Rewrite("log(1 + x)", "log", _log_of_one_plus, exact=False, nan=FINITE),
     Rewrite(
-        "log1p(exp(x))",
-        "log1p",
-        lambda n, i: (
-            op("softplus", source(i[0]))
-            if is_op(i[0], "exp") and not n.weak and source(i[0]).dtype == n.dtype
-            else None
-        ),
-        exact=False,
-        nan=FINITE,
+        "log of softmax, sigmoid, sum(exp)", "log", _log, ("softmax", "sigmoid", "sum"), exact=False, nan=FINITE
     ),
-    Rewrite("exp(x) - 1", "subtract", _exp_minus_one, exact=False),
-    Rewrite("1 / (1 + exp(-x))", "divide", _logistic, exact=False, nan="none: inf in the denominator gave 0 as well"),
+    Rewrite("log(1 + x)", "log", _log_of_one_plus, ("add",), exact=False, nan=FINITE),
+    Rewrite("log1p(exp(x))", "log1p", _log1p_of_exp, ("exp",), exact=False, nan=FINITE),
+    Rewrite("exp(x) - 1", "subtract", _exp_minus_one, ("exp",), exact=False),
+    Rewrite(
+        "1 / (1 + exp(-x))",
+        "divide",
+        _logistic,
+        ("add",),
+        exact=False,
+        nan="none: inf in the denominator gave 0 as well",
+    ),
 ]
 
 
