@@ -15,6 +15,7 @@ from typing import Any
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph, Node
 from graphgrad.notation import Piece, fill_plain, template_parts
+from graphgrad.operator import Operator
 from graphgrad.types import FLOATS, Dimension, count, size_names
 
 from . import numpy_support
@@ -65,7 +66,7 @@ class _Printer(NumberPrinter):
             self.taken.take(name)
         self.scalars, self.zero_d, self.of_numbers = {}, {}, {}
         self.made: dict[str, str] = {}  # expression -> the array that it made, once for each workspace
-        self.spelled: dict[str, _Spelling] = {}  # by template
+        self.spelled: dict[tuple[Operator, str], _Spelling] = {}  # by operator and template
         self.lines = self.out.prologue
         self.in_step = False
         self.passing = passing_views(program)
@@ -302,10 +303,10 @@ class _Printer(NumberPrinter):
 
     def _format(self, node: Node, template: str) -> str:
         """A spelling with names and attributes in it, every function of NumPy's a bare name."""
-        spelled = self.spelled.get(template)
+        spelled = self.spelled.get((node.operator, template))
         if spelled is None:
             fields = frozenset([name for _, name, _ in template_parts(template) if name is not None])
-            spelled = self.spelled[template] = _Spelling(fields, ":wide}" in template)
+            spelled = self.spelled[node.operator, template] = _Spelling(fields, ":wide}" in template)
         operands = self._operands(node)
         if spelled.form:
             return spelled.form.format(*operands, self.out.names.get(node.id, ""))

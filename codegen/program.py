@@ -202,7 +202,9 @@ def number_template(op: Operator) -> str:
     if op.kind != "elementwise" or op.scalar:
         return op.scalar if op.kind == "elementwise" else ""
     is_one = isinstance(op.numpy, str) and not op.defaults and ", out={out}" in op.numpy
-    return op.numpy.replace(", out={out}", "") if is_one and not any(m in op.numpy for m in ("{zeros}", ":wide}")) else ""
+    return (
+        op.numpy.replace(", out={out}", "") if is_one and not any(m in op.numpy for m in ("{zeros}", ":wide}")) else ""
+    )
 
 
 def inner_numbers(graph: Graph, calls: Sequence[int], needed: Sequence[int], ends: Sequence[int]) -> set[int]:

@@ -47,7 +47,7 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
             for part in text.split("\n") if "\n" in text else (text,):
                 lines.append(indent + part)
                 if id is not None:
-                    (comments if text == "#" else nodes)[len(lines)] = id
+                    (comments if text[-1:] == "#" and text.strip() == "#" else nodes)[len(lines)] = id
 
     for id, unit in printed.program.units.items():
         state = printed.names[id]

@@ -170,11 +170,12 @@ class Derivation(Mapping[Tensor, Tensor]):
         return self.adjoints.get(tensor.id)
 
     def adjoint_symbol(self, id: int) -> str | None:
-        """The symbol of the adjoint that a node is, by preference of a forward node that has a name; else None."""
+        """The symbol of the adjoint that a node is, by the first forward node, of those with a name if any has; else
+        None."""
         if not self._symbols:
-            for forward, adjoint in self.adjoints.items():
-                if adjoint.value is None and (adjoint.id not in self._symbols or forward in self.graph.names):
-                    self._symbols[adjoint.id] = named_adjoint(self.graph, forward)
+            of = [(forward, a.id) for forward, a in self.adjoints.items() if a.value is None]
+            for forward, adjoint in sorted(of, key=lambda pair: pair[0] not in self.graph.names):
+                self._symbols.setdefault(adjoint, named_adjoint(self.graph, forward))
         return self._symbols.get(id)
 
     def __str__(self) -> str:

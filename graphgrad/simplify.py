@@ -118,12 +118,12 @@ class Simpler:
         rules = self._rules.get(key)
         if rules is None:
             rules = self._rules[key] = self._applicable(key)
-        if self._written_out(node):
-            operands = [graph.tensor(i) for i in node.inputs]
-            return operator.definition(*operands, **dict(node.attributes))  # type: ignore[misc, no-any-return]
-        if not rules:
+        written_out = self._written_out(node)
+        if not rules and not written_out:
             return None
         operands = tuple([graph.tensor(i) for i in node.inputs])
+        if written_out:
+            return operator.definition(*operands, **dict(node.attributes))  # type: ignore[misc, no-any-return]
         for rule in rules:
             found = rule.rewrite(node, operands)
             if found is None or found.id == node.id:
@@ -406,9 +406,7 @@ RULES: list[Rewrite] = [
         exact=False,
         nan="a number s that comes out 0, or so small that e/s overflows",
     ),
-    Rewrite(
-        "log of softmax, sigmoid, sum(exp)", "log", _log, ("softmax", "sigmoid", "sum"), exact=False, nan=FINITE
-    ),
+    Rewrite("log of softmax, sigmoid, sum(exp)", "log", _log, ("softmax", "sigmoid", "sum"), exact=False, nan=FINITE),
     Rewrite("log(1 + x)", "log", _log_of_one_plus, ("add",), exact=False, nan=FINITE),
     Rewrite("log1p(exp(x))", "log1p", _log1p_of_exp, ("exp",), exact=False, nan=FINITE),
     Rewrite("exp(x) - 1", "subtract", _exp_minus_one, ("exp",), exact=False),

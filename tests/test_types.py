@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from itertools import product
 from typing import Any
 
@@ -70,6 +72,16 @@ def test_equal_polynomials_are_equal_and_hash_alike(a: Dimension, b: Dimension, 
     assert left == right
     assert hash(left) == hash(right)
     assert (a - b == 0) == (a == b)
+
+
+@some
+@given(dims())
+def test_a_dimension_is_one_object_that_never_changes(a: Dimension) -> None:
+    if isinstance(a, Dim):
+        assert Dim(a.terms) is a
+        assert pickle.loads(pickle.dumps(a)) is copy.deepcopy(a) is a
+        with pytest.raises(AttributeError, match="a dimension never changes"):
+            a.terms = ()
 
 
 @some

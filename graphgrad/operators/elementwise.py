@@ -178,7 +178,7 @@ sqrt = elementwise(
     pullback=lambda g, x, y: g / (2 * y),
     latex=r"\sqrt{{{x:0}}}",
     numpy="np.sqrt({x}, out={out})",
-    scalar="{x:30} ** 0.5",  # np.sqrt of a number takes 5 times as long
+    scalar="np.sqrt({x:0})",
     analytic=True,
     domain={"x": (0.2, 5.0)},
     doc="The square root. Its derivative at 0 is inf.",

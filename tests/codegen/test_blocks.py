@@ -83,6 +83,9 @@ def test_a_trainer_in_blocks_is_the_trainer(optimizer: Any, memory: str, monkeyp
         assert parted.step(X, Y) == pytest.approx(whole.step(X, Y), rel=1e-12)
     for name, array in whole.parameters.items():
         np.testing.assert_allclose(parted.parameters[name], array, rtol=1e-12, atol=1e-14)
+    told = parted.source.splitlines()
+    assert any(line.startswith("        # ") for line in told)
+    assert all(line.strip() != "#" for line in told)  # each statement has its formula
 
 
 def test_what_only_the_chain_reads_takes_a_block() -> None:

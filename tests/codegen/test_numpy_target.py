@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import graphgrad as gg
+from graphgrad import operator
 from graphgrad.codegen.literals import code, literal
 from graphgrad.codegen.names import Names, identifier
 from graphgrad.codegen.numpy_target import PIECE
 from graphgrad.errors import CallError, GraphgradError
+from graphgrad.operators.rows import elementwise
 
 HOSTILE = [
     "lambda", "match", "None", "None_", "np", "step", "step_1", "arguments", "print", "workspace", "self", "arrays",
@@ -129,6 +131,66 @@ def test_the_source_reads_like_the_derivation() -> None:
     calls = [s.replace("[()]", "") for s in statements]  # a number of rank 0 is read and written so
     assert not any("[" in s or "np." in s for s in calls)  # straight calls over bare names
     assert lines[-1] == "return (L,)"
+
+
+def test_neurons_are_lines_that_one_would_write() -> None:
+    g = gg.Graph()
+    x, w, b = g.input("x"), g.parameter("w"), g.parameter("b")
+    z = (w * x + b).named("z")
+    h = gg.tanh(z).named("h")
+    loss = (h * h).named("loss")
+    d = gg.derive(loss)
+    f = gg.compile([loss, d[w], d[b]])
+    step = f.source[f.source.index("def step") :].splitlines()
+    assert step == [
+        "def step(x, w, b):",
+        "    # v3 = w * x",
+        "    v3 = w[()] * x[()]",
+        "    # z = v3 + b",
+        "    z = v3 + b[()]",
+        "    # h = tanh(z)",
+        "    h = tanh(z)",
+        "    # loss = h * h",
+        "    loss[()] = h * h",
+        "    # h̄ = 1 * h + 1 * h",
+        "    h_bar = 2 * h",
+        "    # v12 = 1 - loss",
+        "    v12 = 1 - loss[()]",
+        "    # z̄ = h̄ * v12",
+        "    z_bar[()] = h_bar * v12",
+        "    # w̄ = z̄ * x",
+        "    w_bar[()] = z_bar[()] * x[()]",
+        "    return (loss, w_bar, z_bar)",
+    ]
+    assert sorted(f.memory) == ["loss", "w_bar", "z_bar"]
+    assert f.flops == 8
+    t = np.tanh(0.5 * 3.0 - 1.0)
+    assert [float(v) for v in f(x=3.0, w=0.5, b=-1.0)] == [t * t, 2 * t * (1 - t * t) * 3.0, 2 * t * (1 - t * t)]
+    assert len(f.profile(x=3.0, w=0.5, b=-1.0).rows) == 8
+
+
+def test_operators_may_share_a_template_and_name_their_operands_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator, "OPERATORS", dict(operator.OPERATORS))
+    shared = "np.subtract({x}, {y}, out={out})"
+    one = elementwise("one", operands="x y", formula="x - y", reference=lambda x, y: x - y, numpy=shared)
+    other = elementwise("other", operands="y x", formula="x - y", reference=lambda y, x: x - y, numpy=shared)
+    g = gg.Graph()
+    a, b = g.input("a", ("N",)), g.input("b", ("N",))
+    assert [v.item() for v in gg.compile([one(a, b), other(a, b)])(a=[5.0], b=[3.0])] == [2.0, -2.0]
+
+
+def test_numbers_divide_as_arrays_do() -> None:
+    g = gg.Graph()
+    a, b = g.input("a", (), "float32"), g.input("b", (), "float32")
+    q = a / b
+    outputs = [q * 2.0, gg.exp(q) - 1.0, gg.sqrt(q) + 1.0, 1.0 / q, q % 2.0, gg.sin(q) ** -3.0]
+    f = gg.compile(outputs)
+    for values in ((1.0, 0.0), (-1.0, 0.0), (0.0, 0.0), (0.3, 0.7), (-0.0, 2.0)):
+        given = dict(zip("ab", map(np.float32, values), strict=True))
+        with np.errstate(all="ignore"):
+            results, wanted = f(**given), [gg.evaluate(o, **given) for o in outputs]
+        assert {(r.dtype.name, r.shape) for r in results} == {("float32", ())}
+        np.testing.assert_allclose(results, wanted, rtol=1e-6)
 
 
 def test_lines_of_a_node() -> None:

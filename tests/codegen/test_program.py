@@ -41,6 +41,27 @@ def test_roles_and_stages() -> None:
 
 
 @pytest.mark.parametrize(
+    ("made", "role"),
+    [
+        (lambda a, b, s: a * b, "scalar"),
+        (lambda a, b, s: gg.tanh(a), "scalar"),
+        (lambda a, b, s: gg.cast(s, "float64") + a, "scalar"),
+        (lambda a, b, s: gg.cast(s * 2.0, "float64"), "call"),  # of Python's numbers alone
+        (lambda a, b, s: gg.where(s > 1.0, a, 0.0), "call"),  # which may be Python's 0.0
+        (lambda a, b, s: gg.maximum(a, 0.0), "call"),
+    ],
+)
+def test_a_number_that_only_numbers_read_needs_no_memory(made: Any, role: str) -> None:
+    g = gg.Graph()
+    a, b, s = g.input("a"), g.parameter("b"), g.input("s", (), weak=True)
+    v = made(a, b, s).named("v")
+    assert roles(program_of([gg.exp(v) * b]))["v"] == role
+    x = g.input("x", ("N",))
+    for others in ([v], [v * x], [gg.stack([v, b])]):  # it is wanted, or read by what takes arrays
+        assert roles(program_of([gg.exp(v) * b, *others]))["v"] == "call"
+
+
+@pytest.mark.parametrize(
     ("build", "role"),
     [
         (lambda t: gg.reshape(t, (-1,)), "view"),
