@@ -214,14 +214,15 @@ class Graph:
         without it.
         """
         nodes = self.nodes
-        if canonical or not attributes:
-            key = (operator, inputs, tuple(attributes.items()))
-            if (found := self._ids.get(key)) is not None:
-                return self._asked(found)
+        key = (operator, inputs, tuple(attributes.items()))
+        if (canonical or not attributes) and (found := self._ids.get(key)) is not None:
+            return self._asked(found)
         try:
             shape, dtype, attributes, weak = operator.infer(*[nodes[i] for i in inputs], **attributes)
-            key = (operator, inputs, tuple(attributes.items()))
-            found = self._ids.get(key)
+            found = None
+            if attributes or key[2]:  # now in their canonical form
+                key = (operator, inputs, tuple(attributes.items()))
+                found = self._ids.get(key)
             if found is None:
                 if weak is None:
                     weak = not shape and all([nodes[i].weak for i in inputs])

@@ -32,6 +32,9 @@ from graphgrad.operators.rows import elementwise
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+LARGE = 80.0  # exp of it is finite in float32, and so large that 1 more makes no difference in float64
+
+
 def _falling(x: Any) -> Any:
     """-|x|, by the sign of the real part, so that references stay analytic."""
     return np.where(np.real(x) >= 0, -x, x)
@@ -47,9 +50,9 @@ def _softplus(x: Any) -> Any:
 
 
 def _sigmoid_definition(x: Any) -> Any:
-    """1/(1+e) for x >= 0 and e/(1+e) below, with e = exp(-|x|) <= 1: so the numerator is max(e, x >= 0)."""
-    e = exp(-abs(x))
-    return maximum(e, x >= 0) / (1 + e)
+    """e/(1+e) with e = exp(x), which is 1 long before e overflows. For x far below 0 it is e, to the last digit."""
+    e = exp(minimum(x, LARGE))
+    return e / (1 + e)
 
 
 sigmoid = elementwise(
