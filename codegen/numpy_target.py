@@ -35,7 +35,8 @@ from .program import (
     whole_base,
 )
 
-PIECE = 1000  # statements in one function: CPython's compiler is slow and hungry on longer ones
+LONG = 1000  # statements; of more there are several functions, since CPython's compiler is slow and hungry on long ones
+PIECE = 200  # statements in one function of those
 
 
 def print_numpy(program: Program, *, keywords: bool = False, counting: bool = True) -> Printed:
@@ -108,7 +109,7 @@ class _Printer(NumberPrinter):
                 self._statement(id)
             for computed in first.get(id, (id,)):
                 self.lines += self.checks.get(computed, ())
-            if len(step[-1]) > PIECE:
+            if len(program.step) > LONG and len(step[-1]) > PIECE:
                 step.append([])
         self.lines = step[-1]
         self._finish()
@@ -437,15 +438,19 @@ class _Printer(NumberPrinter):
 
 def seldom_products(program: Program) -> dict[int, int]:
     """Products of something held, in its place, by a number that a condition makes other than 1; with that number."""
-    users: dict[int, list[int]] = {}
-    for id in program.step:
-        for i in program.node(id).inputs:
-            users.setdefault(i, []).append(id)
+    nodes = program.graph.nodes
+    users: dict[int, list[int]] = {
+        id: [] for id in program.step if nodes[id].weak and nodes[id].operator.name == "where"
+    }
+    for id in program.step if users else ():
+        for i in nodes[id].inputs:
+            if i in users:
+                users[i].append(id)
     wanted = {*program.outputs, *(value for _, value in program.updates)}
     found: dict[int, int] = {}
     for id, products in users.items():
-        node = program.node(id)
-        if node.operator.name != "where" or not node.weak or id in wanted:
+        node = nodes[id]
+        if id in wanted or not products:
             continue
         usual = program.node(node.inputs[2])
         is_one = usual.operator.name == "constant" and usual["value"].array.item() == 1

@@ -247,16 +247,15 @@ def per_call_views(program: Program) -> set[int]:
 
 def passing_views(program: Program) -> set[int]:
     """Views without a name that only another view is made of: their text stands inside of its own."""
-    used: dict[int, list[int]] = {}
-    for id in (*program.prologue, *program.step):
+    roles = program.roles
+    statements = (*program.prologue, *program.step)
+    used: dict[int, list[int]] = {id: [] for id in statements if roles[id] == "view"}
+    for id in statements if used else ():
         for i in program.graph.nodes[id].inputs:
-            used.setdefault(i, []).append(id)
+            if i in used:
+                used[i].append(id)
     kept = {*program.outputs, *program.graph.names, *(value for _, value in program.updates)}
-    return {
-        id
-        for id, users in used.items()
-        if program.roles[id] == "view" and id not in kept and len(users) == 1 and program.roles[users[0]] == "view"
-    }
+    return {id for id, users in used.items() if len(users) == 1 and roles[users[0]] == "view" and id not in kept}
 
 
 def whole_base(program: Program, id: int) -> int | None:

@@ -136,13 +136,13 @@ def peak(program: Program, order: Sequence[int], weights: Mapping[int, int], rea
             last[s] = position
     for i in (*program.outputs, *(value for _, value in program.updates)):
         last[program.base(i)] = len(order)
-    dying: dict[int, list[int]] = {}
+    freed = [0] * (len(order) + 1)
     for s, position in last.items():
-        dying.setdefault(position, []).append(s)
+        freed[position] += weights.get(s, 0)
     live = top = 0
-    for position, id in enumerate(order):
+    for id, after in zip(order, freed, strict=False):
         live += weights[id]
-        top = max(top, live)
-        for s in dying.get(position, ()):
-            live -= weights.get(s, 0)
+        if live > top:
+            top = live
+        live -= after
     return top

@@ -47,7 +47,7 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
             for part in text.split("\n") if "\n" in text else (text,):
                 lines.append(indent + part)
                 if id is not None:
-                    (comments if text[-1:] == "#" and text.strip() == "#" else nodes)[len(lines)] = id
+                    (comments if text[-1] == "#" and text.strip() == "#" else nodes)[len(lines)] = id
 
     for id, unit in printed.program.units.items():
         state = printed.names[id]
@@ -92,7 +92,7 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
     return lines, nodes, comments
 
 
-PART = 5000  # lines that are compiled at once: on the way CPython needs a hundred times the memory of their text
+PART = 500  # lines that are compiled at once: on the way CPython needs a hundred times the memory of their text
 
 
 def compiled(lines: Sequence[str], file: str) -> list[CodeType]:

@@ -12,7 +12,7 @@ from graphgrad.notation import Piece, bar, formula, latex_name, repeated
 from graphgrad.tensor import Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Step:
     """One step of a derivation: what one operand's adjoint receives, by which rule, from which forward node."""
 

@@ -159,7 +159,7 @@ def contribute(node: Node, position: int, adjoint: Tensor) -> Tensor:
     was broadcast to.
     """
     graph = adjoint.graph
-    operand = graph.tensor(node.inputs[position])
+    operand = graph.nodes[node.inputs[position]]
     rule = node.operator.rule(position)
     if rule is not None:
         inputs = [graph.tensor(i) for i in node.inputs]
@@ -168,18 +168,19 @@ def contribute(node: Node, position: int, adjoint: Tensor) -> Tensor:
         result = through_definition(node, position, adjoint)
     else:
         raise DerivativeError(
-            f"{node.operator.name} has no derivative, but the derived scalar depends on {operand.name} through "
-            f"{graph.where(node.id)}"
+            f"{node.operator.name} has no derivative, but the derived scalar depends on {graph.label(operand.id)} "
+            f"through {graph.where(node.id)}"
         ).at(graph._line())
     if not isinstance(result, Tensor):
         result = graph.constant(result)
-    if result.dtype != operand.dtype or (result.node.weak and not operand.node.weak):
+    made = result.node
+    if made.dtype != operand.dtype or (made.weak and not operand.weak):
         result = OPERATORS["cast"](result, dtype=operand.dtype)
-    if result.shape != operand.shape:
+    if made.shape != operand.shape:
         rank = len(operand.shape)
-        ends = zip(reversed(result.shape), reversed(operand.shape), strict=False)
+        ends = zip(reversed(made.shape), reversed(operand.shape), strict=False)
         # A rule's result is wider where the operand was broadcast, and narrower where it is a number such as 0.0.
-        wider = len(result.shape) > rank or any(a != b and b == 1 for a, b in ends)
+        wider = len(made.shape) > rank or any(a != b and b == 1 for a, b in ends)
         result = OPERATORS["sum_to" if wider else "broadcast_to"](result, shape=operand.shape)
     return result
 

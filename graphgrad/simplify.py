@@ -95,14 +95,14 @@ class Simpler:
                 stack.pop()
                 continue
             node = graph.nodes[here]
-            if missing := [i for i in node.inputs if i not in settled]:
-                stack += missing[::-1]
-                continue
-            inputs = [settled[i] for i in node.inputs]
-            if inputs != [*node.inputs]:  # a definition may be less weak than what it defines
-                found: Tensor | None = copy_node(node, [graph.tensor(i) for i in inputs], graph)
-            else:
+            inputs = tuple([settled.get(i, -1) for i in node.inputs])
+            if inputs == node.inputs:
                 found = self._once(node, graph)
+            elif -1 in inputs:
+                stack += [i for i in reversed(node.inputs) if i not in settled]
+                continue
+            else:  # a definition may be less weak than what it defines
+                found = copy_node(node, [graph.tensor(i) for i in inputs], graph)
             if found is None or found.id in became:  # which would be a cycle in the table, a mistake: it ends here
                 settled[here] = here
                 stack.pop()

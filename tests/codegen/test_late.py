@@ -418,6 +418,7 @@ def test_what_may_raise_stays_where_it_is() -> None:
 
 
 def test_steps_of_several_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_target, "LONG", 7)
     monkeypatch.setattr(numpy_target, "PIECE", 7)
     late, early = both(lambda: trainer([5, 32, 32, 32, 3], "gelu", "mse", "low"))
     assert "def step_9" in late.source
