@@ -198,13 +198,12 @@ def is_of_numbers(graph: Graph, node: Node) -> bool:
 
 @lru_cache(maxsize=1024)
 def number_template(op: Operator) -> str:
-    """The spelling of an operator between scalars; "" where it has none."""
+    """The spelling of an operator between scalars; "" where it has none, as what is no function of NumPy's."""
     if op.kind != "elementwise" or op.scalar:
         return op.scalar if op.kind == "elementwise" else ""
-    is_one = isinstance(op.numpy, str) and not op.defaults and ", out={out}" in op.numpy
-    return (
-        op.numpy.replace(", out={out}", "") if is_one and not any(m in op.numpy for m in ("{zeros}", ":wide}")) else ""
-    )
+    spelled = op.numpy if isinstance(op.numpy, str) and op.numpy.startswith("np.") and not op.defaults else ""
+    on_arrays = ", out={out}" not in spelled or "{zeros}" in spelled or ":wide}" in spelled
+    return "" if on_arrays else spelled.replace(", out={out}", "")
 
 
 def inner_numbers(graph: Graph, calls: Sequence[int], needed: Sequence[int], ends: Sequence[int]) -> set[int]:

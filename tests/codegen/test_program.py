@@ -49,6 +49,7 @@ def test_roles_and_stages() -> None:
         (lambda a, b, s: gg.cast(s * 2.0, "float64"), "call"),  # of Python's numbers alone
         (lambda a, b, s: gg.where(s > 1.0, a, 0.0), "call"),  # which may be Python's 0.0
         (lambda a, b, s: gg.maximum(a, 0.0), "call"),
+        (lambda a, b, s: gg.erf(a), "call"),
     ],
 )
 def test_a_number_that_only_numbers_read_needs_no_memory(made: Any, role: str) -> None:
