@@ -45,9 +45,10 @@ def find_blocks(program: Program, block: int) -> Program:
         if program.roles[id] == "scalar" and not any(i in chain for i in program.reads(id)):
             (between if chain else step).append(id)
             continue
-        if not (_by_elements(program, node) and (not chain or program.node(chain[0]).shape == node.shape)):
+        by_elements = _by_elements(program, node)
+        if not by_elements or (chain and program.node(chain[0]).shape != node.shape):
             close()
-        (chain if _by_elements(program, node) else step).append(id)
+        (chain if by_elements else step).append(id)
     close()
     return replace(program, step=tuple(step), chains=tuple(chains), block=block) if chains else program
 

@@ -27,7 +27,7 @@ class NumberPrinter:
     scalars: dict[int, Piece]  # weak nodes as expressions
     zero_d: dict[tuple[int, str], str]  # (weak node, dtype) -> the 0-d array that ufuncs take
     plain: frozenset[int]  # weak nodes that Python's own arithmetic computes
-    of_numbers: dict[Operator, str]  # templates of statements that compute one number
+    of_numbers: dict[Operator, str]  # of statements that compute one number, for `str.format`
     in_step: bool
 
     def _name(self, id: int, wish: str | None = None) -> str:
@@ -44,13 +44,12 @@ class NumberPrinter:
 
     def _number_line(self, node: Node) -> str:
         """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
-        op, values = node.operator, {}
-        for name, i in zip(op.operands, node.inputs, strict=True):
-            values[name] = self._as_float(i) if self.graph.nodes[i].weak else self._as_numpys(i)
+        op, nodes = node.operator, self.graph.nodes
+        operands = [self._as_float(i) if nodes[i].weak else self._as_numpys(i) for i in node.inputs]
         if op not in self.of_numbers:
-            atoms = {name: Piece(f"{{{name}}}", 100) for name in op.operands}
-            self.of_numbers[op] = self._bare("{out} = " + fill(number_template(op), atoms, op.binding))
-        return fill_plain(self.of_numbers[op], {**values, "out": self._as_numpys(node.id)})
+            places = {name: Piece(f"{{{k}}}", 100) for k, name in enumerate(op.operands, 1)}
+            self.of_numbers[op] = self._bare("{0} = " + fill(number_template(op), places, op.binding))
+        return self.of_numbers[op].format(self._as_numpys(node.id), *operands)
 
     def _as_numpys(self, id: int) -> str:
         """One of NumPy's scalars, or its place in an array of rank 0."""

@@ -34,6 +34,7 @@ from .program import (
     per_call_views,
     whole_base,
 )
+from .shortcuts import seldom_products, spread_numbers
 
 LONG = 1000  # statements; of more there are several functions, since CPython's compiler is slow and hungry on long ones
 PIECE = 200  # statements in one function of those
@@ -71,9 +72,10 @@ class _Printer(NumberPrinter):
         self.lines = self.out.prologue
         self.in_step = False
         self.passing = passing_views(program)
-        self.spread = _spread(program)
+        self.spread = spread_numbers(program)
         self.plain = plain_numbers(program) if counting else frozenset()
         self.seldom = seldom_products(program)
+        self.conditions = {*self.seldom.values()}
         self.checks: dict[int, list[tuple[str, int]]] = {}  # of views, by what computes the values that they look at
 
     def run(self) -> Printed:
@@ -107,7 +109,7 @@ class _Printer(NumberPrinter):
                 self._chain(first[id])
             else:
                 self._statement(id)
-            for computed in first.get(id, (id,)):
+            for computed in first.get(id, (id,)) if self.checks else ():
                 self.lines += self.checks.get(computed, ())
             if len(program.step) > LONG and len(step[-1]) > PIECE:
                 step.append([])
@@ -173,7 +175,7 @@ class _Printer(NumberPrinter):
 
     def _statement(self, id: int) -> None:
         role = self.program.roles[id]
-        if id in self.seldom.values():  # stands as a condition in the statements that it multiplies in
+        if id in self.conditions:  # it stands in the statements that it multiplies in
             return
         if role == "scalar":
             self._scalar(id)
@@ -216,8 +218,7 @@ class _Printer(NumberPrinter):
         lines = [self._number_line(node)] if is_of_numbers(self.graph, node) else []
         lines = lines or [self._format(node, t) for t in self._template(node)]
         self._comment(id)
-        for line in lines:
-            self._emit(line, id)
+        self.lines += [(line, id) for line in lines]
 
     def _chain(self, chain: tuple[int, ...]) -> None:
         """A loop over blocks of the vectors that a chain reads and writes; each is sliced once for each workspace."""
@@ -434,46 +435,3 @@ class _Printer(NumberPrinter):
             if function is not None and name not in self.out.support:
                 self.out.support[name] = inspect.getsource(function)
         return re.sub(r"(?<![\w.])np\.([a-z_][\w.]*)\(", bind, text)
-
-
-def seldom_products(program: Program) -> dict[int, int]:
-    """Products of something held, in its place, by a number that a condition makes other than 1; with that number."""
-    nodes = program.graph.nodes
-    users: dict[int, list[int]] = {
-        id: [] for id in program.step if nodes[id].weak and nodes[id].operator.name == "where"
-    }
-    for id in program.step if users else ():
-        for i in nodes[id].inputs:
-            if i in users:
-                users[i].append(id)
-    wanted = {*program.outputs, *(value for _, value in program.updates)}
-    found: dict[int, int] = {}
-    for id, products in users.items():
-        node = nodes[id]
-        if id in wanted or not products:
-            continue
-        usual = program.node(node.inputs[2])
-        is_one = usual.operator.name == "constant" and usual["value"].array.item() == 1
-        in_place = [p for p in products if program.storage_of.get(p) in program.node(p).inputs]
-        if is_one and in_place == [p for p in products if program.node(p).operator.name == "multiply"] == products:
-            found |= dict.fromkeys(products, id)
-    return found
-
-
-def _spread(program: Program) -> dict[int, str]:
-    """Constants that are one number in all places, and that nothing reads but what they are a part of: the number."""
-    found: dict[int, str] = {}
-    for id in program.prologue:
-        node = program.node(id)
-        if node.operator.name == "broadcast_to" and program.roles[id] == "view":
-            source = program.node(node.inputs[0])
-            if source.operator.name == "constant" and source["value"].array.ndim == 0:
-                found[id] = code(source["value"].array.item())
-    for id in (*program.prologue, *program.step) if found else ():
-        joins = program.node(id).operator.kind == "pack" or id in program.lasting
-        for i in () if joins else program.node(id).inputs:
-            found.pop(i, None)
-    for id in program.outputs:
-        found.pop(program.base(id), None)
-        found.pop(id, None)
-    return found

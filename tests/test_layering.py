@@ -36,7 +36,7 @@ codegen.names codegen.numpy_support codegen.literals codegen.costs
 codegen.program
 codegen.biases codegen.linear_state codegen.growing
 codegen.layout
-codegen.blocks codegen.plain_numbers
+codegen.blocks codegen.plain_numbers codegen.shortcuts
 codegen.schedule codegen.memory codegen.prepare
 codegen.late
 codegen.printed codegen.state

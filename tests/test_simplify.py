@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -305,6 +306,19 @@ def test_one_walk_is_enough(case: Case) -> None:
     counts: Counter[str] = Counter()
     simplify([moved[t.id] for t in case.outputs], then=Simpler(counts=counts))
     assert not counts
+
+
+@random_graphs
+@given(cases(updates=False))
+def test_a_rule_applies_to_nothing_but_what_it_says_that_it_reads(case: Case) -> None:
+    of_one = ("-(-x)", "-(x - y)")  # there it is the rule's own test
+    anywhere = [rule if rule.name in of_one else replace(rule, reads=()) for rule in RULES]
+    known: dict[Any, int] = {}
+    found = []
+    for rules in (RULES, anywhere):
+        _, moved = simplify(case.outputs, then=Simpler(rules=rules))
+        found.append(shapes_of([moved[t.id] for t in case.outputs], known))
+    assert found[0] == found[1]
 
 
 @random_graphs

@@ -51,8 +51,13 @@ def _softplus(x: Any) -> Any:
 
 def _sigmoid_definition(x: Any) -> Any:
     """e/(1+e) with e = exp(x), which is 1 long before e overflows. For x far below 0 it is e, to the last digit."""
-    e = exp(minimum(x, LARGE))
+    e = _rising(x)
     return e / (1 + e)
+
+
+def _rising(x: Any) -> Any:
+    """exp(x) up to where it overflows: there 1 + exp(x) is exp(x), and its logarithm x."""
+    return exp(minimum(x, LARGE))
 
 
 sigmoid = elementwise(
@@ -72,7 +77,7 @@ logsigmoid = elementwise(
     formula="-log(1 + exp(-x))",
     reference=lambda x: -_softplus(-x),
     pullback=lambda g, x, y: g * sigmoid(-x),
-    definition=lambda x: minimum(x, 0) - log1p(exp(-abs(x))),
+    definition=lambda x: minimum(x, -log1p(_rising(-x))),
     latex=r"\log\sigma({x:0})",
     analytic=True,
     doc="log(sigmoid(x)), which is about x for very negative x.",
@@ -83,7 +88,7 @@ softplus_row = elementwise(
     formula="log(1 + exp(x))",
     reference=_softplus,
     pullback=lambda g, x, y: g * sigmoid(x),
-    definition=lambda x: maximum(x, 0) + log1p(exp(-abs(x))),
+    definition=lambda x: maximum(x, log1p(_rising(x))),
     latex=r"\operatorname{{softplus}}({x:0})",
     analytic=True,
     doc="log(1 + exp(x)), which is about x for large x.",

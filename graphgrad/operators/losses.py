@@ -358,7 +358,7 @@ def cross_entropy(prediction: Node, target: Node) -> Shape:
 @loss(
     "bce",
     reference=lambda z, t: np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z))),
-    definition=lambda z, t: maximum(z, 0.0) - z * t + log1p(exp(-abs(z))),  # whose exp is that of σ(z)
+    definition=lambda z, t: maximum(z, 0.0) - z * t + log1p(exp(-abs(z))),  # softplus(z) - z·t would cancel
     pullbacks=(lambda g, z, t: g * (sigmoid(z) - t), lambda g, z, t: -g * z),
 )
 def binary_cross_entropy(prediction: Node, target: Node) -> Shape:
