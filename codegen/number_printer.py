@@ -13,9 +13,6 @@ from .names import Names
 from .printed import Printed
 from .program import Program, number_template
 
-#: Where Python's own arithmetic is faster, and the same on the numbers for which it is taken (see `plain_numbers`).
-PLAIN = {"sqrt": "{x:30} ** 0.5"}
-
 
 class NumberPrinter:
     """The part of a printer that knows numbers. What is declared here without a body, the whole printer has."""
@@ -114,8 +111,7 @@ class NumberPrinter:
             number = self.graph.nodes[node.inputs[0]].operator.name == "constant"
             pieces["x"] = Piece(self._once("base", f"np.float64({base.text})"), 100) if number else base
         if op.scalar:
-            template = PLAIN.get(op.name, op.scalar) if id in self.plain else op.scalar
-            text = fill(template, pieces, op.binding)
+            text = fill((id in self.plain and op.plain) or op.scalar, pieces, op.binding)
         elif isinstance(op.numpy, str) and ", out={out}" in op.numpy:
             plain = {n: p.text for n, p in pieces.items()} | {k: code(v) for k, v in node.attributes}
             text = fill_plain(op.numpy.replace(", out={out}", ""), plain)

@@ -47,7 +47,8 @@ class Operator:
     latex: str = ""
     binding: int = 100  # of its notation: sums 10, products 20, powers 30, atoms 100
     numpy: Any = None  # statement template(s) with {out}, or a function from a statement to them
-    scalar: str = ""  # an expression template for Python numbers
+    scalar: str = ""  # an expression template for numbers
+    plain: str = ""  # another for Python's own, where that is faster and, on what it is taken for, the same
     kind: str = ""  # "elementwise", "linear" (in all operands together), "multilinear", "view", "leaf"
     analytic: bool = False  # the reference takes complex arguments: the complex step proves the gradient
     domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # where a random test may go, by operand

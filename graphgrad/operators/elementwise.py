@@ -179,6 +179,7 @@ sqrt = elementwise(
     latex=r"\sqrt{{{x:0}}}",
     numpy="np.sqrt({x}, out={out})",
     scalar="np.sqrt({x:0})",
+    plain="{x:30} ** 0.5",
     analytic=True,
     domain={"x": (0.2, 5.0)},
     doc="The square root. Its derivative at 0 is inf.",
