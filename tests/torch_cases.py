@@ -103,6 +103,7 @@ UNARY: dict[str, tuple[str, Draw]] = {
     "tanh(x)": ("torch.tanh(x)", EVERYWHERE),
     "erf(x)": ("torch.erf(x)", EVERYWHERE),
     "erfc(x)": ("torch.erfc(x)", EVERYWHERE),
+    "ndtr(x)": ("torch.special.ndtr(x)", EVERYWHERE),
     "sigmoid(x)": ("torch.sigmoid(x)", EVERYWHERE),
     "logsigmoid(x)": ("F.logsigmoid(x)", EVERYWHERE),
     "softplus(x)": ("F.softplus(x)", EVERYWHERE),
@@ -135,7 +136,8 @@ for _gg, (_torch, _x) in UNARY.items():
 
 # Where a careless formula overflows or cancels. PyTorch's softplus is the identity from a threshold on: 20, if not set.
 FAR_LEFT, FAR_RIGHT = [-1e4, -1000.0, -750.0, -100.0, -40.0], [40.0, 100.0, 750.0, 1000.0, 1e4]
-SATURATING = "tanh erf sigmoid logsigmoid softplus relu elu selu celu gelu silu mish softsign hard_tanh hard_sigmoid"
+SATURATING = """tanh erf ndtr sigmoid logsigmoid softplus relu elu selu celu gelu silu mish softsign hard_tanh
+hard_sigmoid"""
 for _name in SATURATING.split():
     _row = UNARY[f"{_name}(x)"][0]
     case(f"{_name}(x)", _row, "far left", x=FAR_LEFT)

@@ -14,6 +14,7 @@ import numpy as np
 from graphgrad.errors import GraphgradError
 from graphgrad.operators.elementwise import (
     abs,
+    cast,
     clip_row,
     exp,
     expm1,
@@ -24,8 +25,9 @@ from graphgrad.operators.elementwise import (
     only,
     square,
 )
-from graphgrad.operators.functions import bell, erfc, tanh
+from graphgrad.operators.functions import density, ndtr, tail, tanh
 from graphgrad.operators.rows import elementwise
+from graphgrad.types import FLOATS
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Smooth at the base: sigmoid and softplus
@@ -135,20 +137,23 @@ mish = elementwise(
 
 def _gelu_pullback(g: Any, x: Any, y: Any) -> Any:
     """x·Φ(x) has the derivative Φ(x) + x·φ(x), with the normal distribution Φ and its density φ."""
-    return g * (_normal(x) + x * (bell(x * math.sqrt(0.5)) * (1 / math.sqrt(2 * math.pi))))
+    return g * (ndtr(x) + x * density(x))
 
 
-def _normal(x: Any) -> Any:
-    """Φ(x), by erfc, since 1 + erf would cancel for negative x."""
-    return 0.5 * erfc(x * -math.sqrt(0.5))
+def _gelu_definition(x: Any) -> Any:
+    """x·Φ(x), which is max(x, 0) - |x|·Φ(-|x|) too, and needs no choice by the sign so."""
+    if getattr(x, "dtype", "") != "float32":
+        return x * ndtr(x)
+    below, distance = tail(x)
+    return maximum(x, 0) - distance * below
 
 
 gelu_row = elementwise(
     "gelu",
     formula="x * (1 + erf(x / sqrt(2))) / 2",
-    reference=lambda x: x * (0.5 * erfc.reference(x * -math.sqrt(0.5))),
+    reference=lambda x: x * ndtr.reference(x),
     pullback=_gelu_pullback,
-    definition=lambda x: x * _normal(x),
+    definition=_gelu_definition,
     latex=r"\operatorname{{GELU}}({x:0})",
     doc="x·Φ(x) with the normal distribution Φ.",
 )
@@ -222,11 +227,18 @@ def _leaky_relu_definition(x: Any, negative_slope: float) -> Any:
     return maximum(x, 0) + negative_slope * minimum(x, 0)
 
 
+def _leaky_relu_pullback(g: Any, x: Any, y: Any, negative_slope: float) -> Any:
+    """A float that is 1 or 0 or the slope, where it fits between them: one product by it for two by bools."""
+    if 0 <= negative_slope <= 1 and getattr(x, "dtype", "") in FLOATS:
+        return g * maximum(cast(y > 0, x.dtype), negative_slope)
+    return only(g, x > 0) + only(negative_slope * g, x <= 0)
+
+
 leaky_relu = elementwise(
     "leaky_relu",
     formula="Piecewise((x, x > 0), (negative_slope * x, True))",
     reference=lambda x, negative_slope: np.maximum(x, 0) + negative_slope * np.minimum(x, 0),
-    pullback=lambda g, x, y, negative_slope: only(g, x > 0) + only(negative_slope * g, x <= 0),
+    pullback=_leaky_relu_pullback,
     definition=_leaky_relu_definition,
     attributes={"negative_slope": 0.01},
     text="leaky_relu({x:0}, {negative_slope})",
@@ -259,7 +271,10 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.050700987355480493
 
 
 def _selu_pullback(g: Any, x: Any, y: Any) -> Any:
-    return only(SELU_SCALE * g, x > 0) + only(SELU_SCALE * SELU_ALPHA * g, x <= 0) * exp(minimum(x, 0))
+    """λα·exp(x) below 0, and λα - (λα - λ) above it, where the exponential is held at 1."""
+    falling = SELU_SCALE * SELU_ALPHA * exp(minimum(x, 0))
+    positive = cast(x > 0, x.dtype) if getattr(x, "dtype", "") in FLOATS else only(1, x > 0)
+    return g * (falling - (SELU_SCALE * SELU_ALPHA - SELU_SCALE) * positive)
 
 
 selu = elementwise(

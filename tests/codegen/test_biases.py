@@ -286,6 +286,6 @@ def test_a_layer_is_computed_where_its_ones_are_waiting() -> None:
         "multiply",
         "subtract",
     ] * 2  # x², and then 1 - x², over x
-    gelu = gg.feedforward([4, 8, 8, 3], activation="gelu", loss="mse")
-    program = gg.Trainer(gelu, gg.SGD()).function.program
+    mish = gg.feedforward([4, 8, 8, 3], activation="mish", loss="mse")
+    program = gg.Trainer(mish, gg.SGD()).function.program
     assert {program.graph.label(id) for id in program.placed}.isdisjoint({"z1ᵀ", "z2ᵀ"})  # which is needed again

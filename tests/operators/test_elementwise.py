@@ -295,6 +295,22 @@ def test_erf_takes_views_zero_sizes_and_its_own_memory() -> None:
         np.testing.assert_allclose(own, wanted, rtol=1e-15 if own.dtype == np.float64 else 1e-6)
 
 
+def test_the_normal_distribution_in_float32_keeps_its_digits_in_the_tail() -> None:
+    """Within what float32 knows of x²/2, whose rounding exp makes a relative error."""
+    x = np.concatenate([-np.geomspace(1e-30, 12.9, 3000), [-0.0, 0.0], np.geomspace(1e-30, 1e30, 3000)])
+    x = x.astype(np.float32)
+    g = gg.Graph()
+    t = g.parameter("t", x.shape, "float32")
+    f = gg.compile([gg.ndtr(t), gg.gelu(t), gg.derive(gg.sum(gg.gelu(t)))[t]])
+    cdf = np.array([0.5 * math.erfc(-float(v) / math.sqrt(2)) for v in x])
+    slope = cdf + x * np.exp(-(np.minimum(np.abs(x), 40.0).astype(np.float64) ** 2) / 2) / math.sqrt(2 * math.pi)
+    known = 4e-7 * (1 + x.astype(np.float64) ** 2 / 4)
+    for found, wanted in zip(f(t=x), (cdf, x * cdf, slope), strict=True):
+        assert found.dtype == np.float32
+        worst = np.abs(found - wanted) / (np.abs(wanted) + (np.abs(x * cdf) if wanted is slope else 0) + 1e-37)
+        assert np.all(worst <= known), (x[np.argmax(worst / known)], np.max(worst / known))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Arguments
 # ---------------------------------------------------------------------------------------------------------------------
