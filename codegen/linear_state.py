@@ -8,11 +8,12 @@ loader multiplies what is kept by c, and divides what is set.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphgrad.graph import Graph, Node
-from graphgrad.rewrite import Visit, is_op, op, rebuild, source
+from graphgrad.rewrite import Visit, amend, is_op, op, rebuild, source
 from graphgrad.simplify import Simpler
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS
@@ -74,37 +75,31 @@ def scale_states(
     return InUnits(at, own, kept, {leaf: Unit(linear.c) for leaf, linear in found.items()})
 
 
-def scale_quotients(
-    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], then: Simpler
-) -> dict[int, Tensor]:
+def scale_quotients(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], then: Simpler) -> dict[int, Tensor]:
     """(s·m) / Y = s·(m / Y) for what a state becomes: since m stays, s·m would need a place beside Y's.
 
-    Moves rounding. Returns where each old node went.
+    Moves rounding. Few nodes change, so they do within the graph. Returns where each node went.
     """
     states = {value.id for leaf, value in updates.items() if leaf.shape}
     results = [*outputs, *updates.values()]
-    graph = (results or keep)[0].graph
-    used: dict[int, int] = {}
-    for id in graph.ancestors([t.id for t in results]):
-        for i in graph.nodes[id].inputs:
-            used[i] = used.get(i, 0) + 1
-    ends = {t.id for t in results}
+    graph = results[0].graph
+    ids = graph.ancestors([t.id for t in results])
+    used = Counter(i for id in ids for i in graph.nodes[id].inputs)
+    used.update(t.id for t in results)
 
-    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        if node.operator.name != "divide" or node.inputs[0] in ends or used[node.inputs[0]] != 1:
+    def scaled(node: Node) -> Tensor | None:
+        if node.operator.name != "divide" or used[node.inputs[0]] != 1:
             return None
-        product, (numerator, denominator) = graph.nodes[node.inputs[0]], inputs
-        if product.operator.name != "multiply" or not states.intersection(product.inputs):
+        product, denominator = [graph.tensor(i) for i in node.inputs]
+        if not is_op(product, "multiply") or not states.intersection(product.node.inputs):
             return None
-        if not is_op(numerator, "multiply"):
-            return None
-        factors = source(numerator), source(numerator, 1)
+        factors = source(product), source(product, 1)
         for number, array in (factors, factors[::-1]):
             if number.node.weak and array.shape == denominator.shape == node.shape and array.dtype == node.dtype:
                 return op("multiply", number, op("divide", array, denominator))
         return None
 
-    return rebuild(results, visit, keep, then)[1]
+    return amend(graph, ids, scaled, then)
 
 
 def linear_state(leaf: Tensor, value: Tensor) -> Linear | None:

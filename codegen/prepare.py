@@ -63,6 +63,9 @@ class Lowered:
             {leaf_at[leaf].id: unit.on(self.units.get(leaf)) for leaf, unit in units.items()},
         )
 
+    def needed(self) -> list[Node]:
+        return [self.graph.nodes[i] for i in self.graph.ancestors([t.id for t in self.results])]
+
     def simpler(self, then: Simpler) -> Lowered:
         return self.moved(simplify(self.results, keep=self.leaves, then=then)[1])
 
@@ -86,11 +89,10 @@ def lowered(
         low = written.simpler(Simpler(exact=exact))
     else:
         low = (_grown(written) if may_grow(updates) else None) or _in_own_units(written)
-    then = Simpler(exact=exact, again=True, spelled=_spelled)
+    if any(n.operator.definition is not None and not _spelled(n) for n in low.needed()):
+        low = low.simpler(Simpler(exact=exact, again=True, spelled=_spelled))
     if updates and not exact:
-        return low.moved(scale_quotients(low.outputs, low.values, low.leaves, then))
-    if any(n.operator.definition is not None and not _spelled(n) for n in low.graph.nodes):
-        return low.simpler(then)
+        low = low.moved(scale_quotients(low.outputs, low.values, Simpler(again=True, spelled=_spelled)))
     return low
 
 
@@ -106,7 +108,7 @@ def _grown(written: Lowered) -> Lowered | None:
     leaf = seed.leaf(low.graph)
     if leaf is None:
         return low
-    done = grow(low.outputs, low.values, low.leaves, leaf, Simpler(again=True))
+    done = grow(low.outputs, low.values, low.leaves, leaf, Simpler(again=True, spelled=_spelled))
     return low.in_units(done) if done is not None else None
 
 

@@ -1,0 +1,73 @@
+"""(s·m) / Y as s·(m / Y): a pass that changes a few nodes within the graph."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import graphgrad as gg
+from graphgrad.codegen.linear_state import scale_quotients
+from graphgrad.rewrite import amend
+from graphgrad.simplify import Simpler
+
+
+def adam_like() -> tuple[gg.Graph, dict[gg.Tensor, gg.Tensor]]:
+    g = gg.Graph()
+    x, s = g.input("x", (5,)), g.input("s", (), "float64", weak=True)
+    m, theta = g.state("m", (5,)), g.state("theta", (5,))
+    new = (0.5 * m + x).named("m_new")
+    change = ((s * new) / (1 + x * x)).named("change")
+    return g, {m: new, theta: (theta - change).named("theta_new")}
+
+
+def test_the_quotient_is_of_the_state_alone_and_keeps_its_name() -> None:
+    g, updates = adam_like()
+    before = len(g.nodes)
+    moved = scale_quotients([], updates, Simpler(again=True))
+    change, theta = g["change"], g["theta_new"]
+    assert change.id >= before
+    assert [g.nodes[i].operator.name for i in change.node.inputs] == ["input", "divide"]
+    quotient = g.nodes[change.node.inputs[1]]
+    assert quotient.inputs[0] == g["m_new"].id < before
+    assert theta.node.inputs == (g["theta"].id, change.id)
+    (_, value) = updates.values()
+    assert moved[value.id] is theta
+    assert all(moved[id].id == id for id in range(before) if id not in (value.id, value.node.inputs[1]))
+    assert all(g.lines.get(t.id) for t in (change, theta))
+
+
+def test_a_product_that_is_wanted_elsewhere_stays() -> None:
+    g, updates = adam_like()
+    (_, value) = updates.values()
+    product = g.tensor(g.tensor(value.node.inputs[1]).node.inputs[0])
+    before = len(g.nodes)
+    assert all(t.id == id for id, t in scale_quotients([product], updates, Simpler(again=True)).items())
+    assert len(g.nodes) == before
+
+
+def test_the_numbers_are_those_of_the_written_order() -> None:
+    _, updates = adam_like()
+    by_rounding, exact = (gg.compile([], updates, exact=exact) for exact in (False, True))
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        x = generator.normal(size=5)
+        for f in (by_rounding, exact):
+            f(x=x, s=0.1)
+    for name in ("m", "theta"):
+        np.testing.assert_allclose(by_rounding.state[name], exact.state[name], rtol=1e-13)
+    assert "divide(m, " in by_rounding.source
+    assert "divide(m, " not in exact.source
+
+
+def test_what_reads_a_changed_node_is_made_anew_and_the_rest_is_not() -> None:
+    g = gg.Graph()
+    x = g.input("x", (3,))
+    a, b = gg.exp(x).named("a"), gg.sin(x).named("b")
+    c = (a * b).named("c")
+    before = len(g.nodes)
+    moved = amend(g, range(before), lambda n: gg.cos(x) if n.id == b.id else None, lambda tensor, of: tensor)
+    assert (moved[a.id], moved[x.id]) == (a, x)
+    assert (g["b"], g["c"]) == (moved[b.id], moved[c.id])
+    assert g["b"].node.operator.name == "cos"
+    assert g["c"].node.inputs == (a.id, g["b"].id)
+    assert g.label(c.id) == f"v{c.id}"
+    assert len(g.nodes) == before + 2
