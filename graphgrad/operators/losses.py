@@ -34,6 +34,7 @@ from graphgrad.operators.elementwise import (
     log1p,
     maximum,
     minimum,
+    only,
     sign,
     square,
     where,
@@ -371,7 +372,7 @@ def binary_cross_entropy(prediction: Node, target: Node) -> Shape:
     reference=lambda p, t: np.maximum(0, 1 - t * p),
     definition=lambda p, t: relu(1 - t * p),
     pullbacks=(
-        lambda g, p, t: where(less(t * p, 1.0), -g * t, 0.0),
+        lambda g, p, t: only(-g * t, less(t * p, 1.0)),
         lambda g, p, t: where(less(t * p, 1.0), -g * p, 0.0),
     ),
 )
