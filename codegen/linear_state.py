@@ -75,10 +75,13 @@ def scale_states(
     return InUnits(at, own, kept, {leaf: Unit(linear.c) for leaf, linear in found.items()})
 
 
-def scale_quotients(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], then: Simpler) -> dict[int, Tensor]:
+def scale_quotients(
+    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], then: Simpler
+) -> dict[int, Tensor]:
     """(s·m) / Y = s·(m / Y) for what a state becomes: since m stays, s·m would need a place beside Y's.
 
-    Moves rounding. Few nodes change, so they do within the graph. Returns where each node went.
+    Moves rounding. Returns where each node went: within the graph, if what changes is the end of it, as an optimizer's
+    step over one vector is.
     """
     states = {value.id for leaf, value in updates.items() if leaf.shape}
     results = [*outputs, *updates.values()]
@@ -87,19 +90,28 @@ def scale_quotients(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor],
     used = Counter(i for id in ids for i in graph.nodes[id].inputs)
     used.update(t.id for t in results)
 
-    def scaled(node: Node) -> Tensor | None:
-        if node.operator.name != "divide" or used[node.inputs[0]] != 1:
+    def is_scaled(node: Node) -> bool:
+        product = graph.nodes[node.inputs[0]] if node.operator.name == "divide" else node
+        return product is not node and used[product.id] == 1 and not states.isdisjoint(product.inputs)
+
+    def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        if node.id not in changing or not is_op(inputs[0], "multiply"):
             return None
-        product, denominator = [graph.tensor(i) for i in node.inputs]
-        if not is_op(product, "multiply") or not states.intersection(product.node.inputs):
-            return None
+        product, denominator = inputs
         factors = source(product), source(product, 1)
         for number, array in (factors, factors[::-1]):
             if number.node.weak and array.shape == denominator.shape == node.shape and array.dtype == node.dtype:
                 return op("multiply", number, op("divide", array, denominator))
         return None
 
-    return amend(graph, ids, scaled, then)
+    changing = {id for id in ids if is_scaled(graph.nodes[id])}
+    depend = set(changing)
+    for id in ids:
+        if not depend.isdisjoint(graph.nodes[id].inputs):
+            depend.add(id)
+    if depend == set(ids[len(ids) - len(depend) :]):
+        return amend(graph, ids, visit, then)
+    return rebuild(results, visit, keep, then)[1]
 
 
 def linear_state(leaf: Tensor, value: Tensor) -> Linear | None:

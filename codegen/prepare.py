@@ -92,7 +92,7 @@ def lowered(
     if any(n.operator.definition is not None and not _spelled(n) for n in low.needed()):
         low = low.simpler(Simpler(exact=exact, again=True, spelled=_spelled))
     if updates and not exact:
-        low = low.moved(scale_quotients(low.outputs, low.values, Simpler(again=True, spelled=_spelled)))
+        low = low.moved(scale_quotients(low.outputs, low.values, low.leaves, Simpler(again=True, spelled=_spelled)))
     return low
 
 

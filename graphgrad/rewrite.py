@@ -61,21 +61,21 @@ def rebuild(
     return new, moved
 
 
-def amend(graph: Graph, ids: Sequence[int], instead: Callable[[Node], Tensor | None], then: Then) -> dict[int, Tensor]:
-    """What `rebuild` does, within the graph itself, for a pass that changes little: only what `instead` replaces among
-    these nodes, and what reads that, is made anew. It takes the names along; what it replaces stays, unread.
+def amend(graph: Graph, ids: Sequence[int], visit: Visit, then: Then) -> dict[int, Tensor]:
+    """What `rebuild` does, within the graph itself, for a pass that changes little: only what a visit replaces among
+    these nodes, and what reads that, is made anew, behind all others. It takes the names along; what it replaces stays,
+    unread.
     """
     moved: dict[int, Tensor] = {}
     with paused_gc():
         for id in ids:
             node = graph.nodes[id]
             graph._asking = graph.lines.get(id, ())
-            made = instead(node)
+            inputs = tuple([moved.get(i, graph.tensor(i)) for i in node.inputs])
+            made = visit(node, inputs, graph)
             as_it_was = made is None and moved.keys().isdisjoint(node.inputs)
-            if as_it_was:
-                made = graph.tensor(id)
-            elif made is None:
-                made = copy_node(node, [moved.get(i, graph.tensor(i)) for i in node.inputs], graph)
+            if made is None:
+                made = graph.tensor(id) if as_it_was else copy_node(node, inputs, graph)
             made = then(made, node if as_it_was else None)
             if made.id != id:
                 moved[id] = made

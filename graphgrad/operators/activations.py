@@ -25,7 +25,7 @@ from graphgrad.operators.elementwise import (
     only,
     square,
 )
-from graphgrad.operators.functions import density, ndtr, tail, tanh
+from graphgrad.operators.functions import FAR, density, ndtr, tail, tanh
 from graphgrad.operators.rows import elementwise
 from graphgrad.types import FLOATS
 
@@ -141,9 +141,9 @@ def _gelu_pullback(g: Any, x: Any, y: Any) -> Any:
 
 
 def _gelu_definition(x: Any) -> Any:
-    """x·Φ(x), which is max(x, 0) - |x|·Φ(-|x|) too, and needs no choice by the sign so."""
+    """x·Φ(x), which is max(x, 0) - |x|·Φ(-|x|) too, and needs no choice by the sign so. At -inf, both are 0."""
     if getattr(x, "dtype", "") != "float32":
-        return x * ndtr(x)
+        return maximum(x, -FAR) * ndtr(x)
     below, distance = tail(x)
     return maximum(x, 0) - distance * below
 
@@ -151,7 +151,7 @@ def _gelu_definition(x: Any) -> Any:
 gelu_row = elementwise(
     "gelu",
     formula="x * (1 + erf(x / sqrt(2))) / 2",
-    reference=lambda x: x * ndtr.reference(x),
+    reference=lambda x: np.maximum(x, -FAR) * ndtr.reference(x),
     pullback=_gelu_pullback,
     definition=_gelu_definition,
     latex=r"\operatorname{{GELU}}({x:0})",

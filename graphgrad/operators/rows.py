@@ -150,7 +150,7 @@ def _from_floats(definition: Callable[..., Any]) -> Callable[..., Any]:
 
     def defined(*operands: Any, **attributes: Any) -> Any:
         if all(isinstance(t, Tensor) and t.dtype not in FLOATS for t in operands):
-            operands = tuple(OPERATORS["cast"](t, dtype="float64") for t in operands)
+            operands = tuple(t * 1.0 if t.node.weak else OPERATORS["cast"](t, dtype="float64") for t in operands)
         return definition(*operands, **attributes)
 
     return defined

@@ -384,7 +384,7 @@ def test_for_some_sizes_smaller_and_for_none_larger(before: list[Any], after: li
 def test_a_view_of_what_is_computed_again_is_made_again() -> None:
     g = gg.Graph()
     x = g.input("x", ("N", 8))
-    h = gg.gelu(x @ g.parameter("W", (8, 64)))
+    h = gg.mish(x @ g.parameter("W", (8, 64)))
     heads = gg.reshape(h, ("N", 8, 8)) @ g.parameter("P", (8, 8))
     loss = gg.mean(gg.exp(gg.sin(gg.exp(gg.sin(heads)))))
     d = gg.derive(loss)
@@ -399,8 +399,8 @@ def test_a_view_of_what_is_computed_again_is_made_again() -> None:
 def test_sizes_that_cannot_be_are_not_looked_at() -> None:
     def make(missing: int) -> Function:
         g = gg.Graph()
-        h = gg.gelu(g.input("x", ("N", 32)) @ g.parameter("W", (32, 32)))[missing:]
-        loss = gg.mean(gg.gelu(gg.gelu(h @ g.parameter("V", (32, 32))) @ g.parameter("U", (32, 32))))
+        h = gg.mish(g.input("x", ("N", 32)) @ g.parameter("W", (32, 32)))[missing:]
+        loss = gg.mean(gg.mish(gg.mish(h @ g.parameter("V", (32, 32))) @ g.parameter("U", (32, 32))))
         return gg.compile([loss, *gg.derive(loss).values()], memory="low")
 
     assert len(make(3).program.again) == len(make(100).program.again) > 0

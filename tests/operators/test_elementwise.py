@@ -311,6 +311,33 @@ def test_the_normal_distribution_in_float32_keeps_its_digits_in_the_tail() -> No
         assert np.all(worst <= known), (x[np.argmax(worst / known)], np.max(worst / known))
 
 
+def test_the_normal_distribution_has_all_derivatives_at_zero() -> None:
+    """Bounds that keep it from overflowing must not show: |x| has no derivative there."""
+    for start, wanted in ((gg.ndtr, [0.5, 1, 0, -1, 0, 3]), (gg.gelu, [0, 0.5, 2, 0, -4, 0])):
+        x = gg.Graph().input("x", ())
+        y, values = start(x), []
+        for _ in wanted:
+            values.append(float(gg.evaluate(y, x=0.0)))
+            y = gg.derive(y, wrt=[x])[x]
+        density = 1 / math.sqrt(2 * math.pi)
+        exact = [w if w == 0.5 else w * density for w in wanted]
+        np.testing.assert_allclose(values, exact, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_gelu_at_infinity_is_its_limit(dtype: str) -> None:
+    (found,) = check_result(gg.gelu, np.array([-np.inf, np.inf], dtype))
+    np.testing.assert_array_equal(found, [0, np.inf])
+    check_target(gg.gelu, np.array([-np.inf, np.inf, np.nan], dtype))
+
+
+def test_a_whole_number_widens_nothing_in_an_activation() -> None:
+    g = gg.Graph()
+    n, x = g.input("n", (), "int64", weak=True), g.input("x", (3,), "float32")
+    y = gg.gelu(n) * x
+    assert (y.dtype, gg.compile(y)(n=2, x=np.ones(3, np.float32))[0].dtype) == ("float32", np.float32)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Arguments
 # ---------------------------------------------------------------------------------------------------------------------
