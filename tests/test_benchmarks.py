@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.benchmarks import __main__ as command
 from tests.benchmarks import contestants, costs, growth, harness, passes, processes, report, steps, tables, works
 from tests.benchmarks.contestants import graphgrad_trainer
 from tests.benchmarks.works import Work
@@ -131,15 +134,43 @@ def test_verdicts() -> None:
 def test_the_page_is_what_its_data_make() -> None:
     data = json.loads(report.DATA.read_text(encoding="utf-8"))
     assert report.PAGE.read_text(encoding="utf-8") == report.page(data)
-    assert data.keys() == {"machine", "versions", "load", "sections"}
-    assert data["machine"].keys() == {"cpu", "cores"}
-    assert "/" not in json.dumps(data["versions"])
+    assert data.keys() == {"measured", "sections"}
+    assert data["measured"].keys() == data["sections"].keys() == set(report.SECTIONS)
+    for how in data["measured"].values():
+        assert how.keys() == {"machine", "versions", "load"}
+        assert how["machine"].keys() == {"cpu", "cores"}
+        assert "/" not in json.dumps(how["versions"])
+
+
+def test_each_section_says_where_it_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(cpu: str, **sections: Any) -> dict[str, Any]:
+        how = {"machine": {"cpu": cpu, "cores": 2}, "versions": {"python": "3"}, "load": [0.1, 0.5]}
+        return {"measured": dict.fromkeys(sections, how), "sections": sections}
+
+    data = json.loads(report.DATA.read_text(encoding="utf-8"))["sections"]
+    old = measured("A", others=data["others"], first=data["first"], memory=data["memory"])
+    monkeypatch.setattr(command, "DATA", tmp_path / "data.json")
+    assert command.merged(old) == old
+    command.DATA.write_text(json.dumps(old), encoding="utf-8")
+    both = command.merged(measured("B", memory=data["memory"]))
+    assert {name: how["machine"]["cpu"] for name, how in both["measured"].items()} == {
+        "first": "A", "others": "A", "memory": "B"
+    }  # fmt: skip
+    text = report.page(both)
+    assert "- A, 2 cores (python 3), with a load of 0.1 to 0.5 in the meantime: first, others\n- B, 2 cores" in text
+    assert re.findall(r"^## (.*)\n\nOn (.)\.$", text, re.MULTILINE) == [
+        ("Works that no table lists", "A"), ("The first step", "A"), ("Memory of training", "B")
+    ]  # fmt: skip
+    assert re.findall(r"^On (.), \d+ of \d+ hold\.$", text, re.MULTILINE) == ["A", "B"]
+    alone = report.page(old)
+    assert "On A" not in alone
+    assert "in the meantime\n\nBoth contestants" in alone
 
 
 def test_the_page_of_processes_is_what_its_data_make() -> None:
     data = json.loads(report.DATA.read_text(encoding="utf-8"))
     text = processes.PAGE.read_text(encoding="utf-8")
-    made = processes.part(data["sections"]["processes"], data["machine"])
+    made = processes.part(data["sections"]["processes"], data["measured"]["processes"]["machine"])
     assert text == processes.with_part(text, made)
     assert processes.with_part(processes.with_part(text, "something else"), made) == text
 

@@ -37,38 +37,23 @@ def missing_libraries() -> dict[str, str]:
 
 def measured(names: list[str]) -> dict[str, Any]:
     """The chosen sections, printed as they are measured."""
-    sections: dict[str, Any] = {}
-    loads = [harness.load()]
+    found: dict[str, dict[str, Any]] = {"measured": {}, "sections": {}}
+    machine, versions = harness.machine(), harness.child("__main__:library_versions")
     for name in names:
         print(name, flush=True)
-        start = time.perf_counter()
-        sections[name] = SECTIONS[name](lambda line: print(f"  {line}", flush=True))
-        loads.append(harness.load())
-        print(f"  ({time.perf_counter() - start:.0f} s, load {loads[-1]:.1f})", flush=True)
-    return {
-        "machine": harness.machine(),
-        "versions": harness.child("__main__:library_versions"),
-        "load": [min(loads), max(loads)],
-        "sections": sections,
-    }
+        start, before = time.perf_counter(), harness.load()
+        found["sections"][name] = SECTIONS[name](lambda line: print(f"  {line}", flush=True))
+        load = sorted((before, harness.load()))
+        found["measured"][name] = {"machine": machine, "versions": versions, "load": load}
+        print(f"  ({time.perf_counter() - start:.0f} s, load {load[1]:.1f})", flush=True)
+    return found
 
 
-def merged(new: dict[str, Any], all_sections: bool) -> dict[str, Any]:
-    """With the sections of the file that were not measured now, if they are of the same machine."""
-    if all_sections or not DATA.exists():
-        return new
-    old = json.loads(DATA.read_text(encoding="utf-8"))
-    if old["machine"] != new["machine"]:
-        return new
-    load = [min(old["load"][0], new["load"][0]), max(old["load"][1], new["load"][1])]
-    sections = {**old["sections"], **new["sections"]}
-    versions = {**old["versions"], **new["versions"]}
-    return {
-        **new,
-        "versions": versions,
-        "load": load,
-        "sections": {name: sections[name] for name in SECTIONS if name in sections},
-    }
+def merged(new: dict[str, Any]) -> dict[str, Any]:
+    """With the sections of the file that were not measured now; each tells where it was."""
+    old = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else new
+    both = {kind: {**old[kind], **new[kind]} for kind in ("measured", "sections")}
+    return {kind: {name: of[name] for name in SECTIONS if name in of} for kind, of in both.items()}
 
 
 def main() -> None:
@@ -86,7 +71,7 @@ def main() -> None:
     over = [v for v in found if not v.ok]
     print(f"{len(found) - len(over)} of {len(found)} verdicts hold", *[f"  {v.text}" for v in over], sep="\n")
     if not arguments.only or arguments.write:
-        write(merged(data, not arguments.only))
+        write(merged(data) if arguments.only else data)
     sys.exit(0)
 
 

@@ -39,7 +39,7 @@ def write(data: dict[str, Any]) -> None:
     written = json.loads(DATA.read_text(encoding="utf-8"))
     PAGE.write_text(page(written), encoding="utf-8")
     if "processes" in written["sections"]:
-        processes.write_page(written["sections"]["processes"], written["machine"])
+        processes.write_page(written["sections"]["processes"], written["measured"]["processes"]["machine"])
 
 
 def rounded(value: Any) -> Any:
@@ -53,22 +53,38 @@ def rounded(value: Any) -> Any:
 
 def page(data: dict[str, Any]) -> str:
     """The page's text."""
-    sections = data["sections"]
-    parts = [heading(data)]
+    sections, places = data["sections"], by_place(data["measured"])
+    parts = [heading(data, places)]
     for name, part in PARTS.items():
         if name in sections:
-            parts.append(part(sections[name]))
-    parts.append(of_verdicts(verdicts(data)))
+            title, text = part(sections[name]).split("\n\n", 1)
+            where = [f"On {data['measured'][name]['machine']['cpu']}."] if len(places) > 1 else []
+            parts.append("\n\n".join([title, *where, text]))
+    parts.append(of_verdicts(data, places))
     return "\n\n".join(parts) + "\n"
 
 
-def heading(data: dict[str, Any]) -> str:
-    libraries = ", ".join(f"{name} {v}" for name, v in data["versions"].items())
-    least, most = data["load"]
+def by_place(measured: dict[str, Any]) -> dict[str, list[str]]:
+    """What was measured on each machine, by its name and its libraries'."""
+    places: dict[str, list[str]] = {}
+    for name, how in measured.items():
+        libraries = ", ".join(f"{library} {v}" for library, v in how["versions"].items())
+        places.setdefault(f"{how['machine']['cpu']}, {how['machine']['cores']} cores ({libraries})", []).append(name)
+    return places
+
+
+def heading(data: dict[str, Any], places: dict[str, list[str]]) -> str:
+    lines = []
+    for place, names in places.items():
+        loads = [load for name in names for load in data["measured"][name]["load"]]
+        parts = f": {', '.join(names)}" if len(places) > 1 else ""
+        lines.append(f"- {place}, with a load of {min(loads):.1f} to {max(loads):.1f} in the meantime{parts}")
+    listed = "\n".join(lines)
     return f"""# Benchmarks
 
-What `make bench` measured: {data["machine"]["cpu"]}, {data["machine"]["cores"]} cores, with a load of {least:.1f} to
-{most:.1f} in the meantime. {libraries}.
+What `make bench` measured, and on what:
+
+{listed}
 
 Both contestants of a ratio work in the same process, in short blocks, in turn; a process gives the median of its
 ratios, and the median over one to nine processes is the figure. Only ratios are to be trusted: the times of two
@@ -237,10 +253,14 @@ computed at once. With memory="low" cheap ones are computed twice.
 {rows(head, lines)}"""
 
 
-def of_verdicts(found: list[Verdict]) -> str:
-    over = sum(not v.ok for v in found)
-    lines = "\n".join(v.text for v in found)
-    return f"## Verdicts\n\n{len(found) - over} of {len(found)} hold.\n\n```text\n{lines}\n```"
+def of_verdicts(data: dict[str, Any], places: dict[str, list[str]]) -> str:
+    parts = ["## Verdicts"]
+    for names in places.values():
+        found = verdicts({"sections": {name: data["sections"][name] for name in names}})
+        where = f"On {data['measured'][names[0]]['machine']['cpu']}, " if len(places) > 1 else ""
+        lines = "\n".join(v.text for v in found)
+        parts.append(f"{where}{sum(v.ok for v in found)} of {len(found)} hold.\n\n```text\n{lines}\n```")
+    return "\n\n".join(parts)
 
 
 PARTS: dict[str, Callable[[dict[str, Any]], str]] = {
