@@ -64,7 +64,8 @@ class Lowered:
         )
 
     def needed(self) -> list[Node]:
-        return [self.graph.nodes[i] for i in self.graph.ancestors([t.id for t in self.results])]
+        nodes, results = self.graph.nodes, self.results
+        return [nodes[i] for i in self.graph.ancestors([t.id for t in results])]
 
     def simpler(self, then: Simpler) -> Lowered:
         return self.moved(simplify(self.results, keep=self.leaves, then=then)[1])

@@ -1,10 +1,12 @@
-"""(s·m) / Y as s·(m / Y): a pass that changes a few nodes within the graph."""
+"""The last passes from graph to graph: (s·m) / Y as s·(m / Y) within the graph, and what they look at."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import graphgrad as gg
+from graphgrad.codegen import prepare
 from graphgrad.codegen.linear_state import scale_quotients
 from graphgrad.rewrite import amend
 from graphgrad.simplify import Simpler
@@ -90,3 +92,24 @@ def test_what_reads_a_changed_node_is_made_anew_and_the_rest_is_not() -> None:
     assert g["c"].node.inputs == (a.id, g["b"].id)
     assert g.label(c.id) == f"v{c.id}"
     assert len(g.nodes) == before + 2
+
+
+def test_what_is_wanted_is_listed_a_few_times_however_large_the_graph_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of all gradients for each node would take a time quadratic in their number."""
+    calls = 0
+    results = prepare.Lowered.results.fget
+
+    def counted(low: prepare.Lowered) -> list[gg.Tensor]:
+        nonlocal calls
+        calls += 1
+        return results(low)
+
+    monkeypatch.setattr(prepare.Lowered, "results", property(counted))
+    counts = []
+    for n in (3, 40):
+        g = gg.Graph()
+        loss = sum((gg.sigmoid(g.parameter(f"w{k}", ())) for k in range(n)), start=g.constant(0.0))
+        calls = 0
+        gg.compile([loss, *gg.derive(loss).values()])
+        counts.append(calls)
+    assert counts[0] == counts[1] < 30
