@@ -91,8 +91,9 @@ def scale_quotients(
     used.update(t.id for t in results)
 
     def is_scaled(node: Node) -> bool:
-        product = graph.nodes[node.inputs[0]] if node.operator.name == "divide" else node
-        return product is not node and used[product.id] == 1 and not states.isdisjoint(product.inputs)
+        if node.operator.name != "divide" or used[node.inputs[0]] != 1:
+            return False
+        return not states.isdisjoint(graph.nodes[node.inputs[0]].inputs)
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
         if node.id not in changing or not is_op(inputs[0], "multiply"):
