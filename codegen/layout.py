@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from graphgrad.graph import Graph, Node
-from graphgrad.operators.linear import swap
+from graphgrad.operators.linear import matmul, swap
 from graphgrad.operators.shape import size
 from graphgrad.rewrite import op, rebuild, source
 from graphgrad.tensor import Tensor
@@ -231,10 +231,7 @@ def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
         factors = joining.factors(node) if joining is not None else None
         if node.id in turned:
-            if factors is not None:
-                made[node.id] = _transposed_product(*factors)
-            else:
-                made[node.id] = _transposed(node, inputs, new)
+            made[node.id] = _transposed(node, inputs, new) if factors is None else _transposed_product(node, *factors)
             upright: Tensor = swap(made[node.id])
             return upright
         if factors is not None:
@@ -264,13 +261,13 @@ def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -
     return LaidOut(joining.where([t.id for t in tensors]) | made, joining.matrices, joining.copied)
 
 
-def _transposed_product(a: Tensor, b: Tensor) -> Tensor:
-    return op("matmul", swap(b), swap(a))
+def _transposed_product(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    return a.graph.place(matmul, (swap(b).id, swap(a).id), (), node.shape[::-1], node.dtype)
 
 
 def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
     if node.operator.name == "matmul":
-        return _transposed_product(*inputs)
+        return _transposed_product(node, *inputs)
     if node.operator.name == "gather":
         table = new.constant(np.ascontiguousarray(inputs[0].node["value"].array.T))
         return op("gather", table, inputs[1], axis=1)
@@ -281,7 +278,7 @@ def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
         elif len(t.shape) == 1:
             t = _upright(t, (*t.shape, 1))
         operands.append(t)
-    return new.insert(node.operator, tuple([t.id for t in operands]), dict(node.attributes))
+    return new.place(node.operator, tuple([t.id for t in operands]), node.attributes, node.shape[::-1], node.dtype)
 
 
 def _upright(tensor: Tensor, shape: tuple[object, ...]) -> Tensor:

@@ -11,7 +11,7 @@ import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from graphgrad.types import Dimension, Shape, Value, dimension, dtype_name, has_
 if TYPE_CHECKING:
     import networkx
 
+#: Of a node, in the order and form that the operator's shape rule gives them.
+Attributes: TypeAlias = tuple[tuple[str, Any], ...]
+
 
 @dataclass(slots=True, eq=False)
 class _Open:
@@ -31,7 +34,7 @@ class _Open:
     id: int
     operator: Operator
     inputs: tuple[int, ...]
-    attributes: tuple[tuple[str, Any], ...]
+    attributes: Attributes
     shape: Shape
     dtype: str
     weak: bool  # rank 0, and in effect a Python number: it never widens a float array
@@ -63,7 +66,7 @@ def make_node(
     id: int,
     operator: Operator,
     inputs: tuple[int, ...],
-    attributes: tuple[tuple[str, Any], ...],
+    attributes: Attributes,
     shape: Shape,
     dtype: str,
     weak: bool,
@@ -205,17 +208,11 @@ class Graph:
                 ids.append(self.constant(value).id)
         return self.insert(operator, tuple(ids), attributes)
 
-    def insert(
-        self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any], *, canonical: bool = False
-    ) -> Tensor:
-        """The node (operator, inputs, attributes), found or made. Infers shape and dtype, folds constants.
-
-        `canonical` says that the attributes are as the shape rule would make them: a node that is there is then found
-        without it.
-        """
+    def insert(self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any]) -> Tensor:
+        """The node (operator, inputs, attributes), found or made. Infers shape and dtype, folds constants."""
         nodes = self.nodes
         key = (operator, inputs, tuple(attributes.items()))
-        if (canonical or not attributes) and (found := self._ids.get(key)) is not None:
+        if not attributes and (found := self._ids.get(key)) is not None:
             return self._asked(found)
         try:
             shape, dtype, attributes, weak = operator.infer(*[nodes[i] for i in inputs], **attributes)
@@ -268,6 +265,12 @@ class Graph:
         if found not in self.lines:
             self.lines[found] = self._asking
         return self._tensors[found]
+
+    def place(
+        self, operator: Operator, inputs: tuple[int, ...], attributes: Attributes, shape: Shape, dtype: str
+    ) -> Tensor:
+        """A node whose type is known, and not weak: found or made, with nothing inferred. For passes and rules."""
+        return self.adopt(make_node(len(self.nodes), operator, inputs, attributes, shape, dtype, False), inputs)
 
     def again(self, node: Node, inputs: tuple[int, ...]) -> Tensor:
         """A node of another graph on inputs of this one, also where an equal one is here: no look-up finds it.

@@ -183,7 +183,12 @@ def types(node: Node) -> tuple[Any, ...]:
 
 
 def op(name: str, *operands: Any, **attributes: Any) -> Tensor:
-    return OPERATORS[name](*operands, **attributes)
+    """A call of an operator. One on tensors with all of its attributes, as most are, has nothing to be sorted out."""
+    operator = OPERATORS[name]
+    complete = len(operands) == len(operator.operands) and attributes.keys() == operator.defaults.keys()
+    if complete and not operator.variadic and all([type(x) is Tensor for x in operands]):
+        return operands[0].graph.insert(operator, tuple([x.id for x in operands]), attributes)  # type: ignore[no-any-return]
+    return operator(*operands, **attributes)
 
 
 def same(node: Node, x: Tensor) -> Tensor | None:

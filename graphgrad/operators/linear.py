@@ -25,9 +25,11 @@ def swap(x: Any) -> Any:
     node = x.node
     rank = len(node.shape)
     axes = (1, 0) if rank == 2 else (*range(rank - 2), rank - 1, rank - 2)
-    if node.operator is transpose and node.attributes == (("axes", axes),):
+    attributes = (("axes", axes),)
+    if node.operator is transpose and node.attributes == attributes:
         return x.graph.tensor(node.inputs[0])
-    return x.graph.insert(transpose, (x.id,), {"axes": axes}, canonical=True)
+    shape = (*node.shape[:-2], *node.shape[:-3:-1])
+    return x.graph.place(transpose, (x.id,), attributes, shape, node.dtype)
 
 
 def rows(x: Any) -> Any:
