@@ -255,18 +255,7 @@ class _Printer(NumberPrinter):
         spelling = node.operator.numpy
         if callable(spelling):
             inputs = [self.graph.nodes[i] for i in node.inputs]
-            spelling = spelling(
-                Call(
-                    node.shape,
-                    tuple([n.shape for n in inputs]),
-                    node.dtype,
-                    tuple([n.dtype for n in inputs]),
-                    dict(node.attributes),
-                    tuple([self._is_plain(i) for i in node.inputs]),
-                    self._once,
-                    self.out.names.get(node.id, ""),
-                )
-            )
+            spelling = spelling(Call(node, inputs, self._is_plain, self._once, self.out.names.get(node.id, "")))
         if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
             spelling = "np.copyto({out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + "), {x})"
         elif (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from graphgrad.graph import Node
 from graphgrad.types import Shape
 
 from .program import Program
@@ -18,18 +19,39 @@ class Call(NamedTuple):
     an array that is made once for each workspace.
     """
 
-    shape: Shape
-    shapes: tuple[Shape, ...]
-    dtype: str
-    dtypes: tuple[str, ...]
-    attributes: dict[str, Any]
-    plain: tuple[bool, ...]
+    node: Node
+    inputs: Sequence[Node]
+    is_plain: Callable[[int], bool]
     once: Callable[[str, str], str]
     out: str  # the name of the statement's buffer
 
     @property
+    def shape(self) -> Shape:
+        return self.node.shape
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        return tuple([n.shape for n in self.inputs])
+
+    @property
     def ranks(self) -> tuple[int, ...]:
-        return tuple(map(len, self.shapes))
+        return tuple([len(n.shape) for n in self.inputs])
+
+    @property
+    def dtype(self) -> str:
+        return self.node.dtype
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        return tuple([n.dtype for n in self.inputs])
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return dict(self.node.attributes)
+
+    @property
+    def plain(self) -> tuple[bool, ...]:
+        return tuple([self.is_plain(n.id) for n in self.inputs])
 
 
 @dataclass(slots=True)

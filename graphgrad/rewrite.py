@@ -33,17 +33,17 @@ def rebuild(
     if not outputs and not keep:
         return new, moved
     old = (outputs or keep)[0].graph
-    lines, names, scopes, records = old.lines, old.names, old.scopes, old.records
+    nodes, lines, names, scopes, records = old.nodes, old.lines, old.names, old.scopes, old.records
     retyped: set[int] = set()  # old nodes in whose place something of another type stands
     came: dict[int, int] = {}  # the first old node that went to a new one
     with paused_gc():
         for id in old.ancestors([t.id for t in (*outputs, *keep)]):
-            node = old.nodes[id]
+            node = nodes[id]
             new._asking = lines.get(id, ())
             inputs = tuple([moved[i] for i in node.inputs])
             made = visit(node, inputs, new) if visit is not None else None
             copy = None
-            if made is None and retyped.isdisjoint(node.inputs):
+            if made is None and (not retyped or retyped.isdisjoint(node.inputs)):
                 made = copy = new.adopt(node, tuple([t.id for t in inputs]))
             elif made is None:
                 made = copy_node(node, inputs, new)
