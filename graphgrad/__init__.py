@@ -25,6 +25,7 @@ from graphgrad.evaluate import evaluate
 from graphgrad.graph import Graph, Node
 from graphgrad.networks import Network, feedforward
 from graphgrad.operators.activations import *  # noqa: F403
+from graphgrad.operators.choice import *  # noqa: F403
 from graphgrad.operators.einsum import *  # noqa: F403
 from graphgrad.operators.elementwise import *  # noqa: F403
 from graphgrad.operators.functions import *  # noqa: F403
@@ -161,6 +162,7 @@ __all__ = [
     "write_module",
 ]
 __all__ += operators.activations.__all__
+__all__ += operators.choice.__all__
 __all__ += operators.einsum.__all__
 __all__ += operators.elementwise.__all__
 __all__ += operators.functions.__all__

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 
 from graphgrad.errors import GraphgradError
 from graphgrad.networks import Network
-from graphgrad.operators.elementwise import clip, maximum, sqrt, square
+from graphgrad.operators.choice import clip, maximum
+from graphgrad.operators.elementwise import sqrt, square
 from graphgrad.operators.losses import LOSSES
 from graphgrad.operators.reduce import mean, sum
 from graphgrad.schedules import checked, is_number

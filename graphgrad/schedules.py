@@ -25,7 +25,7 @@ import numpy as np
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
 from graphgrad.graph import Graph
-from graphgrad.operators import elementwise as on_tensors
+from graphgrad.operators import choice as on_tensors
 from graphgrad.operators import functions
 from graphgrad.tensor import Tensor
 

@@ -2,6 +2,7 @@
 
 from graphgrad.operators import (
     activations,
+    choice,
     einsum,
     elementwise,
     functions,
@@ -15,4 +16,18 @@ from graphgrad.operators import (
     softmax,
 )
 
-FAMILIES = (elementwise, functions, activations, linear, einsum, reduce, running, softmax, shape, slices, index, losses)
+FAMILIES = (
+    elementwise,
+    choice,
+    functions,
+    activations,
+    linear,
+    einsum,
+    reduce,
+    running,
+    softmax,
+    shape,
+    slices,
+    index,
+    losses,
+)

@@ -12,19 +12,8 @@ from typing import Any
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.operators.elementwise import (
-    abs,
-    cast,
-    clip_row,
-    exp,
-    expm1,
-    log1p,
-    logical_and,
-    maximum,
-    minimum,
-    only,
-    square,
-)
+from graphgrad.operators.choice import abs, clip_row, logical_and, maximum, minimum, only
+from graphgrad.operators.elementwise import cast, exp, expm1, log1p, square
 from graphgrad.operators.functions import FAR, density, ndtr, tail, tanh
 from graphgrad.operators.rows import elementwise
 from graphgrad.types import FLOATS

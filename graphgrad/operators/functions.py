@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from graphgrad.operator import Operator
-from graphgrad.operators.elementwise import abs, cast, clip_row, equal, exp, sqrt, square, where
+from graphgrad.operators.choice import abs, clip_row, equal, where
+from graphgrad.operators.elementwise import cast, exp, sqrt, square
 from graphgrad.operators.rows import elementwise
 
 sin = elementwise(

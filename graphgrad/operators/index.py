@@ -9,7 +9,8 @@ import numpy as np
 from graphgrad.errors import CallError, DTypeError, ShapeError
 from graphgrad.graph import Graph
 from graphgrad.operator import SYNTAX
-from graphgrad.operators.elementwise import cast, equal
+from graphgrad.operators.choice import equal
+from graphgrad.operators.elementwise import cast
 from graphgrad.operators.rows import Inferred, Node, Tensor, axis_of, operator
 from graphgrad.operators.shape import Telling, expand_dims, extent_of, reshape, transpose
 from graphgrad.operators.slices import canonical, flip, slice_, stops_of

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
-from graphgrad.operators.elementwise import greater_equal, less_equal, where
+from graphgrad.operators.choice import greater_equal, less_equal, where
 from graphgrad.operators.index import arange_in
 from graphgrad.operators.reduce import sum
 from graphgrad.operators.rows import Inferred, Node, axis_of, operator

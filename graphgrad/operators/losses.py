@@ -24,21 +24,8 @@ import numpy as np
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
 from graphgrad.operator import Operator, register
 from graphgrad.operators.activations import relu, sigmoid
-from graphgrad.operators.elementwise import (
-    abs,
-    cast,
-    clip,
-    exp,
-    less,
-    log,
-    log1p,
-    maximum,
-    minimum,
-    only,
-    sign,
-    square,
-    where,
-)
+from graphgrad.operators.choice import abs, clip, less, maximum, minimum, only, sign, where
+from graphgrad.operators.elementwise import cast, exp, log, log1p, square
 from graphgrad.operators.index import as_value, check_indices, checked_label, one_hot, pick_label
 from graphgrad.operators.reduce import mean, sum
 from graphgrad.operators.rows import Inferred, Node

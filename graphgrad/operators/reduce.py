@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from graphgrad.errors import GraphgradError, ShapeError
-from graphgrad.operators.elementwise import abs, cast, equal, maximum, not_equal, power, sign, sqrt, square, where
+from graphgrad.operators.choice import abs, equal, maximum, not_equal, sign, where
+from graphgrad.operators.elementwise import cast, power, sqrt, square
 from graphgrad.operators.rows import Inferred, Node, axes_of, axis_of, operator
 from graphgrad.operators.running import products_of_others
 from graphgrad.operators.shape import broadcast_to, reshape, size

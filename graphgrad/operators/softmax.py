@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.operators.elementwise import exp, log, maximum, minimum
+from graphgrad.operators.choice import maximum, minimum
+from graphgrad.operators.elementwise import exp, log
 from graphgrad.operators.reduce import float_array, floats, max, not_empty, one_at_least, reduced, sum, upright
 from graphgrad.operators.rows import Inferred, Node, axes_of, operator
 from graphgrad.operators.shape import reshape
