@@ -7,6 +7,7 @@ from graphgrad.operators import (
     elementwise,
     functions,
     index,
+    indexing,  # noqa: F401  it has no rows: it enters x[...] in SYNTAX
     linear,
     losses,
     reduce,

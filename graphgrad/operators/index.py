@@ -1,4 +1,4 @@
-"""Picking by integers: take, an index for each element, and `x[...]` in full. Adjoints add up where indices repeat."""
+"""Picking by integers: take, and an index for each element. Adjoints add up where indices repeat."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import numpy as np
 
 from graphgrad.errors import CallError, DTypeError, ShapeError
 from graphgrad.graph import Graph
-from graphgrad.operator import SYNTAX
 from graphgrad.operators.choice import equal
 from graphgrad.operators.elementwise import cast
 from graphgrad.operators.rows import Inferred, Node, Tensor, axis_of, operator
-from graphgrad.operators.shape import Telling, expand_dims, extent_of, reshape, transpose
-from graphgrad.operators.slices import canonical, flip, slice_, stops_of
-from graphgrad.types import Dim, Dimension, Shape, broadcast, count, dimension, dtype_name, show
+from graphgrad.operators.shape import expand_dims, extent_of, reshape
+from graphgrad.types import Dimension, Shape, broadcast, count, dimension, dtype_name, show
 
 _OUTSIDE = "indices from {} to {} into an axis that is {} long"
 
@@ -62,7 +60,7 @@ def checked_label(labels: Node, extent: Any) -> Inferred:
     return Inferred(labels.shape, "int64", {"extent": extent}, weak=False)
 
 
-def _index_dtype(name: str, indices: Node) -> None:
+def check_index_dtype(name: str, indices: Node) -> None:
     if indices.dtype == "bool":
         raise DTypeError(
             f"{name} by a mask of bools: how many it picks only the call knows; gg.where(mask, x, 0) keeps the shape"
@@ -71,7 +69,7 @@ def _index_dtype(name: str, indices: Node) -> None:
         raise DTypeError(f"{name} by indices of dtype {indices.dtype}: int64 is wanted; gg.cast(i, 'int64') makes it")
 
 
-def _known_indices(name: str, indices: Node, extent: Dimension) -> None:
+def check_known_indices(name: str, indices: Node, extent: Dimension) -> None:
     """Indices that are constants are checked where they are written."""
     if indices.operator.name == "constant" and isinstance(extent, int):
         try:
@@ -148,11 +146,11 @@ def take(x: Node, indices: Node, axis: int = 0) -> Inferred:
 
     Negative indices count from the end. An index outside is an error of the call.
     """
-    _index_dtype("take", indices)
+    check_index_dtype("take", indices)
     if not x.shape:
         raise ShapeError("take of a number: it has no axis to take from")
     at = axis_of("take", x, axis)
-    _known_indices(f"take of shape {show(x.shape)} along axis {at}", indices, x.shape[at])
+    check_known_indices(f"take of shape {show(x.shape)} along axis {at}", indices, x.shape[at])
     return Inferred(_picked(x.shape, indices.shape, at), x.dtype, {"axis": at}, weak=False)
 
 
@@ -168,7 +166,7 @@ def scatter_add(x: Node, indices: Node, shape: Shape, axis: int = 0) -> Inferred
 
     What falls on one index adds up.
     """
-    _index_dtype("scatter_add", indices)
+    check_index_dtype("scatter_add", indices)
     whole = tuple(dimension(d) for d in shape)
     if not isinstance(axis, int) or not -len(whole) <= axis < len(whole):
         raise ShapeError(
@@ -180,7 +178,7 @@ def scatter_add(x: Node, indices: Node, shape: Shape, axis: int = 0) -> Inferred
             f"scatter_add of shape {show(x.shape)} by indices {show(indices.shape)} into {show(whole)} along axis {at}"
             f": {show(wanted)} would fit"
         )
-    _known_indices(f"scatter_add into shape {show(whole)} along axis {at}", indices, whole[at])
+    check_known_indices(f"scatter_add into shape {show(whole)} along axis {at}", indices, whole[at])
     return Inferred(whole, x.dtype, {"shape": whole, "axis": at}, weak=False)
 
 
@@ -263,9 +261,9 @@ def _take_along_axis_rule(g: Any, x: Any, i: Any, y: Any, axis: int) -> Any:
 )
 def take_along_axis(x: Node, indices: Node, axis: int = -1) -> Inferred:
     """One index for each element of the result: y[i, j] = x[i, indices[i, j]] for axis 1, as numpy.take_along_axis."""
-    _index_dtype("take_along_axis", indices)
+    check_index_dtype("take_along_axis", indices)
     at, shape = _along("take_along_axis", x.shape, indices.shape, axis)
-    _known_indices(f"take_along_axis of shape {show(x.shape)} along axis {at}", indices, x.shape[at])
+    check_known_indices(f"take_along_axis of shape {show(x.shape)} along axis {at}", indices, x.shape[at])
     return Inferred(shape, x.dtype, {"axis": at})
 
 
@@ -281,7 +279,7 @@ def take_along_axis(x: Node, indices: Node, axis: int = -1) -> Inferred:
 )
 def scatter_add_along_axis(x: Node, indices: Node, shape: Shape, axis: int = -1) -> Inferred:
     """Zeros of a shape, to which each element of x is added at its own index: the adjoint of take_along_axis."""
-    _index_dtype("scatter_add_along_axis", indices)
+    check_index_dtype("scatter_add_along_axis", indices)
     whole = tuple(dimension(d) for d in shape)
     at, wanted = _along("scatter_add_along_axis", whole, indices.shape, axis)
     if x.shape != wanted:
@@ -328,138 +326,11 @@ def _one_hot_definition(labels: Any, classes: Dimension, dtype: str) -> Any:
 )
 def one_hot(labels: Node, classes: int, dtype: str = "float64") -> Inferred:
     """Labels 0 ... classes - 1 as unit vectors along a new last axis. A label outside is an error of the call."""
-    _index_dtype("one_hot", labels)
+    check_index_dtype("one_hot", labels)
     extent = dimension(classes)
     return Inferred(
         (*labels.shape, extent), dtype_name(dtype), {"classes": extent, "dtype": dtype_name(dtype)}, weak=False
     )
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# x[...]
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def getitem(x: Tensor, key: Any) -> Tensor:
-    """x[key] as NumPy reads it: integers, slices, None, `...`, and integer tensors, arrays or lists, which broadcast.
-
-    Raises ShapeError for an integer outside of a known dimension; bounds within a named size are checked at the call.
-    """
-    with Telling(x):
-        entries = _entries(x, key)
-        picks = any(isinstance(e, Tensor) for e in entries)
-        sliced, axis = x, 0
-        shape: list[Dimension] = []
-        arrays: dict[int, Any] = {}
-        ranges: list[tuple[Dimension, Dimension, int]] = []
-        backwards: list[int] = []
-        for e in entries:
-            if e is None:
-                shape.append(1)
-                continue
-            extent = x.shape[axis]
-            if isinstance(e, slice):
-                start, number, step, back = canonical(e, axis, x.shape)
-                backwards += [axis] * back
-                shape.append(number)
-            elif picks:
-                start, number, step = 0, extent, 1
-                arrays[len(shape)] = e if isinstance(e, Tensor) else _within(e, axis, x.shape)
-                shape.append(extent)
-            else:
-                start, number, step = _within(e, axis, x.shape), 1, 1
-            ranges.append((start, number, step))
-            axis += 1
-        starts, numbers, steps = (tuple(column) for column in zip(*ranges, strict=True)) if ranges else ((), (), ())
-        if numbers != x.shape:
-            sliced = slice_(x, starts, stops_of(numbers, starts, steps), steps)
-        if backwards:
-            sliced = flip(sliced, tuple(backwards))
-        if tuple(shape) != numbers:
-            sliced = reshape(sliced, tuple(shape))
-        return _pick(sliced, arrays) if arrays else sliced
-
-
-def _entries(x: Tensor, key: Any) -> list[Any]:
-    """One entry for each axis of x, beside any None: slices, integers, and tensors of integers."""
-    given = [_entry(x, e) for e in (key if isinstance(key, tuple) else (key,))]
-    taken = sum(e is not None and e is not Ellipsis for e in given)
-    if taken > len(x.shape):
-        raise ShapeError(f"{x.name} of shape {show(x.shape)} has {len(x.shape)} axes, but {taken} indices were given")
-    dots = [i for i, e in enumerate(given) if e is Ellipsis]
-    if len(dots) > 1:
-        raise ShapeError(f"{x.name}[...]: an index has one ellipsis, but {len(dots)} were given")
-    at = dots[0] if dots else len(given)
-    return [*given[:at], *[slice(None)] * (len(x.shape) - taken), *given[at + 1 :]]
-
-
-def _entry(x: Tensor, e: Any) -> Any:
-    if e is None or e is Ellipsis or isinstance(e, (slice, Dim)):
-        return e
-    if isinstance(e, Tensor):
-        _index_dtype(f"{x.name}[...]", e.node)
-        return e
-    if isinstance(e, (int, np.integer, list, np.ndarray)) and not isinstance(e, (bool, np.bool_)):
-        array = np.asarray(e, np.int64) if isinstance(e, list) and not np.size(e) else np.asarray(e)
-        if array.dtype.kind in "iu":
-            return x.graph.constant(array) if array.ndim else int(array)
-        e = array
-    kind = e.dtype.name if isinstance(e, np.ndarray) else type(e).__name__
-    if kind == "bool":
-        raise DTypeError(
-            f"{x.name}[...] by a mask of bools: how many it picks only the call knows; "
-            f"gg.where(mask, {x.name}, 0) keeps the shape"
-        )
-    raise DTypeError(f"{x.name}[...] takes integers, slices, None, ... and arrays of integers, but {kind} was given")
-
-
-def _within(index: Dimension, axis: int, shape: Shape) -> Dimension:
-    """An integer index, counted from the start."""
-    extent = shape[axis]
-    if isinstance(extent, int) and isinstance(index, int) and not -extent <= index < extent:
-        runs = f"indices run from {-extent} to {extent - 1}" if extent else "it has no elements"
-        raise ShapeError(f"index {index} of axis {axis} of shape {show(shape)}: {runs}")
-    return extent + index if isinstance(index, int) and index < 0 else index
-
-
-def _pick(x: Tensor, arrays: dict[int, Any]) -> Tensor:
-    """The elements of x at index arrays along some axes (an integer stands among them as an array of rank 0).
-
-    Several axes become one: their index is the sum of index times stride. Where they are neighbours the result's new
-    axes stand in their place, else in front: NumPy's rule.
-    """
-    axes = tuple(arrays)
-    if len(axes) == 1:
-        return take(x, arrays[axes[0]], axis=axes[0])
-    tensors = [i for i in arrays.values() if isinstance(i, Tensor)]
-    if broadcast(*[i.shape for i in tensors]) is None:
-        raise ShapeError(
-            f"index arrays of shapes {' and '.join(show(i.shape) for i in tensors)} do not broadcast together"
-        )
-    shape = x.shape
-    flat: Any = None
-    offset: Dimension = 0
-    for k, axis in enumerate(axes):
-        stride = count(tuple(shape[a] for a in axes[k + 1 :]))
-        index = arrays[axis]
-        if isinstance(index, Tensor):
-            _known_indices(f"{x.name}[...] along axis {axis}", index.node, shape[axis])
-            along = scaled(inside(index, shape[axis]), stride)
-            flat = along if flat is None else flat + along
-        else:
-            offset = stride * index + offset
-    if offset != 0:
-        flat = flat + as_value(x.graph, offset)
-    merged, rest = count(tuple(shape[a] for a in axes)), [a for a in range(len(shape)) if a not in axes]
-    neighbours = axes[-1] - axes[0] == len(axes) - 1
-    first = axes[0] if neighbours else 0
-    if not neighbours:
-        x = transpose(x, (*axes, *rest))
-    return gather(
-        reshape(x, (*[shape[a] for a in rest[:first]], merged, *[shape[a] for a in rest[first:]])), flat, first
-    )
-
-
-SYNTAX["getitem"] = getitem
 
 __all__ = ["one_hot", "scatter_add", "scatter_add_along_axis", "take", "take_along_axis"]
