@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.operators.linear import swap
 from graphgrad.operators.slices import slice_
 from graphgrad.rewrite import op

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from graphgrad.graph import Node
+from graphgrad.node import Node
 from graphgrad.types import count
 
 from .program import ITEM_SIZE, Program

@@ -20,7 +20,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.rewrite import is_op, op, rebuild, source
 from graphgrad.simplify import Simpler
 from graphgrad.tensor import Tensor

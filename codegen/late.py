@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.rewrite import compose, rebuild
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, size_names, size_of

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.operators.linear import matmul, swap
 from graphgrad.operators.shape import size
 from graphgrad.rewrite import op, rebuild, source

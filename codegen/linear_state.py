@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.rewrite import Visit, amend, is_op, op, rebuild, source
 from graphgrad.simplify import Simpler
 from graphgrad.tensor import Tensor

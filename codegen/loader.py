@@ -15,7 +15,8 @@ import numpy as np
 
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluate import check_sizes, convert
-from graphgrad.graph import Node, paused_gc
+from graphgrad.graph import paused_gc
+from graphgrad.node import Node
 from graphgrad.rewrite import compose
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, Dimension, Sizes, show, size_names, size_of, solve_sizes

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import DTypeLike
 
-from graphgrad.graph import Node
+from graphgrad.node import Node
 from graphgrad.types import Array, Dimension, Sizes, count, size_of
 
 from .blocks import inner_values

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Node
+from graphgrad.node import Node
 from graphgrad.notation import formula
 from graphgrad.types import Array, Dim, Dimension, count, divide_exactly, show, size_names
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.notation import Piece, fill, fill_plain
 from graphgrad.operator import Operator
 from graphgrad.types import FLOATS

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.notation import Piece, fill_plain, template_parts
 from graphgrad.operator import Operator
 from graphgrad.types import FLOATS, Dimension, count, size_names

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-from graphgrad.graph import Node
+from graphgrad.node import Node
 
 from .program import Program
 

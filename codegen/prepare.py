@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import Visit, compose, rebuild
 from graphgrad.simplify import Simpler, simplify

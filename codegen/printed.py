@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from graphgrad.graph import Node
+from graphgrad.node import Node
 from graphgrad.types import Shape
 
 from .program import Program

@@ -21,7 +21,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.operator import Operator
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Dimension, Shape, count, promote, size_names, size_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphgrad.graph import Node
+from graphgrad.node import Node
 from graphgrad.types import Array, Sizes, size_of
 
 from . import numpy_support

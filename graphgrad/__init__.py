@@ -22,8 +22,9 @@ from graphgrad.derivation import Derivation, Step
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.evaluate import evaluate
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
 from graphgrad.networks import Network, feedforward
+from graphgrad.node import Node
 from graphgrad.operators.activations import *  # noqa: F403
 from graphgrad.operators.choice import *  # noqa: F403
 from graphgrad.operators.einsum import *  # noqa: F403

@@ -13,7 +13,8 @@ from graphgrad.derivation import Derivation
 from graphgrad.derive import derive
 from graphgrad.errors import CallError, DerivativeError
 from graphgrad.evaluate import evaluate_nodes
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.rewrite import with_dtype
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, Dim, show, size_names, size_of

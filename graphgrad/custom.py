@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node, make_node
+from graphgrad.graph import Graph
+from graphgrad.node import Node, make_node
 from graphgrad.operator import OPERATORS, Inferred, Operator
 from graphgrad.operators.rows import broadcast_nodes
 from graphgrad.tensor import Tensor

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from graphgrad.errors import DerivativeError
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.notation import Piece, bar, formula, latex_name, repeated
 from graphgrad.tensor import Tensor
 

@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 from graphgrad.derivation import Derivation
 from graphgrad.errors import DerivativeError
-from graphgrad.graph import Graph, Node, paused_gc
+from graphgrad.graph import Graph, paused_gc
+from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import Aside
 from graphgrad.tensor import Tensor

@@ -8,7 +8,8 @@ from typing import Any, overload
 import numpy as np
 
 from graphgrad.errors import CallError, GraphgradError
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, Sizes, bind, is_masked, show, size_names, size_of, solve_sizes
 

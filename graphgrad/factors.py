@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from functools import reduce
 
-from graphgrad.graph import Node
+from graphgrad.node import Node
 from graphgrad.rewrite import is_op, op, op_of, source
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS

@@ -9,7 +9,8 @@ from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.operator import OPERATORS, Operator
 from graphgrad.types import Dim, Dimension, Shape, show
 

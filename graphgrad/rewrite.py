@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from graphgrad.graph import Graph, Node, paused_gc
+from graphgrad.graph import Graph, paused_gc
+from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.tensor import Tensor
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, Node, paused_gc
+from graphgrad.graph import Graph, paused_gc
+from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import carry, lower, rebuild
 from graphgrad.tensor import Tensor

@@ -23,7 +23,8 @@ from graphgrad.factors import (
     root_of_quotient,
     weak_inside,
 )
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.operator import Operator
 from graphgrad.operators.linear import swap
 from graphgrad.rewrite import copy_node, is_op, op, op_of, rebuild, same, source, types

@@ -25,7 +25,8 @@ import numpy as np
 from graphgrad.custom import CustomOperator, Steps, custom
 from graphgrad.errors import GraphgradError
 from graphgrad.files import as_path, write_atomically
-from graphgrad.graph import Graph, Node, paused_gc
+from graphgrad.graph import Graph, paused_gc
+from graphgrad.node import Node
 from graphgrad.operator import OPERATORS, Operator
 from graphgrad.tensor import Tensor
 from graphgrad.types import DTYPES, Dim, Value, dimension

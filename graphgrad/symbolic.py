@@ -10,8 +10,9 @@ import numpy as np
 from graphgrad.custom import as_tensor_of, choice_of, custom, run
 from graphgrad.errors import GraphgradError
 from graphgrad.forms import number
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
 from graphgrad.lowering import lower
+from graphgrad.node import Node
 from graphgrad.operator import Operator
 from graphgrad.rewrite import lower as written_out
 from graphgrad.tensor import Operand, Tensor

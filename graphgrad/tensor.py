@@ -12,7 +12,8 @@ from graphgrad.operator import OPERATORS, SYNTAX
 from graphgrad.types import Array, Shape, show
 
 if TYPE_CHECKING:
-    from graphgrad.graph import Graph, Node
+    from graphgrad.graph import Graph
+    from graphgrad.node import Node
 
 Operand: TypeAlias = "Tensor | Array | float | int | bool"
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from graphgrad.codegen.costs import ASTRAY, Cost, Layer, cheapest, layer_cost
 from graphgrad.codegen.program import usual
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
 from graphgrad.networks import Network
+from graphgrad.node import Node
 from graphgrad.operators.shape import reshape, transpose
 from graphgrad.operators.slices import slice_
 from graphgrad.rewrite import in_dtype, rebuild

@@ -14,7 +14,8 @@ import numpy as np
 
 from graphgrad.derive import UnusedParameterWarning, depends, derive, passes, zeros
 from graphgrad.errors import DerivativeError
-from graphgrad.graph import Graph, Node, paused_gc
+from graphgrad.graph import Graph, paused_gc
+from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.operators.reduce import sum
 from graphgrad.operators.shape import broadcast_to, reshape

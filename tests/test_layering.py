@@ -19,7 +19,7 @@ FLOORS = """
 errors interrupts
 types files
 operator
-tensor
+node tensor
 graph
 notation
 operators.rows

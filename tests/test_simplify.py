@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import graphgrad as gg
-from graphgrad.graph import Node
+from graphgrad.node import Node
 from graphgrad.rewrite import rebuild
 from graphgrad.simplify import RULES, Rewrite, Simpler, simplify
 from graphgrad.tensor import Tensor

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from graphgrad.errors import DTypeError, GraphgradError, ShapeError
-from graphgrad.graph import Node
+from graphgrad.node import Node
 from graphgrad.operator import OPERATORS, REQUIRED, Inferred, Operator, Rule, register
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, as_float, broadcast, promote, show

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from graphgrad.derivation import Derivation, Step
-from graphgrad.graph import Graph, Node
+from graphgrad.graph import Graph
+from graphgrad.node import Node
 from graphgrad.notation import is_matrix_transpose, repeated
 from graphgrad.render.diagram import Box, Diagram, Edge, Lane, Line, Strip, formula_line, small_line
 from graphgrad.render.folding import View, in_scope
