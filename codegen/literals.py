@@ -1,11 +1,13 @@
-"""How values and attributes are written in Python's source."""
+"""How values, attributes and arrays are written in Python's source."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from graphgrad.types import Dim
+import numpy as np
+
+from graphgrad.types import Array, Dim
 
 
 def positional(template: str) -> str:
@@ -27,6 +29,25 @@ def literal(value: Any) -> str:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return {"nan": "np.nan", "inf": "np.inf", "-inf": "-np.inf"}[repr(value)]
     return repr(value)
+
+
+def quoted(text: str) -> str:
+    """A string as source, in double quotes."""
+    return '"' + repr('"' + text)[2:-1].replace('"', '\\"').replace("\\'", "'") + '"'
+
+
+def array_text(array: Array) -> str:
+    """An array as an expression that gives the same bytes."""
+    dtype = f"np.{np_dtype(array.dtype.name)}"
+    if array.size > 2000:
+        return f'np.frombuffer(bytes.fromhex("{array.tobytes().hex()}"), {dtype}).reshape({code(array.shape)})'
+    if array.size and array.ndim and (array == array.flat[0]).all() and not np.signbit(array.flat[0]):
+        return f"np.full({code(array.shape)}, {literal(array.flat[0].item())}, {dtype})"
+    return f"np.array({_nested(array.tolist())}, {dtype})"
+
+
+def _nested(value: object) -> str:
+    return f"[{', '.join(map(_nested, value))}]" if isinstance(value, list) else literal(value)
 
 
 def np_dtype(dtype: str) -> str:

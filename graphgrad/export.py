@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphgrad.codegen.memory import assign
-from graphgrad.codegen.module_writer import Module, Parameter, Part, array_text, module_source
+from graphgrad.codegen.literals import array_text
+from graphgrad.codegen.module_writer import Module, Parameter, Part, module_source
 from graphgrad.codegen.prepare import prepare
 from graphgrad.codegen.program import Program
 from graphgrad.codegen.schedule import schedule
