@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from graphgrad.codegen.memory import assign
 from graphgrad.codegen.literals import array_text
+from graphgrad.codegen.memory import assign
 from graphgrad.codegen.module_writer import Module, Parameter, Part, module_source
 from graphgrad.codegen.prepare import prepare
 from graphgrad.codegen.program import Program
