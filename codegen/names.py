@@ -58,7 +58,8 @@ def identifier(text: str) -> str:
         text = text.replace("\u0304", "") + "_bar"
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
-    name = re.sub(r"\W+", "_", text).strip("_") or "t"
+    name = text if text.isidentifier() else re.sub(r"\W+", "_", text)
+    name = name.strip("_") or "t"
     if name[0].isdigit():
         name = f"t{name}"
     return f"{name}_" if name in _KEYWORDS else name

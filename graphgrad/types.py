@@ -82,6 +82,7 @@ class Dim:
     __radd__ = __add__
     __rmul__ = __mul__
 
+    @lru_cache(maxsize=1024)  # a graph has few, each in many shapes  # noqa: B019
     def __str__(self) -> str:
         text = ""
         for monomial, factor in sorted(self.terms, key=lambda t: (-sum(p for _, p in t[0]), t[0])):
