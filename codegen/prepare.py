@@ -92,9 +92,9 @@ def lowered(
     else:
         low = (_grown(written) if may_grow(updates) else None) or _in_own_units(written)
     if any(n.operator.definition is not None and not _spelled(n) for n in low.needed()):
-        low = low.simpler(Simpler(exact=exact, again=True, spelled=_spelled))
+        low = low.simpler(_lowering(exact=exact))
     if updates and not exact:
-        low = low.moved(scale_quotients(low.outputs, low.values, low.leaves, Simpler(again=True, spelled=_spelled)))
+        low = low.moved(scale_quotients(low.outputs, low.values, low.leaves, _lowering()))
     return low
 
 
@@ -110,7 +110,7 @@ def _grown(written: Lowered) -> Lowered | None:
     leaf = seed.leaf(low.graph)
     if leaf is None:
         return low
-    done = grow(low.outputs, low.values, low.leaves, leaf, Simpler(again=True, spelled=_spelled))
+    done = grow(low.outputs, low.values, low.leaves, leaf, _lowering())
     return low.in_units(done) if done is not None else None
 
 
@@ -124,6 +124,11 @@ def _in_own_units(low: Lowered, beside: Visit | None = None) -> Lowered:
     if more := linear_states(low.values):
         low = low.in_units(scale_states(more, low.outputs, low.values, low.leaves, Simpler(again=True)))
     return low
+
+
+def _lowering(*, exact: bool = False) -> Simpler:
+    """What makes a simplified graph one that the target can spell."""
+    return Simpler(exact=exact, again=True, spelled=_spelled)
 
 
 def _spelled(node: Node) -> bool:
