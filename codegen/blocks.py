@@ -42,7 +42,7 @@ def find_blocks(program: Program, block: int) -> Program:
 
     for id in program.step:
         node = program.node(id)
-        if program.roles[id] == "scalar" and not any(i in chain for i in program.reads(id)):
+        if program.roles[id] == "scalar" and not any(i in chain for i in program.reads[id]):
             (between if chain else step).append(id)
             continue
         by_elements = _by_elements(program, node)
@@ -70,7 +70,7 @@ def _by_elements(program: Program, node: Node) -> bool:
 def _is_long(program: Program, chain: Sequence[int]) -> bool:
     if len(chain) < 2:
         return False
-    arrays = {i for id in chain for i in (id, *program.reads(id)) if program.node(i).shape}
+    arrays = {i for id in chain for i in (id, *program.reads[id]) if program.node(i).shape}
     length = count(program.node(chain[0]).shape)
     size = sum(ITEM_SIZE[program.node(i).dtype] for i in arrays)
     return isinstance(length, int) and size * length >= LEAST
@@ -78,11 +78,13 @@ def _is_long(program: Program, chain: Sequence[int]) -> bool:
 
 def inner_values(program: Program) -> set[int]:
     """What only its own chain reads."""
+    if not program.chains:
+        return set()
     chain_of = {id: k for k, chain in enumerate(program.chains) for id in chain}
     ends = {program.base(i) for i in program.outputs} | {value for _, value in program.updates}
     inner = set(chain_of) - ends
     for id in program.step:
-        for source in program.reads(id):
+        for source in program.reads[id]:
             if source in inner and chain_of.get(id) != chain_of[source]:
                 inner.discard(source)
     return inner

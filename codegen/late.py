@@ -16,7 +16,7 @@ The same operations run on the same operands, so results are the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,7 +103,7 @@ def samples(program: Program) -> list[dict[str, int]]:
 
 def gaps(program: Program, again: bool) -> list[Gap]:
     """All gaps that could be closed, each up to where its operands are last sure to be there."""
-    step = program.step
+    step, roles, reads, nodes = program.step, program.roles, program.reads, program.graph.nodes
     order = {id: position for position, id in enumerate(step)}
     outputs = {program.base(i) for i in program.outputs}
     fixed = {i for pair in program.updates for i in pair} | set(program.placed) | program.lasting
@@ -111,25 +111,26 @@ def gaps(program: Program, again: bool) -> list[Gap]:
     before_loop = {order[id]: order[chain[0]] for chain in program.chains for id in chain}
     uses: dict[int, list[int]] = {id: [] for id in step}
     for position, id in enumerate(step):
-        for source in program.reads(id) if program.roles[id] != "view" else ():
+        for source in reads[id] if roles[id] != "view" else ():
             uses.setdefault(source, []).append(position)
     for id in outputs:
         uses.setdefault(id, []).append(len(step))
-    limits: dict[int, int] = {}  # found once a value waits at all
+    last_chance: Callable[[int], int] | None = None  # found once a value waits at all
     found: list[Gap] = []
     for position, id in enumerate(step):
-        if program.roles[id] != "call" or id in fixed:
+        if roles[id] != "call" or id in fixed:
             continue
-        operator = program.node(id).operator
+        operator = nodes[id].operator
         if operator.name in EARLY:
             continue
         twice = again and operator.name in CHEAP and id not in outputs
-        for before, use in zip([position, *uses[id]], uses[id], strict=False):
+        ends = uses[id] if twice else uses[id][:1]
+        for before, use in zip((position, *ends), ends, strict=False):
             first = before == position
-            if not (first or twice) or use <= before + 1:
+            if use <= before + 1:
                 continue
-            limits = limits or last_chances(program, order)
-            end = min(use, limits[id])
+            last_chance = last_chance or last_chances(program, order)
+            end = min(use, last_chance(id))
             end = before_loop.get(end, end)
             if first and end > position + 1:
                 found.append(Gap(id, position, end, again=False))
@@ -138,8 +139,8 @@ def gaps(program: Program, again: bool) -> list[Gap]:
     return found
 
 
-def last_chances(program: Program, order: Mapping[int, int]) -> dict[int, int]:
-    """Of each statement: the last position before which its operands are all still there, and hold what they held."""
+def last_chances(program: Program, order: Mapping[int, int]) -> Callable[[int], int]:
+    """Of a statement: the last position before which its operands are all still there, and hold what they held."""
     last = last_uses(program, order, len(order))
     overwritten: dict[int, int] = {}  # of held leaves: where the first statement writes in their place
     for id in reversed(program.step):
@@ -150,7 +151,7 @@ def last_chances(program: Program, order: Mapping[int, int]) -> dict[int, int]:
             return overwritten.get(source, len(order))
         return last[source] if program.roles[source] == "call" and program.stages[source] == 1 else len(order)
 
-    return {id: min(map(end_of, program.reads(id)), default=len(order)) for id in program.step}
+    return lambda id: min(map(end_of, program.reads[id]), default=len(order))
 
 
 def chosen_gaps(program: Program, again: bool) -> list[Gap]:
@@ -173,12 +174,12 @@ def lowering(program: Program, found: Sequence[Gap], sizes: Mapping[str, int], o
     of, beside = dict[int, list[int]](), dict[int, list[int]]()  # gaps of a value; gaps of what reads it
     for k, gap in enumerate(ordered):
         of.setdefault(gap.id, []).append(k)
-        for i in program.reads(gap.id):
+        for i in program.reads[gap.id]:
             beside.setdefault(i, []).append(k)
 
     def take(gap: Gap) -> None:
         live[gap.begin : gap.end] -= size[gap.id]
-        for near in (of.get(gap.id), beside.get(gap.id), *map(of.get, program.reads(gap.id))):
+        for near in (of.get(gap.id), beside.get(gap.id), *map(of.get, program.reads[gap.id])):
             is_free[near or []] = False
 
     for gap in others:

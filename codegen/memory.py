@@ -72,7 +72,7 @@ def _spent(
     already, and one buffer less goes through it. The gradient's, once m and g² have it."""
     size = nbytes(program.node(id))
     for earlier in chain[: chain.index(id)]:
-        for owner in program.reads(earlier):
+        for owner in program.reads[earlier]:
             free = storage_of.get(owner) == owner and owner not in inner and dies[owner] < position
             if free and nbytes(program.node(owner)) == size:
                 return owner
@@ -92,7 +92,7 @@ def _whole_chains(
     for chain in program.chains:
         first, last = order[chain[0]], order[chain[-1]]
         for id in chain:
-            for i in (id, *program.reads(id)):
+            for i in (id, *program.reads[id]):
                 owner = storage_of.get(i)
                 if owner in born and owner not in inner:
                     born[owner] = min(born[owner], first)
@@ -109,7 +109,7 @@ def last_uses(program: Program, order: Mapping[int, int], end: int) -> dict[int,
     """The position of the last statement that reads each buffer; outputs are read at the end."""
     last: dict[int, int] = {}
     for id, position in order.items():
-        for source in program.reads(id):
+        for source in program.reads[id]:
             last[source] = position
     for id in program.outputs:
         last[program.base(id)] = end

@@ -96,7 +96,8 @@ class Program:
     again: Mapping[int, int] = field(
         default_factory=dict
     )  # a node that computes a value once more -> the first that does
-    _reads: dict[int, tuple[int, ...]] = field(default_factory=dict, repr=False)
+    #: The buffers (no views, no scalars) whose memory each statement reads, each once.
+    reads: Mapping[int, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
     def node(self, id: int) -> Node:
         return self.graph.nodes[id]
@@ -112,16 +113,6 @@ class Program:
     @property
     def held(self) -> list[Node]:
         return [n for n in self.graph.nodes if self.roles.get(n.id) == "held"]
-
-    def reads(self, id: int) -> tuple[int, ...]:
-        """The buffers (no views, no scalars) whose memory a statement reads, each once."""
-        found = self._reads.get(id)
-        if found is None:
-            roles, bases = self.roles, self.bases
-            read = [bases.get(i, i) for i in self.graph.nodes[id].inputs]
-            of = [b for b in read if roles[b] != "scalar"]
-            found = self._reads[id] = tuple(of if len(of) < 2 else dict.fromkeys(of))
-        return found
 
 
 def nbytes(node: Node) -> Dimension:
@@ -185,8 +176,13 @@ def build(
         roles[id] = "scalar"
     prologue = tuple(i for i in needed if stages[i] == 0 and roles[i] in ("scalar", "view", "call"))
     step = tuple(i for i in needed if stages[i] == 1 and roles[i] in ("scalar", "view", "call"))
+    reads: dict[int, tuple[int, ...]] = {}
+    for id in (*prologue, *step):
+        read = [bases.get(i, i) for i in graph.nodes[id].inputs]
+        buffers = [b for b in read if roles[b] != "scalar"]
+        reads[id] = tuple(buffers if len(buffers) < 2 else dict.fromkeys(buffers))
     pairs = tuple((leaf.id, value.id) for leaf, value in updates.items() if leaf.id != value.id)
-    return Program(graph, roles, prologue, step, tuple(t.id for t in outputs), pairs, bases, stages)
+    return Program(graph, roles, prologue, step, tuple(t.id for t in outputs), pairs, bases, stages, reads=reads)
 
 
 def is_of_numbers(graph: Graph, node: Node) -> bool:

@@ -22,9 +22,9 @@ def schedule(program: Program, *, as_derived: bool = False) -> Program:
     # A vector whose other parts are constants is the memory of the one that is computed in it.
     made_of = {i: made for i in units if (made := _computed_part(program, i)) is not None}
     weights = {i: 0 if i in weightless or i in made_of else _bytes(program, i) for i in units}
-    reads = {i: program.reads(i) for i in units}
+    reads = program.reads
     if made_of:
-        reads = {i: tuple(dict.fromkeys([made_of.get(b, b) for b in read])) for i, read in reads.items()}
+        reads = {i: tuple(dict.fromkeys([made_of.get(b, b) for b in reads[i]])) for i in units}
     orders = [units] if as_derived else [units, greedy(program, units, before, weights, reads)]
     best = min(orders, key=lambda order: peak(program, order, weights, reads))  # the first where they are equal
     made_once = [i for i in program.step if program.roles[i] == "view" and i not in views]

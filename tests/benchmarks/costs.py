@@ -61,13 +61,13 @@ def most_alive(program: Any, sizes: dict[str, int], parts: bool = False) -> int:
     size = {id: size_of(nbytes(program.node(id)), sizes) for id in made}
     dies = dict.fromkeys(made, 0) | {id: order[id] for id in made}
     for id, position in order.items():
-        for source in program.reads(id):
+        for source in program.reads[id]:
             if source in dies:
                 dies[source] = position
     for id in inner_values(program) & size.keys():
         size[id] = min(size[id], program.block)
     for chain in program.chains:
-        for source in {i for id in chain for i in program.reads(id)} & dies.keys():
+        for source in {i for id in chain for i in program.reads[id]} & dies.keys():
             if source not in chain:
                 dies[source] = max(dies[source], order[chain[-1]])
     end = len(program.step)
@@ -95,7 +95,7 @@ def most_alive(program: Any, sizes: dict[str, int], parts: bool = False) -> int:
         if position < end and program.step[position] in size:
             id = program.step[position]
             node = program.node(id)
-            dying = [i for i in program.reads(id) if dies.get(i) == position and size[i] == size[id]]
+            dying = [i for i in program.reads[id] if dies.get(i) == position and size[i] == size[id]]
             saved = size[id] if dying and node.operator.kind == "elementwise" else 0
         most = max(most, alive - saved)
     return most

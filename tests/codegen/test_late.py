@@ -238,7 +238,7 @@ def test_parameters_are_read_again_only_before_they_are_updated() -> None:
     simulate(program, N=2)
     order, new = positions(program), dict(program.updates)
     for twin in program.again:
-        (leaf,) = (i for i in program.reads(twin) if program.roles[i] == "held")
+        (leaf,) = (i for i in program.reads[twin] if program.roles[i] == "held")
         assert order[twin] < order[new[leaf]]
         assert program.storage_of[new[leaf]] == leaf
     assert (late.workspace_bytes(N=64), early.workspace_bytes(N=64)) == (165952, 221248)

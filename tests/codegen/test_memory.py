@@ -99,7 +99,7 @@ def corruptions(program: Program) -> dict[str, Program]:
     inner = next(i for i in order[born + 1 : dies] if program.storage_of.get(i, longest) != longest)
     shared = {**program.storage_of, inner: longest}
     leaf, value = program.updates[-1]
-    first = next(k for k, i in enumerate(order) if leaf in program.reads(i))
+    first = next(k for k, i in enumerate(order) if leaf in program.reads[i])
     early = [i for i in order if i != value]
     early.insert(first, value)
     cut = replace(program.storages[longest], dies=born)

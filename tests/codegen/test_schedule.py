@@ -41,7 +41,7 @@ def test_random_programs_are_in_order(case: Case) -> None:
 
 
 def readers(program: Program, leaf: int) -> list[int]:
-    return [i for i in program.step if program.roles[i] == "call" and leaf in program.reads(i)]
+    return [i for i in program.step if program.roles[i] == "call" and leaf in program.reads[i]]
 
 
 def test_a_parameter_is_replaced_after_its_last_reader() -> None:
