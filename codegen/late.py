@@ -134,7 +134,7 @@ def gaps(program: Program, again: bool) -> list[Gap]:
             end = before_loop.get(end, end)
             if first and end > position + 1:
                 found.append(Gap(id, position, end, again=False))
-            elif not first and twice and end > before + 1:
+            elif not first and end > before + 1:
                 found.append(Gap(id, before + 1, end, again=True))
     return found
 

@@ -94,7 +94,8 @@ def scale_quotients(
     def is_scaled(node: Node) -> bool:
         if node.operator.name != "divide" or used[node.inputs[0]] != 1:
             return False
-        return not states.isdisjoint(graph.nodes[node.inputs[0]].inputs)
+        numerator = graph.nodes[node.inputs[0]]
+        return numerator.operator.name == "multiply" and not states.isdisjoint(numerator.inputs)
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
         if node.id not in changing or not is_op(inputs[0], "multiply"):

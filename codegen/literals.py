@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numpy as np
-
-from graphgrad.types import Array, Dim
+from graphgrad.types import Array, Dim, np_dtype
 
 
 def positional(template: str) -> str:
@@ -41,17 +39,15 @@ def array_text(array: Array) -> str:
     dtype = f"np.{np_dtype(array.dtype.name)}"
     if array.size > 2000:
         return f'np.frombuffer(bytes.fromhex("{array.tobytes().hex()}"), {dtype}).reshape({code(array.shape)})'
-    if array.size and array.ndim and (array == array.flat[0]).all() and not np.signbit(array.flat[0]):
+    if not array.size:
+        return f"np.zeros({code(array.shape)}, {dtype})"
+    if array.ndim and array.tobytes() == array.flat[0].tobytes() * array.size:
         return f"np.full({code(array.shape)}, {literal(array.flat[0].item())}, {dtype})"
     return f"np.array({_nested(array.tolist())}, {dtype})"
 
 
 def _nested(value: object) -> str:
     return f"[{', '.join(map(_nested, value))}]" if isinstance(value, list) else literal(value)
-
-
-def np_dtype(dtype: str) -> str:
-    return "bool_" if dtype == "bool" else dtype
 
 
 def number_name(value: Any) -> str:

@@ -184,7 +184,7 @@ def may_overwrite(program: Program, id: int, operand: int) -> bool:
         return False
     if node.shape != source.shape or node.dtype != source.dtype:
         return False
-    return all(i == operand or program.base(i) != operand for i in node.inputs)
+    return not any([program.base(i) == operand for i in node.inputs if i != operand])
 
 
 def _overwritten(

@@ -15,10 +15,10 @@ import numpy as np
 from graphgrad.errors import GraphgradError
 from graphgrad.node import Node
 from graphgrad.notation import formula
-from graphgrad.types import Dim, Dimension, count, divide_exactly, show, size_names
+from graphgrad.types import Dim, Dimension, count, divide_exactly, np_dtype, show, size_names
 
-from .literals import array_text, code, np_dtype, quoted
-from .module_text import HELD, HELPERS, ORTHOGONAL, docstring, shortened, wrapped
+from .literals import array_text, code, quoted
+from .module_lines import HELD, HELPERS, ORTHOGONAL, docstring, shortened, wrapped
 from .numpy_target import print_numpy
 from .printed import Printed
 from .program import Program

@@ -7,9 +7,9 @@ from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.notation import Piece, fill, fill_plain
 from graphgrad.operator import Operator
-from graphgrad.types import FLOATS
+from graphgrad.types import FLOATS, np_dtype
 
-from .literals import code, literal, np_dtype, number_name
+from .literals import code, literal, number_name
 from .names import Names
 from .printed import Printed
 from .program import Program, number_template

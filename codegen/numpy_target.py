@@ -17,11 +17,11 @@ from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.notation import Piece, fill_plain, template_parts
 from graphgrad.operator import Operator
-from graphgrad.types import FLOATS, Dimension, count, size_names
+from graphgrad.types import FLOATS, Dimension, count, np_dtype, size_names
 
 from . import numpy_support
 from .blocks import inner_values
-from .literals import code, np_dtype, positional
+from .literals import code, positional
 from .names import Names
 from .number_printer import NumberPrinter
 from .plain_numbers import plain_numbers

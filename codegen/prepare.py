@@ -95,7 +95,7 @@ def lowered(
         low = low.simpler(_lowering(exact=exact))
     if updates and not exact:
         low = low.moved(scale_quotients(low.outputs, low.values, low.leaves, _lowering()))
-    return low
+    return replace(low, outputs=[_in_dtype(t, of.dtype) for t, of in zip(low.outputs, outputs, strict=True)])
 
 
 def _written(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Lowered:
@@ -124,6 +124,11 @@ def _in_own_units(low: Lowered, beside: Visit | None = None) -> Lowered:
     if more := linear_states(low.values):
         low = low.in_units(scale_states(more, low.outputs, low.values, low.leaves, Simpler(again=True)))
     return low
+
+
+def _in_dtype(output: Tensor, dtype: str) -> Tensor:
+    """Of weak float32 a definition makes float64 by its own numbers, which are weak too."""
+    return output if output.dtype == dtype else OPERATORS["cast"](output, dtype=dtype)
 
 
 def _lowering(*, exact: bool = False) -> Simpler:

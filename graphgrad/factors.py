@@ -84,9 +84,11 @@ def divide_by_number(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 
 
 def reciprocal(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
-    if is_op(i[1], "reciprocal") and i[1].dtype == n.dtype:
-        return op("divide", i[0], source(i[1]))
-    return op("divide", i[1], source(i[0])) if is_op(i[0], "reciprocal") and i[0].dtype == n.dtype else None
+    """x · (1/y) = x / y, where y is a float as they are: the reciprocal of a bool is float64, x / y need not be."""
+    for x, y in (i, i[::-1]):
+        if is_op(y, "reciprocal") and y.dtype == source(y).dtype == n.dtype:
+            return op("divide", x, source(y))
+    return None
 
 
 def _scaled(x: Tensor) -> tuple[Tensor, Tensor] | None:

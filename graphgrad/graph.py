@@ -274,14 +274,14 @@ class Graph:
         if name not in self.names.get(id, ()):
             self.names[id] = (*self.names.get(id, ()), name)
 
-    def stand_in(self, id: int, other: int) -> None:
-        """Another node stands in the place of this one: it takes the names, and what is known where it has nothing."""
+    def hand_on(self, id: int, other: int, *, record: bool = True) -> None:
+        """Another node takes the place of this one: it takes the names, and what is known where it has nothing."""
         for name in self.names.pop(id, ()):
             self._named[name] = other
             self.names[other] = (*self.names.get(other, ()), name)
         if id in self.scopes:
             self.scopes.setdefault(other, self.scopes[id])
-        if id in self.records:
+        if record and id in self.records:
             self.records.setdefault(other, self.records[id])
 
     def __getitem__(self, name: str) -> Tensor:

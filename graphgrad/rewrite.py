@@ -1,4 +1,7 @@
-"""The mechanism under all graph-to-graph passes: rebuild what some outputs need, node by node, in a new graph."""
+"""The mechanism under all graph-to-graph passes: rebuild what some outputs need, node by node, in a new graph.
+
+A pass that changes little amends the graph that it is given.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.tensor import Tensor
 
-#: Given a node and its inputs in the new graph, what stands there instead; None copies the node.
+#: Given a node and its inputs in the new graph, what stands there instead; None leaves the node, or a copy of it.
 Visit: TypeAlias = "Callable[[Node, tuple[Tensor, ...], Graph], Tensor | None]"
 #: Given what a visit made, or a copy, and the old node that it is a copy of: what stands there at last.
 Then: TypeAlias = "Callable[[Tensor, Node | None], Tensor]"
@@ -68,6 +71,7 @@ def amend(graph: Graph, ids: Sequence[int], visit: Visit, then: Then) -> dict[in
     unread.
     """
     moved: dict[int, Tensor] = {}
+    start = len(graph.nodes)
     with paused_gc():
         for id in ids:
             node = graph.nodes[id]
@@ -80,7 +84,7 @@ def amend(graph: Graph, ids: Sequence[int], visit: Visit, then: Then) -> dict[in
             made = then(made, node if as_it_was else None)
             if made.id != id:
                 moved[id] = made
-                graph.stand_in(id, made.id)
+                graph.hand_on(id, made.id, record=made.id >= start)  # 1 * h is h, which no derivation made
         graph._asking = None
     return dict(enumerate(graph._tensors)) | moved
 
@@ -184,11 +188,13 @@ def types(node: Node) -> tuple[Any, ...]:
 
 
 def op(name: str, *operands: Any, **attributes: Any) -> Tensor:
-    """A call of an operator. One on tensors with all of its attributes, as most are, has nothing to be sorted out."""
+    """A call of an operator, on tensors of one graph. Where all of its attributes are given, as by most passes, nothing
+    is left to be sorted out but their order.
+    """
     operator = OPERATORS[name]
     complete = len(operands) == len(operator.operands) and attributes.keys() == operator.defaults.keys()
     if complete and not operator.variadic and all([type(x) is Tensor for x in operands]):
-        return operands[0].graph.insert(operator, tuple([x.id for x in operands]), attributes)  # type: ignore[no-any-return]
+        return operands[0].graph.insert(operator, tuple([x.id for x in operands]), {**operator.defaults, **attributes})  # type: ignore[no-any-return]
     return operator(*operands, **attributes)
 
 

@@ -329,6 +329,11 @@ def _promoted(kinds: tuple[tuple[str, bool], ...]) -> tuple[str, bool]:
     return DTYPES[max(strong, 1) if weak == 1 else strong], False
 
 
+def np_dtype(dtype: str) -> str:
+    """What NumPy calls it: np.float64, np.bool_."""
+    return "bool_" if dtype == "bool" else dtype
+
+
 def as_float(dtype: str) -> str:
     """The dtype in which a function of real numbers is computed: integers and bools enter as float64."""
     return dtype if dtype in FLOATS else "float64"

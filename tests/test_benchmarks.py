@@ -157,14 +157,26 @@ def test_each_section_says_where_it_was_measured(tmp_path: Path, monkeypatch: py
         "first": "A", "others": "A", "memory": "B"
     }  # fmt: skip
     text = report.page(both)
-    assert "- A, 2 cores (python 3), with a load of 0.1 to 0.5 in the meantime: first, others\n- B, 2 cores" in text
-    assert re.findall(r"^## (.*)\n\nOn (.)\.$", text, re.MULTILINE) == [
-        ("Works that no table lists", "A"), ("The first step", "A"), ("Memory of training", "B")
+    assert "1. A, 2 cores (python 3), with a load of 0.1 to 0.5 in the meantime: first, others\n2. B, 2 cores" in text
+    assert re.findall(r"^## (.*)\n\nOn setup (\d, .)\.$", text, re.MULTILINE) == [
+        ("Works that no table lists", "1, A"), ("The first step", "1, A"), ("Memory of training", "2, B")
     ]  # fmt: skip
-    assert re.findall(r"^On (.), \d+ of \d+ hold\.$", text, re.MULTILINE) == ["A", "B"]
+    assert re.findall(r"^On setup (\d, .), \d+ of \d+ hold\.$", text, re.MULTILINE) == ["1, A", "2, B"]
     alone = report.page(old)
-    assert "On A" not in alone
+    assert "On setup" not in alone
     assert "in the meantime\n\nBoth contestants" in alone
+
+
+def test_other_libraries_are_another_setup_on_the_same_machine() -> None:
+    data = json.loads(report.DATA.read_text(encoding="utf-8"))["sections"]
+    machine = {"cpu": "A", "cores": 2}
+    measured = {
+        name: {"machine": machine, "versions": {"numpy": v}, "load": [0.1]}
+        for name, v in {"first": "1", "late": "2"}.items()
+    }
+    text = report.page({"measured": measured, "sections": {"first": data["first"], "late": data["late"]}})
+    assert re.findall(r"^On setup (\d), A\.$", text, re.MULTILINE) == ["1", "2"]
+    assert re.findall(r"^On setup (\d), A, \d+ of \d+ hold\.$", text, re.MULTILINE) == ["1"]  # none is on "late"
 
 
 def test_the_page_of_processes_is_what_its_data_make() -> None:

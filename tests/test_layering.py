@@ -32,7 +32,7 @@ custom forms
 lowering
 symbolic
 storage transforms scalarize check
-codegen.names codegen.numpy_support codegen.literals codegen.module_text codegen.costs
+codegen.names codegen.numpy_support codegen.literals codegen.module_lines codegen.costs
 codegen.program
 codegen.biases codegen.linear_state codegen.growing
 codegen.layout

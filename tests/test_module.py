@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 import graphgrad as gg
+from graphgrad.codegen.literals import array_text
 from graphgrad.errors import GraphgradError
 from graphgrad.export import module_text
 
@@ -52,6 +53,26 @@ def loaded(net: Any, **options: Any) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "alone"}
     exec(compile(module_text(net, **options), "alone.py", "exec"), namespace)
     return namespace
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([0.0, -0.0]),
+        np.full((2, 2), -0.0, np.float32),
+        np.full(3, np.nan),
+        np.array([[1.5, np.inf], [-np.inf, 1e-300]]),
+        np.zeros((0, 3), np.float32),
+        np.array([True, False]),
+        np.full((2, 1), True),
+        np.int64(3) * np.ones((), np.int64),
+        np.arange(3000).reshape(3, 1000) / 7,
+    ],
+    ids=lambda a: f"{a.dtype}{a.shape}",
+)
+def test_an_array_is_written_to_the_bit(array: Array) -> None:
+    again = eval(array_text(array), {"np": np})
+    assert (again.dtype, again.shape, again.tobytes()) == (array.dtype, array.shape, array.tobytes())
 
 
 def digits_net() -> gg.Network:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 import graphgrad as gg
 from graphgrad.node import Node
-from graphgrad.rewrite import rebuild
+from graphgrad.rewrite import op, rebuild
 from graphgrad.simplify import RULES, Rewrite, Simpler, simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS
@@ -103,6 +103,11 @@ EXAMPLES: dict[str, list[Build]] = {
 COUNTEREXAMPLES: dict[str, list[Build]] = {
     "x * 1": [lambda x, y: gg.cast(x, "int64") * 1.0, lambda x, y: x[0] * np.ones((1, 3))],
     "x + 0": [lambda x, y: x + np.zeros((2, 1, 1))],
+    "x * (1 / y)": [
+        lambda x, y: gg.cast(x, "float32") * gg.reciprocal(y.T > 0),
+        lambda x, y: gg.reciprocal(y.T > 0) * gg.cast(x, "float32"),
+        lambda x, y: gg.reciprocal(gg.cast(y.T > 0, "int64")) * gg.cast(x, "float32"),
+    ],
     "x / 1": [lambda x, y: gg.cast(x, "int64") / 1],
     "cast to the same dtype": [lambda x, y: gg.cast(x, "float32")],
     "sum over axes of 1": [lambda x, y: gg.sum(x, axis=0), lambda x, y: gg.sum(gg.reshape(x > 0, (1, "N", 3)), axis=0)],
@@ -372,3 +377,8 @@ def test_a_cycle_in_a_table_ends() -> None:
     x, y = g.input("x"), g.input("y")
     _, moved = simplify([gg.exp(x + y)], then=Simpler(rules=[swapped]))
     assert len(moved) == 4
+
+
+def test_a_pass_that_gives_attributes_in_another_order_finds_the_same_node() -> None:
+    x = gg.Graph().input("x", ("N",))
+    assert op("clip", x, min=0.0, max=1.0) is op("clip", x, max=1.0, min=0.0)

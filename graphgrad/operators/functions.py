@@ -179,7 +179,7 @@ _BELOW = (26.91490308, 40.06706803, 24.43700845, 7.41541498, 1.0)
 FAR = 40.0  # exp(-FAR²/2) is 0 in float64 too
 
 
-def _near(x: Any) -> Any:
+def near(x: Any) -> Any:
     """x as far as it matters, so that no power of it overflows."""
     return clip_row(x, min=-FAR, max=FAR)
 
@@ -190,12 +190,12 @@ def density(x: Any) -> Any:
 
 
 def _unscaled_density(x: Any) -> Any:
-    return exp(square(_near(x)) * -0.5)
+    return exp(square(near(x)) * -0.5)
 
 
 def tail(x: Any) -> Any:
     """Φ(-|x|) in float32, to some ulps for small x and to the rounding of x²/2 for large ones, and min(|x|, FAR)."""
-    a = abs(_near(x))
+    a = abs(near(x))
     return _horner(_ABOVE, a) * _unscaled_density(x) / _horner(_BELOW, a), a
 
 

@@ -12,7 +12,7 @@ from graphgrad.operators.elementwise import cast, power, sqrt, square
 from graphgrad.operators.rows import Inferred, Node, axes_of, axis_of, operator
 from graphgrad.operators.running import products_of_others
 from graphgrad.operators.shape import broadcast_to, reshape, size
-from graphgrad.types import FLOATS, Dim, Shape, as_float, count, show
+from graphgrad.types import FLOATS, Dim, Shape, as_float, count, np_dtype, show
 
 
 def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:
@@ -139,8 +139,7 @@ def _extreme_numpy(function: str) -> Any:
         if len(shape) != 2 or s.attributes["axis"] != (1,) or not (isinstance(shape[1], int) and shape[1] <= NARROW):
             return f"{function}({{x}}, axis={{axis}}, keepdims={{keepdims}}, out={{out}})"
         rows, columns = shape
-        dtype = "bool_" if s.dtype == "bool" else s.dtype
-        turned = s.once("turned", f"np.empty(({columns}, {rows}), np.{dtype})")
+        turned = s.once("turned", f"np.empty(({columns}, {rows}), np.{np_dtype(s.dtype)})")
         flat = s.once(f"{s.out}_flat", f"{s.out}.reshape({rows})") if s.attributes["keepdims"] else "{out}"
         return f"np.copyto({turned}, {{x}}.T)", f"{function}({turned}, axis=0, out={flat})"
 

@@ -87,7 +87,9 @@ def elementwise(
         first = nodes[-1]  # of where(condition, x, y), the condition's dtype does not count
         shape, common, weak = first.shape, first.dtype, first.weak
         for n in nodes[:-1]:
-            if n.shape != shape:
+            if not shape:  # a number fits all
+                shape = n.shape
+            elif n.shape and n.shape != shape:
                 shape = broadcast_nodes(name, *nodes)
                 break
         for n in nodes[condition:-1]:

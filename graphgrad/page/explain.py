@@ -283,7 +283,7 @@ def _boxes(made: Prepared, derivation: Derivation, given: Mapping[str, Any] | No
     """What the read-out says of each box beside its numbers."""
     found = {}
     for box in made.diagram.boxes:
-        value, gradient = shown_nodes(made, derivation, box)
+        value, gradient = shown_nodes(derivation, box)
         found[box.id] = {
             "title": box.title,
             "value": value is not None and given is not None,

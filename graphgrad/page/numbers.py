@@ -73,7 +73,7 @@ def numbers_of(
 
     Cells are those of the strips; their colours mean the same at every record.
     """
-    shown = {box.id: shown_nodes(made, derivation, box) for box in made.diagram.boxes}
+    shown = {box.id: shown_nodes(derivation, box) for box in made.diagram.boxes}
     loss = derivation.scalar.id
     ids = sorted({i for pair in shown.values() for i in pair if i is not None} | {loss})
 
@@ -134,7 +134,7 @@ def _needs_double(array: Array) -> bool:
     return bool(size.size) and bool(size.min() < bounds.tiny or size.max() > bounds.max)
 
 
-def shown_nodes(made: Prepared, derivation: Derivation, box: Box) -> tuple[int | None, int | None]:
+def shown_nodes(derivation: Derivation, box: Box) -> tuple[int | None, int | None]:
     """The node whose value a box shows, and its adjoint; of a step what it gave."""
     if box.lane == "backward":
         return (box.nodes[0] if box.id[0] == "s" and box.nodes else None), None

@@ -15,7 +15,6 @@ from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.notation import is_matrix_transpose
 
-LEVELS = ("operations", "names", "layers")
 MOST_INSIDE = 4  # operators of one box; a longer formula is one that nobody reads
 
 

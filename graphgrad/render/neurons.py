@@ -62,7 +62,7 @@ def neuron_scene(net: Network, values: Mapping[str, Any] | None, lang: str, lege
         first = (tallest - len(column)) * ROW / 2
         for k, j in enumerate(column):
             x, y = RADIUS + l * COLUMN, RADIUS + first + k * ROW
-            items += _dots(x, y) if j is None else [_neuron(net, known, l, j, x, y)]
+            items += _dots(x, y) if j is None else [_neuron(known, l, j, x, y)]
     loss = _loss(net)
     x = RADIUS + (len(rows) - 1) * COLUMN + RADIUS + 16.0
     middle = RADIUS + (tallest - 1) * ROW / 2
@@ -178,7 +178,7 @@ def _on_line(
     return []
 
 
-def _neuron(net: Network, known: _Known, l: int, j: int, x: float, y: float) -> Group:
+def _neuron(known: _Known, l: int, j: int, x: float, y: float) -> Group:
     kind = "input" if l == 0 else "operation"
     letter = rf"x_{{{j + 1}}}" if l == 0 else rf"x^{{({l})}}_{{{j + 1}}}"
     name = formula(letter, f"x{'' if l == 0 else l},{j + 1}", 13.0)

@@ -58,7 +58,7 @@ def page(data: dict[str, Any]) -> str:
     for name, part in PARTS.items():
         if name in sections:
             title, text = part(sections[name]).split("\n\n", 1)
-            where = [f"On {data['measured'][name]['machine']['cpu']}."] if len(places) > 1 else []
+            where = [f"On {told}."] if (told := called(name, data, places)) else []
             parts.append("\n\n".join([title, *where, text]))
     parts.append(of_verdicts(data, places))
     return "\n\n".join(parts) + "\n"
@@ -73,12 +73,19 @@ def by_place(measured: dict[str, Any]) -> dict[str, list[str]]:
     return places
 
 
+def called(name: str, data: dict[str, Any], places: dict[str, list[str]]) -> str:
+    """Where a section was measured, by its number in the heading; "" if all were in one place."""
+    number = next(k for k, names in enumerate(places.values(), 1) if name in names)
+    return f"setup {number}, {data['measured'][name]['machine']['cpu']}" if len(places) > 1 else ""
+
+
 def heading(data: dict[str, Any], places: dict[str, list[str]]) -> str:
     lines = []
-    for place, names in places.items():
+    for number, (place, names) in enumerate(places.items(), 1):
         loads = [load for name in names for load in data["measured"][name]["load"]]
         parts = f": {', '.join(names)}" if len(places) > 1 else ""
-        lines.append(f"- {place}, with a load of {min(loads):.1f} to {max(loads):.1f} in the meantime{parts}")
+        mark = f"{number}." if len(places) > 1 else "-"
+        lines.append(f"{mark} {place}, with a load of {min(loads):.1f} to {max(loads):.1f} in the meantime{parts}")
     listed = "\n".join(lines)
     return f"""# Benchmarks
 
@@ -257,7 +264,9 @@ def of_verdicts(data: dict[str, Any], places: dict[str, list[str]]) -> str:
     parts = ["## Verdicts"]
     for names in places.values():
         found = verdicts({"sections": {name: data["sections"][name] for name in names}})
-        where = f"On {data['measured'][names[0]]['machine']['cpu']}, " if len(places) > 1 else ""
+        if not found:
+            continue
+        where = f"On {told}, " if (told := called(names[0], data, places)) else ""
         lines = "\n".join(v.text for v in found)
         parts.append(f"{where}{sum(v.ok for v in found)} of {len(found)} hold.\n\n```text\n{lines}\n```")
     return "\n\n".join(parts)

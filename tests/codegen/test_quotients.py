@@ -113,3 +113,27 @@ def test_what_is_wanted_is_listed_a_few_times_however_large_the_graph_is(monkeyp
         gg.compile([loss, *gg.derive(loss).values()])
         counts.append(calls)
     assert counts[0] == counts[1] < 30
+
+
+def test_a_sum_over_a_denominator_is_left_alone() -> None:
+    g = gg.Graph()
+    x, m, theta = g.input("x", (5,)), g.state("m", (5,)), g.state("theta", (5,))
+    new = 0.5 * m + x
+    updates = {m: new, theta: gg.exp((new + x) / (1 + x * x)) * x}
+    before = len(g.nodes)
+    moved = scale_quotients([], updates, [], Simpler(again=True))
+    assert len(g.nodes) == before
+    assert all(moved[t.id] is t for t in updates.values())
+
+
+def test_what_is_handed_on_to_a_node_that_is_there_is_no_record() -> None:
+    g = gg.Graph()
+    x = g.input("x", (3,))
+    d = gg.derive(gg.sum(x * x), wrt=[x])
+    step = next(id for id in g.records if g.nodes[id].operator.name == "add")
+
+    def visit(node: gg.Node, inputs: tuple[gg.Tensor, ...], graph: gg.Graph) -> gg.Tensor | None:
+        return x if node.id == step else None
+
+    assert amend(g, g.ancestors([d[x].id]), visit, lambda tensor, of: tensor)[step] is x
+    assert x.id not in g.records

@@ -329,6 +329,10 @@ def test_gelu_at_infinity_is_its_limit(dtype: str) -> None:
     (found,) = check_result(gg.gelu, np.array([-np.inf, np.inf], dtype))
     np.testing.assert_array_equal(found, [0, np.inf])
     check_target(gg.gelu, np.array([-np.inf, np.inf, np.nan], dtype))
+    x = gg.Graph().input("x", (2,), dtype)
+    slope = gg.derive(gg.sum(gg.gelu(x)), wrt=[x])[x]
+    for found in (gg.evaluate(slope, x=[-np.inf, np.inf]), *gg.compile(slope)(x=np.array([-np.inf, np.inf], dtype))):
+        np.testing.assert_array_equal(found, [0, 1])
 
 
 def test_a_whole_number_widens_nothing_in_an_activation() -> None:
@@ -336,6 +340,15 @@ def test_a_whole_number_widens_nothing_in_an_activation() -> None:
     n, x = g.input("n", (), "int64", weak=True), g.input("x", (3,), "float32")
     y = gg.gelu(n) * x
     assert (y.dtype, gg.compile(y)(n=2, x=np.ones(3, np.float32))[0].dtype) == ("float32", np.float32)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softplus", "silu", "gelu", "leaky_relu", "elu", "hard_tanh", "clip"])
+def test_a_function_of_a_number_in_float32_gives_its_dtype(name: str) -> None:
+    s = gg.Graph().input("s", (), "float32", weak=True)
+    y = gg.clip(s, 0, 1) if name == "clip" else getattr(gg, name)(s)
+    found, wanted = gg.compile(y)(s=0.3)[0], np.asarray(gg.evaluate(y, s=0.3))
+    assert (y.dtype, found.dtype, wanted.dtype) == ("float32", np.float32, np.float32)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
