@@ -14,7 +14,7 @@ from pathlib import Path
 from graphgrad.node import Node
 from graphgrad.types import count
 
-from .program import ITEM_SIZE, Program
+from .program import ITEM_SIZE, Program, refusing
 
 LEAST = 1 << 20  # bytes of all vectors of a chain together, under which they stay in the cache as they are
 DEFAULT_L2 = 1 << 20
@@ -40,12 +40,13 @@ def find_blocks(program: Program, block: int) -> Program:
         chain.clear()
         between.clear()
 
+    uncertain = refusing(program)  # a block would be written before the next one raises
     for id in program.step:
         node = program.node(id)
         if program.roles[id] == "scalar" and not any(i in chain for i in program.reads[id]):
             (between if chain else step).append(id)
             continue
-        by_elements = _by_elements(program, node)
+        by_elements = id not in uncertain and _by_elements(program, node)
         if not by_elements or (chain and program.node(chain[0]).shape != node.shape):
             close()
         (chain if by_elements else step).append(id)

@@ -28,7 +28,7 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import Array, size_names, size_of
 
 from .memory import assign, last_uses, plan
-from .program import USUAL, Program, build, scheduled
+from .program import USUAL, Program, build, refusing, scheduled
 
 #: What costs about one pass over its operands and its result: no functions, no choices by a condition.
 CHEAP = frozenset(
@@ -107,7 +107,7 @@ def gaps(program: Program, again: bool) -> list[Gap]:
     order = {id: position for position, id in enumerate(step)}
     outputs = {program.base(i) for i in program.outputs}
     fixed = {i for pair in program.updates for i in pair} | set(program.placed) | program.lasting
-    fixed |= {id for chain in program.chains for id in chain}
+    fixed |= {id for chain in program.chains for id in chain} | refusing(program)
     before_loop = {order[id]: order[chain[0]] for chain in program.chains for id in chain}
     uses: dict[int, list[int]] = {id: [] for id in step}
     for position, id in enumerate(step):

@@ -18,7 +18,7 @@ from graphgrad.node import Node
 from graphgrad.types import Array, Dimension, Sizes, count, size_of
 
 from .blocks import inner_values
-from .program import ALIGNMENT, Program, Storage, nbytes, whole_base
+from .program import ALIGNMENT, Program, Storage, nbytes, refusing, whole_base
 
 HUGE_PAGE = 1 << 21  # bytes; other systems than Linux have others, or none, and nothing depends on it
 
@@ -29,7 +29,8 @@ def assign(program: Program) -> Program:
     end = len(program.step)
     last = last_uses(program, order, end)
     placed = place_in_packs(program, order)
-    in_place, copies = updates_in_place(program, order, last)
+    certain = last_refusal(program, order)
+    in_place, copies = updates_in_place(program, order, last, certain)
     for id in (*program.lasting, *[program.base(value) for _, value in copies]):
         last[id] = end
     inner = inner_values(program)
@@ -44,9 +45,11 @@ def assign(program: Program) -> Program:
         owner = placed[id][0] if id in placed else _overwritten(program, id, position, storage_of, placed, dies)
         if owner in inner and id not in inner:
             owner = id  # a block is too short for a vector
-        if owner == id and (leaf := _over_held(program, id, position, order, last, in_place)) is not None:
-            storage_of[id] = leaf
-            continue
+        if owner == id and position > certain:
+            leaf = _over_held(program, id, position, order, last, in_place)
+            if leaf is not None:
+                storage_of[id] = leaf
+                continue
         if owner == id and id in inner:
             owner = _spent(program, id, position, chain_of[id], storage_of, dies, inner)
         storage_of[id] = owner
@@ -160,21 +163,28 @@ def _may_be_placed(program: Program, id: int, pack: Node) -> bool:
 
 
 def updates_in_place(
-    program: Program, order: Mapping[int, int], last: Mapping[int, int]
+    program: Program, order: Mapping[int, int], last: Mapping[int, int], certain: int
 ) -> tuple[dict[int, int], tuple[tuple[int, int], ...]]:
-    """New values that are written over the old ones ({value: held leaf}), and those that are copied at the end."""
+    """New values that are written over the old ones ({value: held leaf}), and those that are copied at the end. Up to
+    the position `certain` a statement may raise."""
     in_place: dict[int, int] = {}
     copies: list[tuple[int, int]] = []
     for leaf, value in program.updates:
         node, position = program.node(value), order.get(value, -1)
         read = last.get(leaf, -1)
         free = may_overwrite(program, value, leaf) if read == position else read < position
+        free = free and position > certain
         fits = program.roles.get(value) == "call" and position >= 0 and node.dtype == program.node(leaf).dtype
         if free and fits and value not in in_place and not program.node(leaf).weak and node.operator.kind != "pack":
             in_place[value] = leaf
         else:
             copies.append((leaf, value))
     return in_place, tuple(copies)
+
+
+def last_refusal(program: Program, order: Mapping[int, int]) -> int:
+    """The position of the last statement that may raise for what it is given; -1 where none does."""
+    return max([order.get(id, -1) for id in refusing(program)], default=-1) if program.updates else -1
 
 
 def may_overwrite(program: Program, id: int, operand: int) -> bool:

@@ -236,6 +236,22 @@ def _is_run(graph: Graph, node: Node) -> bool:
     return node["step"][0] == 1 and node.shape[1:] == graph.nodes[node.inputs[0]].shape[1:]
 
 
+def refusing(program: Program) -> set[int]:
+    """The statements that may raise for what they are given, or beside which a view does: a label that is no class.
+
+    Until the last of them nothing is written over what the function keeps, so that a call that raises changes nothing.
+    """
+    nodes = program.graph.nodes
+    found: set[int] = set()
+    for id in program.step:
+        name = nodes[id].operator.name
+        if name == "checked_index" or (name == "power" and nodes[id].dtype not in FLOATS):
+            found.add(id)
+        elif name == "checked_label":
+            found.add(program.base(id))
+    return found
+
+
 def per_call_views(program: Program) -> set[int]:
     """Views of what the caller gives: made anew each call. All others are made once, with the workspace."""
     return {i for i in program.step if program.roles[i] == "view" and program.roles[program.base(i)] == "input"}

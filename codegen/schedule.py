@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from graphgrad.types import Shape, count
 
-from .program import ALIGNMENT, ITEM_SIZE, Program, per_call_views, scheduled, usual, whole_base
+from .program import ALIGNMENT, ITEM_SIZE, Program, per_call_views, refusing, scheduled, usual, whole_base
 
 
 def schedule(program: Program, *, as_derived: bool = False) -> Program:
@@ -17,6 +17,7 @@ def schedule(program: Program, *, as_derived: bool = False) -> Program:
     first = [i for i in program.step if i in views]
     units = [i for i in program.step if i not in views and program.roles[i] != "view"]
     before = dependencies(program, units)
+    units = by_id(units, before) if program.updates else units
     # New values take the place of the old ones, as a rule, and what lasts is there all the time.
     weightless = {*[value for _, value in program.updates], *program.lasting}
     # A vector whose other parts are constants is the memory of the one that is computed in it.
@@ -58,7 +59,8 @@ def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:
     all other readers of the old one, so that it can be written in place.
 
     Such an edge goes from a lower id to a higher one, like every other, so no cycle can arise; a reader that comes
-    later anyway makes the new value go through memory of its own instead.
+    later anyway makes the new value go through memory of its own instead. What may raise comes before all new values
+    too, unless it is computed from one; no path leads back from these.
     """
     known = set(units)
     before: dict[int, set[int]] = {}
@@ -72,7 +74,35 @@ def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:
     for leaf, value in program.updates:
         if value in known:
             before[value] |= {r for r in readers[leaf] if r < value}
+    if program.updates and (first := refusing(program) & known):
+        values = {value for _, value in program.updates} & known
+        later = set(values)
+        for id in units:
+            if not later.isdisjoint(before[id]):
+                later.add(id)
+        for value in values:
+            before[value] |= first - later
     return before
+
+
+def by_id(units: Sequence[int], before: Mapping[int, set[int]]) -> list[int]:
+    """Always the lowest id of those that can run: the order of ids, but for what waits for a higher one."""
+    if all([not before[id] or max(before[id]) < id for id in units]):
+        return list(units)
+    after: dict[int, list[int]] = {id: [] for id in units}
+    for id in units:
+        for b in before[id]:
+            after[b].append(id)
+    waiting = {id: len(before[id]) for id in units}
+    ready = [id for id in units if not waiting[id]]
+    order: list[int] = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for id in after[order[-1]]:
+            waiting[id] -= 1
+            if not waiting[id]:
+                heapq.heappush(ready, id)
+    return order
 
 
 def greedy(

@@ -35,6 +35,12 @@ class State(Mapping[str, Array]):
             kept = function._values[name]
             return kept * np.asarray(scale, kept.dtype) if (scale := function._scale(name)) != 1.0 else kept.copy()
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """A value, or the default for what the function does not hold."""
+        if name not in self:
+            return default
+        return self[name]
+
     def __setitem__(self, name: str, value: Any) -> None:
         self._put(name, value, 1.0)
 

@@ -11,7 +11,7 @@ from graphgrad.errors import CallError, GraphgradError
 from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.tensor import Tensor
-from graphgrad.types import Array, Sizes, bind, is_masked, show, size_names, size_of, solve_sizes
+from graphgrad.types import FLOATS, Array, Sizes, bind, is_masked, show, size_names, size_of, solve_sizes
 
 
 @overload
@@ -94,9 +94,10 @@ def apply_reference(node: Node, operands: Sequence[Any], graph: Graph, sizes: Si
     attributes = {k: bind(v, sizes) for k, v in node.attributes}
     try:
         result = np.asarray(node.operator.reference(*given, **attributes))
-    except GraphgradError as error:
+    except (GraphgradError, ValueError) as error:  # NumPy's own: integers to negative powers
+        told = error if isinstance(error, GraphgradError) else CallError(f"{graph.where(node.id)}: {error}")
         lines = graph.lines.get(node.id, ())
-        raise error.at(lines[0] if lines else None) from None
+        raise told.at(lines[0] if lines else None) from None
     if result.dtype.kind == "c":
         return result
     expected = tuple(size_of(d, sizes) for d in node.shape)
@@ -126,16 +127,30 @@ def _default(node: Node, arrays: Mapping[int, Array], sizes: Sizes) -> Array:
     return np.zeros(tuple(size_of(d, sizes) for d in node.shape), node.dtype)
 
 
-def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> Array:
-    """An argument as an array of a leaf's dtype, where that loses nothing. Raises CallError where it would."""
+def plain_array(name: str, value: Any) -> Array:
+    """An argument as an array. Raises CallError where it is none, or has a mask."""
     if is_masked(value):
         raise CallError(f"{name} is a masked array, whose mask would be lost; {name}.filled(0.0) would fit")
     if isinstance(value, Tensor):
         raise CallError(f"{name} was given a Tensor; a call takes arrays of numbers")
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError:
         raise CallError(f"{name} is no array: its rows have different lengths") from None
+
+
+def within(name: str, array: Array, dtype: str) -> Array:
+    """The numbers in another dtype. Raises CallError for one that is too large for it."""
+    with np.errstate(over="ignore"):
+        found = array.astype(dtype)
+    if dtype in FLOATS and (over := np.isinf(found) & ~np.isinf(array)).any():
+        raise CallError(f"{name} holds {array[over].flat[0]!s}, which is too large for {dtype}")
+    return found
+
+
+def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> Array:
+    """An argument as an array of a leaf's dtype, where that loses nothing. Raises CallError where it would."""
+    array = plain_array(name, value)
     if array.dtype.name == dtype or (complex_too and array.dtype.kind == "c" and dtype == "float64"):
         return array
     kind, order = (
@@ -144,7 +159,7 @@ def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> 
     )  # of what Python's numbers are: a float is no int, an int is a float of any width
     python_numbers = not isinstance(value, (np.ndarray, np.generic)) and kind in order
     if python_numbers and (not array.size or order.index(kind) <= order.index(np.dtype(dtype).kind)):
-        return array.astype(dtype)
+        return within(name, array, dtype)
     if np.can_cast(array.dtype, dtype, "safe"):
         return array.astype(dtype)
     fit = (

@@ -11,6 +11,7 @@ import numpy as np
 
 from graphgrad.codegen.loader import compile
 from graphgrad.errors import CallError, GraphgradError
+from graphgrad.evaluate import plain_array, within
 from graphgrad.evaluation import Evaluation
 from graphgrad.graph import paused_gc
 from graphgrad.networks import Network
@@ -20,7 +21,7 @@ from graphgrad.parallel import Processes, SummedStep
 from graphgrad.samples import Data, as_array
 from graphgrad.step import training_graph
 from graphgrad.theta import numbers
-from graphgrad.types import Array, show
+from graphgrad.types import FLOATS, Array, show
 
 if TYPE_CHECKING:
     from graphgrad.codegen.profile import Profile
@@ -100,7 +101,11 @@ class Trainer:
         return self.function.source
 
     def step(self, *batch: Data) -> float:
-        """One update from a batch (xb, yb). The loss before it."""
+        """One update from a batch (xb, yb). The loss before it.
+
+        Arrays of the step's very dtypes are taken as they are: nobody looks at each of their numbers, as `gg.train`
+        does once before it begins. Others are converted, and have to be finite.
+        """
         if self._order is not None:
             batch = self._taken(batch)
         results = self.function.repeated(batch) or self.function.call(batch, self._converted)
@@ -232,13 +237,14 @@ class Trainer:
             raise CallError(f"{what}: {', '.join(wanted)} are wanted by name, but {given or 'nothing'} was given")
         arrays = {}
         for name, (shape, dtype) in wanted.items():
-            array = np.asarray(values[name])
-            if array.shape != shape or array.dtype.kind not in "iuf" or (dtype == "int64" and array.dtype.kind == "f"):
+            array = plain_array(name, values[name])
+            fits = array.dtype.kind in "iuf" if dtype in FLOATS else np.can_cast(array.dtype, dtype)
+            if array.shape != shape or not fits:
                 raise CallError(
                     f"{what}: {name} is {dtype} of shape {show(shape)}, "
                     f"but {array.dtype.name} of shape {show(array.shape)} was given"
                 )
-            arrays[name] = array.astype(dtype)
+            arrays[name] = within(name, array, dtype)
         return arrays
 
     # -- evaluation ---------------------------------------------------------------------------------------------------

@@ -147,6 +147,7 @@ def test_fifty_thousand_nodes_need_no_recursion() -> None:
         ),
         ({"x": "text", "w": np.ones(3)}, "x is str128, but float64 was declared"),
         ({"x": [[1.0, 2.0], [3.0]], "w": np.ones(3)}, "x is no array: its rows have different lengths"),
+        ({"x": np.ones((2, 3)), "w": [1, 2, 1e300]}, "w holds 1e+300, which is too large for float32"),
     ],
 )
 def test_callers_mistakes(values: dict[str, Any], message: str | None) -> None:
@@ -158,6 +159,13 @@ def test_callers_mistakes(values: dict[str, Any], message: str | None) -> None:
     with pytest.raises(CallError) as error:
         gg.evaluate(x * w, **values)
     assert str(error.value) == message
+
+
+def test_integers_to_negative_powers_are_told_with_their_line() -> None:
+    i = gg.Graph().input("i", ("N",), "int64")
+    y = i**-1
+    with pytest.raises(CallError, match=r"^v2 = power.*: Integers to negative integer powers are not allowed"):
+        gg.evaluate(y, i=[1, 2])
 
 
 def test_sizes_that_clash_and_tensors_as_arguments() -> None:

@@ -707,6 +707,22 @@ def test_a_column_that_is_a_vector_is_told_what_fits() -> None:
             lambda t: setattr(t, "state", {**t.state, "k": 1.5}),
             "state: k is int64 of shape (), but float64 of shape () was given",
         ),
+        (
+            lambda t: setattr(t, "state", {**t.state, "k": np.uint64(2**63 + 5)}),
+            "state: k is int64 of shape (), but uint64 of shape () was given",
+        ),
+        (
+            lambda t: setattr(t, "parameters", {**t.parameters, "b1": np.ma.masked_array(np.ones(8), [1] + [0] * 7)}),
+            "b1 is a masked array, whose mask would be lost; b1.filled(0.0) would fit",
+        ),
+        (
+            lambda t: setattr(t, "parameters", {**t.parameters, "b1": [1e300] * 8}),
+            "b1 holds 1e+300, which is too large for float32",
+        ),
+        (
+            lambda t: setattr(t, "parameters", {**t.parameters, "b1": [[1], [1, 2]]}),
+            "b1 is no array: its rows have different lengths",
+        ),
         (lambda t: gg.Trainer(t.net, target="fortran"), "target 'fortran' does not exist; there is: numpy"),
     ],
 )

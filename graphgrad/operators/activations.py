@@ -15,7 +15,7 @@ from graphgrad.errors import GraphgradError
 from graphgrad.operators.choice import abs, clip_row, logical_and, maximum, minimum, only
 from graphgrad.operators.elementwise import cast, exp, expm1, log1p, square
 from graphgrad.operators.functions import FAR, density, ndtr, near, tail, tanh
-from graphgrad.operators.rows import elementwise
+from graphgrad.operators.rows import elementwise, number
 from graphgrad.types import FLOATS
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -87,7 +87,8 @@ softplus_row = elementwise(
 
 
 def softplus(x: Any, beta: float = 1.0) -> Any:
-    """log(1 + exp(beta·x)) / beta, a smooth relu; the larger beta is, the closer."""
+    """log(1 + exp(beta·x)) / beta, a smooth relu; the larger the positive beta is, the closer."""
+    beta = number("softplus", "beta", beta, positive=True)
     return softplus_row(x) if beta == 1 else softplus_row(beta * x) / beta
 
 
@@ -284,6 +285,7 @@ celu = elementwise(
     pullback=lambda g, x, y, alpha: g * exp(minimum(x, 0) / alpha),
     definition=lambda x, alpha: maximum(x, 0) + alpha * expm1(minimum(x, 0) / alpha),
     attributes={"alpha": 1.0},
+    positive=("alpha",),
     text="celu({x:0}, {alpha})",
     latex=r"\operatorname{{CELU}}({x:0})",
     kinks=(0.0,),

@@ -210,7 +210,7 @@ def _ndtr_definition(x: Any) -> Any:
     """By erfc, since 1 + erf would cancel for negative x; in float32 by a fraction that takes a third of its time."""
     if getattr(x, "dtype", "") != "float32":
         return 0.5 * erfc(x * -math.sqrt(0.5))
-    return abs(cast(x >= 0, "float32") - tail(x)[0])  # NumPy subtracts from bools in twice the time
+    return abs(cast(near(x) >= 0, "float32") - tail(x)[0])  # NumPy subtracts from bools in twice the time
 
 
 ndtr = elementwise(

@@ -28,7 +28,12 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         arrays: dict[int, Any] = {}
         ranges: list[tuple[Dimension, Dimension, int]] = []
         backwards: list[int] = []
+        parted = False  # an ellipsis that covers no axis stands between the arrays: NumPy takes them for apart
+        after = False
         for e in entries:
+            if e is Ellipsis:
+                after = bool(arrays)
+                continue
             if e is None:
                 shape.append(1)
                 continue
@@ -39,6 +44,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
                 shape.append(number)
             elif picks:
                 start, number, step = 0, extent, 1
+                parted |= after
                 arrays[len(shape)] = e if isinstance(e, Tensor) else _within(e, axis, x.shape)
                 shape.append(extent)
             else:
@@ -52,11 +58,12 @@ def getitem(x: Tensor, key: Any) -> Tensor:
             sliced = flip(sliced, tuple(backwards))
         if tuple(shape) != numbers:
             sliced = reshape(sliced, tuple(shape))
-        return _pick(sliced, arrays) if arrays else sliced
+        return _pick(sliced, arrays, parted) if arrays else sliced
 
 
 def _entries(x: Tensor, key: Any) -> list[Any]:
-    """One entry for each axis of x, beside any None: slices, integers, and tensors of integers."""
+    """One entry for each axis of x, beside any None: slices, integers, and tensors of integers. An ellipsis stays if it
+    covers no axis."""
     given = [_entry(x, e) for e in (key if isinstance(key, tuple) else (key,))]
     taken = sum(e is not None and e is not Ellipsis for e in given)
     if taken > len(x.shape):
@@ -65,7 +72,8 @@ def _entries(x: Tensor, key: Any) -> list[Any]:
     if len(dots) > 1:
         raise ShapeError(f"{x.name}[...]: an index has one ellipsis, but {len(dots)} were given")
     at = dots[0] if dots else len(given)
-    return [*given[:at], *[slice(None)] * (len(x.shape) - taken), *given[at + 1 :]]
+    covered = [slice(None)] * (len(x.shape) - taken)
+    return [*given[:at], *(covered or given[at : at + 1]), *given[at + 1 :]]
 
 
 def _entry(x: Tensor, e: Any) -> Any:
@@ -75,7 +83,10 @@ def _entry(x: Tensor, e: Any) -> Any:
         check_index_dtype(f"{x.name}[...]", e.node)
         return e
     if isinstance(e, (int, np.integer, list, np.ndarray)) and not isinstance(e, (bool, np.bool_)):
-        array = np.asarray(e, np.int64) if isinstance(e, list) and not np.size(e) else np.asarray(e)
+        try:
+            array = np.asarray(e, np.int64) if isinstance(e, list) and not np.size(e) else np.asarray(e)
+        except ValueError:
+            raise ShapeError(f"{x.name}[...] by a list whose rows have different lengths: it is no array") from None
         if array.dtype.kind in "iu":
             return x.graph.constant(array) if array.ndim else int(array)
         e = array
@@ -97,7 +108,7 @@ def _within(index: Dimension, axis: int, shape: Shape) -> Dimension:
     return extent + index if isinstance(index, int) and index < 0 else index
 
 
-def _pick(x: Tensor, arrays: dict[int, Any]) -> Tensor:
+def _pick(x: Tensor, arrays: dict[int, Any], parted: bool) -> Tensor:
     """The elements of x at index arrays along some axes (an integer stands among them as an array of rank 0).
 
     Several axes become one: their index is the sum of index times stride. Where they are neighbours the result's new
@@ -126,7 +137,7 @@ def _pick(x: Tensor, arrays: dict[int, Any]) -> Tensor:
     if offset != 0:
         flat = flat + as_value(x.graph, offset)
     merged, rest = count(tuple(shape[a] for a in axes)), [a for a in range(len(shape)) if a not in axes]
-    neighbours = axes[-1] - axes[0] == len(axes) - 1
+    neighbours = axes[-1] - axes[0] == len(axes) - 1 and not parted
     first = axes[0] if neighbours else 0
     if not neighbours:
         x = transpose(x, (*axes, *rest))

@@ -28,7 +28,7 @@ from graphgrad.operators.choice import abs, clip, less, maximum, minimum, only, 
 from graphgrad.operators.elementwise import cast, exp, log, log1p, square
 from graphgrad.operators.index import as_value, check_indices, checked_label, one_hot, pick_label
 from graphgrad.operators.reduce import mean, sum
-from graphgrad.operators.rows import Inferred, Node
+from graphgrad.operators.rows import Inferred, Node, number
 from graphgrad.operators.shape import expand_dims, reshape
 from graphgrad.operators.softmax import log_softmax, lowered, softmax
 from graphgrad.tensor import Tensor
@@ -267,8 +267,7 @@ def _huber_definition(p: Any, t: Any, delta: float) -> Any:
 )
 def huber(prediction: Node, target: Node, delta: float = 1.0) -> Shape:
     """d²/2 up to |d| = delta, from there delta·(|d| - delta/2), with d = prediction - target: outliers pull less."""
-    if not delta > 0:
-        raise GraphgradError(f"huber: delta is positive, but {delta} was given")
+    number("huber", "delta", delta, positive=True)
     return _of_one_shape("huber", prediction, target)
 
 

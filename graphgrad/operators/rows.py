@@ -11,7 +11,7 @@ A row holds everything that is known of an operator. Templates name its operands
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,7 @@ def elementwise(
     scalar: str = "",
     plain: str = "",
     attributes: Mapping[str, Any] | None = None,
+    positive: Collection[str] = (),
     definition: Callable[..., Any] | None = None,
     analytic: bool = False,
     domain: Mapping[str, tuple[float, float]] | None = None,
@@ -76,7 +77,7 @@ def elementwise(
     """A function of numbers, applied to each element with NumPy's broadcasting.
 
     `dtype` says what the result is: "float" (integers and bools enter as float64), "same" (NumPy's promotion),
-    "number" (as "same", but not of bools), "bool".
+    "number" (as "same", but not of bools), "bool". `positive` names the attributes that have to be.
     """
     names = tuple(operands.split())
     condition = int(names[0] == "condition")
@@ -102,7 +103,7 @@ def elementwise(
             common = "bool"
         elif dtype == "number" and common == "bool":
             raise DTypeError(f"{name} of bools: a number is wanted; gg.cast(x, 'int64') makes one")
-        return Inferred(shape, common, {k: _number(name, k, v) for k, v in given.items()} if given else {})
+        return Inferred(shape, common, {k: number(name, k, v, k in positive) for k, v in given.items()})
 
     return register(
         Operator(
@@ -129,11 +130,17 @@ def elementwise(
     )
 
 
-def _number(name: str, attribute: str, value: Any) -> float:
+def number(name: str, attribute: str, value: Any, positive: bool = False) -> float:
     """An attribute of a function of numbers: a Python float, whatever kind of number was given."""
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        return float(value)
-    raise GraphgradError(f"{name}: {attribute} is a number, but {type(value).__name__} was given")
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise GraphgradError(f"{name}: {attribute} is a number, but {type(value).__name__} was given")
+    try:
+        found = float(value)
+    except OverflowError:
+        raise GraphgradError(f"{name}: {attribute} is an integer that is too large for a float64") from None
+    if positive and not found > 0:
+        raise GraphgradError(f"{name}: {attribute} is positive, but {value} was given")
+    return found
 
 
 def _in_floats(reference: Callable[..., Any]) -> Callable[..., Any]:

@@ -78,6 +78,7 @@ def test_mistakes_with_state() -> None:
         with pytest.raises(CallError) as error:
             call()
         assert str(error.value) == message
+    assert f.state.get("q", 7) == 7
     with pytest.raises(CallError, match="has no value yet"):
         f.state["w"]  # nothing of the call with q was taken
     np.testing.assert_array_equal(f(x=np.ones((2, 3)), w=np.ones(3))[0], [3, 3])
@@ -110,6 +111,39 @@ def test_an_error_in_the_step_leaves_the_function_usable() -> None:
         f(x=[1, 2, 3], i=[3])
     np.testing.assert_array_equal(f(x=[1, 2, 3], i=[-1])[0], [2])
     np.testing.assert_array_equal(f.state["total"], [5])
+
+
+@pytest.mark.parametrize("memory", ["fast", "low"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_call_that_raises_changes_nothing(exact: bool, memory: str) -> None:
+    """Whatever raises, in whatever order it is written: indices, also such as come from a new value, powers, labels."""
+    g = gg.Graph()
+    x, i, a, b = g.input("x", ("N",)), g.input("i", ("M",), "int64"), g.state("a", (4,)), g.state("b", (4,))
+    n, c, z = g.state("n", (4,), "int64"), g.state("c", (4,)), g.input("z", ("M", 9))
+    updates = {a: a + 1, b: 0.5 * b + gg.sum(x), n: n + 1, c: c + gg.cast(n ** i[0], "float64")}
+    place = gg.cast(updates[b][:1] * 0, "int64")
+    outputs = [gg.sum(gg.take(a * 2, i)), gg.take(updates[b], place + i[:1]), gg.cross_entropy(z, i)]
+    f = gg.compile(outputs, updates, exact=exact, memory=memory)
+    z_of = {"z": np.zeros((1, 9))}
+    f(x=[1.0, 2.0], i=[2], **z_of)
+    before = {name: f.state[name] for name in f.state}
+    np.testing.assert_array_equal(before["b"], [3, 3, 3, 3])
+    for wrong in (7, -9, -1, 9):
+        with pytest.raises(CallError):
+            f(x=[1.0, 2.0], i=[wrong], **z_of)
+        for name, value in before.items():
+            np.testing.assert_array_equal(f.state[name], value)
+    f(x=[1.0, 2.0], i=[1], **z_of)
+    np.testing.assert_array_equal(f.state["b"], [4.5] * 4)
+    np.testing.assert_array_equal(f.state["c"], before["c"] + 1)
+
+
+def test_what_may_raise_comes_first_where_that_saves_copies() -> None:
+    g = gg.Graph()
+    x, i, a, b = g.input("x", ("N",)), g.input("i", ("M",), "int64"), g.state("a", (4,)), g.state("b", (4,))
+    updates = {a: a + 1, b: 0.5 * b + gg.sum(x)}
+    f = gg.compile([gg.sum(gg.take(a * 2, i))], updates)
+    assert f.program.copies == ()
 
 
 def test_one_value_for_two_and_updates_by_every_kind_of_node() -> None:

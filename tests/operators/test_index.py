@@ -39,6 +39,29 @@ def test_basic_indices_are_numpys(data: st.DataObject) -> None:
 
 @few
 @given(st.data())
+def test_arrays_among_slices_are_numpys(data: st.DataObject) -> None:
+    """Integers, lists, slices, None and an ellipsis in any order: also one that covers no axis parts the arrays."""
+    x = ramp(3, 4, 3)
+    lists = st.lists(st.integers(-3, 2), min_size=2, max_size=2)
+    entries = data.draw(st.lists(st.one_of(lists, st.integers(-3, 2), st.just(slice(1, None))), max_size=3))
+    key: list[Any] = list(entries)
+    if data.draw(st.booleans()):
+        key.insert(data.draw(st.integers(0, len(key))), ...)
+    if data.draw(st.booleans()):
+        key.insert(data.draw(st.integers(0, len(key))), None)
+    agrees(lambda x: x[tuple(key)], x[tuple(key)], x)
+
+
+@pytest.mark.parametrize(
+    "key", [np.s_[:, [0, 2], ..., [1, 1]], np.s_[:, 0, ..., [0, 1]], np.s_[None, 0, [0, 2], ..., 0]]
+)
+def test_an_ellipsis_that_covers_no_axis_parts_arrays(key: Any) -> None:
+    x = ramp(3, 4, 3)
+    agrees(lambda x: x[key], x[key], x)
+
+
+@few
+@given(st.data())
 def test_slices_of_named_sizes(data: st.DataObject) -> None:
     x = ramp(7, 2)
     edge = st.none() | st.integers(-7, 7)
@@ -157,6 +180,7 @@ def test_equal_slices_are_one_node() -> None:
         (np.s_[1.0], "x[...] takes integers, slices, None, ... and arrays of integers, but float was given"),
         (np.s_[[0.5]], "x[...] takes integers, slices, None, ... and arrays of integers, but float64 was given"),
         (np.s_[:, [0, 1], [0]], "x of shape (N, 3) has 2 axes, but 3 indices were given"),
+        (np.s_[[[0], [1, 1]]], "x[...] by a list whose rows have different lengths: it is no array"),
         (np.s_[[0, 1], [0, 1, 2]], "index arrays of shapes (2,) and (3,) do not broadcast together"),
     ]
     + [

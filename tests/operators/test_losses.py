@@ -421,6 +421,7 @@ def test_a_label_outside_is_an_error_of_the_call(label: int) -> None:
             "mean_absolute_error: reduction 'average' is not one of mean, sum, none",
         ),
         (lambda p, v, y: gg.huber(p, p, delta=0.0), "huber: delta is positive, but 0.0 was given"),
+        (lambda p, v, y: gg.huber(p, p, delta=None), "huber: delta is a number, but NoneType was given"),
     ],
 )
 def test_refusals(build: Any, text: str) -> None:
