@@ -143,7 +143,7 @@ def within(name: str, array: Array, dtype: str) -> Array:
     """The numbers in another dtype. Raises CallError for one that is too large for it."""
     with np.errstate(over="ignore"):
         found = array.astype(dtype)
-    if dtype in FLOATS and (over := np.isinf(found) & ~np.isinf(array)).any():
+    if array.dtype != dtype and dtype in FLOATS and (over := np.isinf(found) & ~np.isinf(array)).any():
         raise CallError(f"{name} holds {array[over].flat[0]!s}, which is too large for {dtype}")
     return found
 
