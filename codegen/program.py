@@ -242,14 +242,7 @@ def refusing(program: Program) -> set[int]:
     Until the last of them nothing is written over what the function keeps, so that a call that raises changes nothing.
     """
     nodes = program.graph.nodes
-    found: set[int] = set()
-    for id in program.step:
-        name = nodes[id].operator.name
-        if name == "checked_index" or (name == "power" and nodes[id].dtype not in FLOATS):
-            found.add(id)
-        elif name == "checked_label":
-            found.add(program.base(id))
-    return found
+    return {program.base(id) for id in program.step if nodes[id].operator.refuses and nodes[id].dtype not in FLOATS}
 
 
 def per_call_views(program: Program) -> set[int]:

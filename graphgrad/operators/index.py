@@ -41,6 +41,7 @@ def _outside(name: str, operand: str, limit: str) -> str:
         _outside("out", "indices", "2 * ({extent})"),
         "np.remainder({out}, {extent}, out={out})",
     ),
+    refuses=True,
     name="checked_index",
 )
 def checked_index(indices: Node, extent: Any) -> Inferred:
@@ -53,6 +54,7 @@ def checked_index(indices: Node, extent: Any) -> Inferred:
     pullback=(None,),
     kind="view",
     numpy=(_outside("labels", "labels", "{extent}"), "{labels}"),
+    refuses=True,
     name="checked_label",
 )
 def checked_label(labels: Node, extent: Any) -> Inferred:

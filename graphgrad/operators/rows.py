@@ -72,6 +72,7 @@ def elementwise(
     analytic: bool = False,
     domain: Mapping[str, tuple[float, float]] | None = None,
     kinks: tuple[float, ...] = (),
+    refuses: bool = False,
     doc: str = "",
 ) -> Operator:
     """A function of numbers, applied to each element with NumPy's broadcasting.
@@ -125,6 +126,7 @@ def elementwise(
             analytic=analytic,
             domain=domain or {},
             kinks=kinks,
+            refuses=refuses,
             doc=doc or f"{name}({', '.join(names)}) for each element: {formula}.",
         )
     )
@@ -181,6 +183,7 @@ def operator(
     name: str = "",
     scalar: str = "",
     requires: Callable[..., Any] | None = None,
+    refuses: bool = False,
 ) -> Callable[[Callable[..., Inferred]], Operator]:
     """The row of an operator whose shape rule is the decorated function.
 
@@ -218,6 +221,7 @@ def operator(
                 analytic=analytic,
                 domain=domain or {},
                 requires=requires,
+                refuses=refuses,
                 doc=inspect.cleandoc(shape_rule.__doc__ or ""),
             )
         )
