@@ -126,7 +126,10 @@ mish = elementwise(
 
 
 def _gelu_pullback(g: Any, x: Any, y: Any) -> Any:
-    """x·Φ(x) has the derivative Φ(x) + x·φ(x), with the normal distribution Φ and its density φ."""
+    """x·Φ(x) has the derivative Φ(x) + x·φ(x), with the normal distribution Φ and its density φ.
+
+    Where x is not near 0, φ(x) is 0: at infinity x itself would make NaN of it.
+    """
     return g * (ndtr(x) + near(x) * density(x))
 
 
