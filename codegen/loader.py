@@ -27,12 +27,13 @@ from .layout import Layout
 from .lines import Lines, SourceLines
 from .memory import aligned, aligned_copy, assign, plan
 from .numpy_target import print_numpy
+from .pieces import compiled
 from .plain_numbers import counters
 from .prepare import Lowered, Prepared, finished, lowered, prepare
 from .printed import Printed
 from .program import USUAL, Program, flops
 from .schedule import schedule
-from .source import comment, compiled, frame
+from .source import comment, frame
 from .state import State
 from .workspace import Workspace
 

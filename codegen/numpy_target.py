@@ -24,6 +24,7 @@ from .blocks import inner_values
 from .literals import code, positional
 from .names import Names
 from .number_printer import NumberPrinter
+from .pieces import Line, in_pieces
 from .plain_numbers import plain_numbers
 from .printed import Call, Printed
 from .program import (
@@ -36,9 +37,6 @@ from .program import (
     whole_base,
 )
 from .shortcuts import seldom_products, spread_numbers
-
-LONG = 1000  # statements; of more there are several functions, since CPython's compiler is slow and hungry on long ones
-PIECE = 200  # statements in one function of those
 
 
 def print_numpy(program: Program, *, keywords: bool = False, counting: bool = True) -> Printed:
@@ -97,26 +95,23 @@ class _Printer(NumberPrinter):
             if program.roles[id] == "view" and id not in views:
                 self._view(id)
         self.in_step = True
-        step: list[list[tuple[str, int | None]]] = [[]]
+        step: list[Line] = []
+        self.lines = step
         first = {chain[0]: chain for chain in program.chains}
         chained = {id for chain in program.chains for id in chain}
         for held in [base for base in self.checks if program.roles[base] != "call"]:
-            step[0] += self.checks.pop(held)
+            step += self.checks.pop(held)
         for id in program.step:
             if (program.roles[id] == "view" and id not in views) or (id in chained and id not in first):
                 continue
-            self.lines = step[-1]
             if id in first:
                 self._chain(first[id])
             else:
                 self._statement(id)
             for computed in first.get(id, (id,)) if self.checks else ():
                 self.lines += self.checks.get(computed, ())
-            if len(program.step) > LONG and len(step[-1]) > PIECE:
-                step.append([])
-        self.lines = step[-1]
         self._finish()
-        out.pieces = step
+        out.pieces = in_pieces(step, lambda id: self.graph.nodes[id].operator.name)
         return out
 
     # -- names --------------------------------------------------------------------------------------------------------

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from types import CodeType
 
 from graphgrad.notation import formula
 
@@ -90,26 +88,6 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
         put([(f"{name}_{k}()", None) for k in range(1, len(printed.pieces) + 1)], "    ")
     put([(f"return {printed.result}", None)], "    ")
     return lines, nodes, comments
-
-
-PART = 500  # lines that are compiled at once: on the way CPython needs a hundred times the memory of their text
-
-
-def compiled(lines: Sequence[str], file: str) -> list[CodeType]:
-    """The text as code to be executed in this order. Lines keep their numbers."""
-    parts: list[CodeType] = []
-    start = 0
-    for stop in range(1, len(lines) + 1):
-        if stop == len(lines) or (stop - start >= PART and re.match(r"def step|\w+ = ", lines[stop])):
-            parts.append(_moved(compile("\n".join(lines[start:stop]), file, "exec"), start))
-            start = stop
-    return parts
-
-
-def _moved(code: CodeType, lines: int) -> CodeType:
-    """Code that begins so many lines further down. It tells its lines from its first one on."""
-    constants = tuple([_moved(c, lines) if isinstance(c, CodeType) else c for c in code.co_consts])
-    return code.replace(co_firstlineno=code.co_firstlineno + lines, co_consts=constants) if lines else code
 
 
 def _assigned(piece: Sequence[tuple[str, int | None]], shared: Mapping[str, int]) -> list[str]:

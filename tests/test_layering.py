@@ -39,7 +39,7 @@ codegen.layout
 codegen.blocks codegen.plain_numbers codegen.shortcuts
 codegen.schedule codegen.memory codegen.prepare
 codegen.late
-codegen.printed codegen.state
+codegen.printed codegen.state codegen.pieces
 codegen.number_printer
 codegen.numpy_target codegen.workspace
 codegen.lines codegen.source codegen.profile

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
-from graphgrad.codegen import blocks, loader, numpy_target
+from graphgrad.codegen import blocks, loader, pieces
 from graphgrad.codegen import late as late_values
 from graphgrad.codegen.blocks import find_blocks
 from graphgrad.codegen.late import CHEAP, EARLY, compute_late, gaps, is_smaller, samples
@@ -418,8 +418,8 @@ def test_what_may_raise_stays_where_it_is() -> None:
 
 
 def test_steps_of_several_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numpy_target, "LONG", 7)
-    monkeypatch.setattr(numpy_target, "PIECE", 7)
+    for name, number in (("LONG", 7), ("LEAST", 3), ("MOST", 7)):
+        monkeypatch.setattr(pieces, name, number)
     late, early = both(lambda: trainer([5, 32, 32, 32, 3], "mish", "mse", "low"))
     assert "def step_9" in late.source
     x, y = np.random.default_rng(0).normal(size=(2, 20, 5))

@@ -11,7 +11,7 @@ import pytest
 
 import graphgrad as gg
 from graphgrad.codegen.loader import WORKSPACES
-from graphgrad.codegen.source import PART, compiled
+from graphgrad.codegen.pieces import PART, compiled
 from graphgrad.errors import CallError, GraphgradError
 
 
