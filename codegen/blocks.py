@@ -41,13 +41,14 @@ def find_blocks(program: Program, block: int) -> Program:
         between.clear()
 
     uncertain = refusing(program)  # a block would be written before the next one raises
+    nodes = program.graph.nodes
     for id in program.step:
-        node = program.node(id)
+        node = nodes[id]
         if program.roles[id] == "scalar" and not any(i in chain for i in program.reads[id]):
             (between if chain else step).append(id)
             continue
         by_elements = id not in uncertain and _by_elements(program, node)
-        if not by_elements or (chain and program.node(chain[0]).shape != node.shape):
+        if chain and (not by_elements or nodes[chain[0]].shape != node.shape):
             close()
         (chain if by_elements else step).append(id)
     close()

@@ -17,7 +17,8 @@ The same operations run on the same operands, so results are the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,8 +44,7 @@ LEAST = 0.01
 SAMPLES = (64 * USUAL, USUAL, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """Positions in the step, `begin` to `end` - 1, at which a value waits for the statements from `end` on alone."""
 
     id: int

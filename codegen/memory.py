@@ -39,13 +39,14 @@ def assign(program: Program) -> Program:
     storage_of: dict[int, int] = dict(in_place)
     born: dict[int, int] = {}
     dies: dict[int, int] = {}
+    roles = program.roles
     for position, id in enumerate(program.step):
-        if program.roles[id] != "call" or id in in_place:
+        if roles[id] != "call" or id in in_place:
             continue
         owner = placed[id][0] if id in placed else _overwritten(program, id, position, storage_of, placed, dies)
         if owner in inner and id not in inner:
             owner = id  # a block is too short for a vector
-        if owner == id and position > certain:
+        if in_place and owner == id and position > certain:
             leaf = _over_held(program, id, position, order, last, in_place)
             if leaf is not None:
                 storage_of[id] = leaf
@@ -54,7 +55,8 @@ def assign(program: Program) -> Program:
             owner = _spent(program, id, position, chain_of[id], storage_of, dies, inner)
         storage_of[id] = owner
         born.setdefault(owner, position)
-        dies[owner] = max(dies.get(owner, 0), last[id])
+        if dies.get(owner, -1) < last[id]:
+            dies[owner] = last[id]
     _whole_chains(program, order, storage_of, inner, born, dies)
     for id in program.lasting:
         born[id] = 0
@@ -122,10 +124,8 @@ def last_uses(program: Program, order: Mapping[int, int], end: int) -> dict[int,
 def place_in_packs(program: Program, order: Mapping[int, int]) -> dict[int, tuple[int, Dimension]]:
     """Operands of packs that are computed straight into their place: {id: (pack, first element)}."""
     placed: dict[int, tuple[int, Dimension]] = {}
-    for id in order:
+    for id in [id for id in order if program.graph.nodes[id].operator.kind == "pack"]:
         node = program.node(id)
-        if node.operator.kind != "pack":
-            continue
         start: Dimension = 0
         for operand in node.inputs:
             base = whole_base(program, operand)
@@ -145,7 +145,7 @@ def _place_before(
 ) -> None:
     """An operand that dies where a placed value is computed lies in that place before: z, over which goes φ(z). From
     the last statement to the first, so that what z is computed over lies there, too."""
-    for id in reversed(order):
+    for id in reversed(order) if placed else ():
         if id not in placed or id in elsewhere:
             continue
         for i in program.node(id).inputs:
@@ -189,12 +189,13 @@ def last_refusal(program: Program, order: Mapping[int, int]) -> int:
 
 def may_overwrite(program: Program, id: int, operand: int) -> bool:
     """Whether a statement may write its result over an operand: it goes by elements, and nothing else is aliased."""
-    node, source = program.node(id), program.node(operand)
+    nodes, bases = program.graph.nodes, program.bases
+    node, source = nodes[id], nodes[operand]
     if node.operator.kind != "elementwise" or not isinstance(node.operator.numpy, str):
         return False
     if node.shape != source.shape or node.dtype != source.dtype:
         return False
-    return not any([program.base(i) == operand for i in node.inputs if i != operand])
+    return not any([i != operand and bases.get(i, i) == operand for i in node.inputs])
 
 
 def _overwritten(
@@ -206,14 +207,14 @@ def _overwritten(
     dies: Mapping[int, int],
 ) -> int:
     """The storage of an operand that dies here and fits, else the statement's own id."""
-    node = program.node(id)
-    for operand in node.inputs:
+    inputs = program.graph.nodes[id].inputs
+    for operand in inputs:
         storage = storage_of.get(operand)  # None: a view, or not computed in the step
         if storage is None or dies.get(storage) != position:
             continue
         if not may_overwrite(program, id, operand):
             continue
-        sharing = [i for i in node.inputs if i != operand and storage_of.get(program.base(i)) == storage]
+        sharing = [i for i in inputs if i != operand and storage_of.get(program.base(i)) == storage]
         if not sharing:
             if operand in placed:  # in a pack that dies here: where it lay in that
                 placed[id] = placed[operand]

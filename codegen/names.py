@@ -40,12 +40,14 @@ class Names:
     def take(self, wish: str) -> str:
         """An identifier close to the wish. Any text is safe: nothing of it but letters and digits survives."""
         name = base = identifier(wish)
-        if base.startswith("step") and _PIECE.fullmatch(base):
+        if base[:4] == "step" and _PIECE.fullmatch(base):
             name = base = f"{base}_"
-        k = 2
-        while name in self._taken:
-            name, k = f"{base}_{k}", k + 1
-        self._taken.add(name)
+        taken = self._taken
+        if name in taken:
+            k = 2
+            while (name := f"{base}_{k}") in taken:
+                k += 1
+        taken.add(name)
         return name
 
 

@@ -68,6 +68,7 @@ class _Printer(NumberPrinter):
         self.scalars, self.zero_d, self.of_numbers = {}, {}, {}
         self.made: dict[str, str] = {}  # expression -> the array that it made, once for each workspace
         self.spelled: dict[tuple[Operator, str], _Spelling] = {}  # by operator and template
+        self.forms: dict[Operator, str] = {}  # of statements by elements, met before, whose spelling is one for all
         self.lines = self.out.prologue
         self.in_step = False
         self.passing = passing_views(program)
@@ -124,12 +125,10 @@ class _Printer(NumberPrinter):
     def _wish(self, id: int) -> str:
         if id in self.program.again:
             return f"{self.out.names[self.program.again[id]]}_again"
-        names = self.graph.names.get(id)
-        if names:
-            return names[0]
-        record = self.graph.records.get(id)
-        if record is not None and record.symbol:
-            return record.symbol
+        if id in self.graph.names:
+            return self.graph.names[id][0]
+        if id in self.graph.records and (symbol := self.graph.records[id].symbol):
+            return symbol
         node = self.graph.nodes[id]
         if node.operator.name == "transpose" and (of := self.out.names.get(node.inputs[0], "")).isidentifier():
             return of.removesuffix("_T") if of.endswith("_T") else of + "_T"
@@ -182,7 +181,7 @@ class _Printer(NumberPrinter):
 
     def _comment(self, id: int) -> None:
         """A line for the formula of the next statement. `comment` writes it when the source is read."""
-        self._emit("#", id)
+        self.lines.append(("#", id))
 
     def _view(self, id: int) -> None:
         if id in self.spread:  # it fills parts of what is put together, and is read by nothing else
@@ -211,10 +210,16 @@ class _Printer(NumberPrinter):
         if node.operator.kind == "pack" or id in self.program.lasting:
             self._join(id)
             return
-        lines = [self._number_line(node)] if is_of_numbers(self.graph, node) else []
-        lines = lines or [self._format(node, t) for t in self._template(node)]
+        form = self.forms.get(node.operator)
+        if form is not None and node.shape and not self._of_bools(node):
+            lines = [form.format(*self._operands(node), self.out.names[id])]
+        elif is_of_numbers(self.graph, node):
+            lines = [self._number_line(node)]
+        else:
+            lines = [self._format(node, t) for t in self._template(node)]
         self._comment(id)
-        self.lines += [(line, id) for line in lines]
+        for line in lines:
+            self.lines.append((line, id))
 
     def _chain(self, chain: tuple[int, ...]) -> None:
         """A loop over blocks of the vectors that a chain reads and writes; each is sliced once for each workspace."""
@@ -313,6 +318,8 @@ class _Printer(NumberPrinter):
             places = {name: f"{{{k}}}" for k, name in enumerate((*node.operator.operands, "out"))}
             if spelled.fields <= places.keys() and not spelled.wide and not node.operator.variadic:
                 spelled.form = fill_plain(spelled.bare.replace("{{", "{{{{").replace("}}", "}}}}"), places)
+                if node.operator.kind == "elementwise" and node.operator.numpy == template:
+                    self.forms[node.operator] = spelled.form
         return fill_plain(spelled.bare, values)
 
     def _of_bools(self, node: Node) -> bool:
@@ -321,10 +328,10 @@ class _Printer(NumberPrinter):
 
     def _operands(self, node: Node) -> list[str]:
         """The operands' names. Weak ones enter as numbers of the dtype that all are promoted to."""
-        nodes, names = self.graph.nodes, self.out.names
+        nodes, names, shape = self.graph.nodes, self.out.names, node.shape
         if not any([nodes[i].weak for i in node.inputs]):
-            if node.operator.kind == "elementwise" and node.shape.count(1) < len(node.shape):
-                return [self._single(i) for i in node.inputs]
+            if node.operator.kind == "elementwise" and shape.count(1) < len(shape):
+                return [names[i] if nodes[i].shape == shape else self._single(i) for i in node.inputs]
             return [names[i] for i in node.inputs]
         dtype = operand_dtype(self.graph, node)
         op = node.operator

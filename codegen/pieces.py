@@ -18,7 +18,7 @@ LEAST, MOST = 50, 200  # statements in one function of those
 PART = 500  # lines of other text that are compiled at once
 
 _WORD = re.compile(r"(\w+)", re.ASCII)
-_BEGINNING = re.compile(r"def step|\w+ = ")
+_ASSIGNED = re.compile(r"\w+ = ")
 
 Line = tuple[str, "int | None"]
 
@@ -42,23 +42,17 @@ def in_pieces(lines: Sequence[Line], kind: Callable[[int], str]) -> list[list[Li
 
 def compiled(lines: Sequence[str], file: str) -> list[CodeType]:
     """The text as code to be executed in this order. Lines keep their numbers."""
+    starts = [0]  # of what is compiled at once: each piece of the step, and other lines where many have come
+    for number, line in enumerate(lines):
+        if line[:8] == "def step" or (number - starts[-1] >= PART and _ASSIGNED.match(line)):
+            starts.append(number)
     parts: list[CodeType] = []
     known: dict[tuple[str, tuple[int, ...]], _Compiled] = {}
-    start = 0
-    for stop in range(1, len(lines) + 1):
-        if stop == len(lines) or _is_part(lines, start, stop):
-            text = "\n".join(lines[start:stop])
-            alone = not text.startswith("def step_")
-            parts.append(_moved(compile(text, file, "exec") if alone else _by_pattern(text, file, known), start))
-            start = stop
+    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+        text = "\n".join(lines[start:stop])
+        piece = text.startswith("def step_")
+        parts.append(_moved(_by_pattern(text, file, known) if piece else compile(text, file, "exec"), start))
     return parts
-
-
-def _is_part(lines: Sequence[str], start: int, stop: int) -> bool:
-    """Whether what is compiled at once ends before this line: at each piece of the step, and where much has come."""
-    if lines[stop].startswith("def step_") or (lines[start].startswith("def step_") and lines[stop].startswith("def ")):
-        return True
-    return stop - start >= PART and _BEGINNING.match(lines[stop]) is not None
 
 
 def _moved(code: CodeType, lines: int) -> CodeType:

@@ -32,8 +32,7 @@ ALIGNMENT = 64  # bytes: a cache line, and what vector loads like
 ITEM_SIZE = {"bool": 1, "int64": 8, "float32": 4, "float64": 8}
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+class Storage(NamedTuple):
     """Memory that one or several buffers share. `born` and `dies` are positions in the step's statements."""
 
     size: Dimension  # bytes
@@ -148,14 +147,13 @@ def build(
     roles: dict[int, str] = {}
     stages: dict[int, int] = {}
     bases: dict[int, int] = {}
-    layout: dict[int, str] = {}  # "rows": one run of memory in row-major order; "": anything else
+    parted: set[int] = set()  # values that are not one run of memory in row-major order
+    nodes = graph.nodes
     for id in needed:
-        node = graph.nodes[id]
-        name = node.operator.name
-        stages[id] = max([stages[i] for i in node.inputs], default=0)
-        layout[id] = "rows"
+        node = nodes[id]
+        stages[id] = 1 if any([stages[i] for i in node.inputs]) else 0
         if node.operator.kind == "leaf":
-            if name == "constant":
+            if node.operator.name == "constant":
                 roles[id] = "scalar" if node.weak else "constant"
             else:
                 roles[id] = "held" if id in replaced else "input"
@@ -164,21 +162,23 @@ def build(
             roles[id] = "scalar"
         elif node.operator.numpy is None:
             raise GraphgradError(f"the numpy target has no spelling of {graph.where(id)}")
-        elif node.operator.kind == "view" and _is_view(graph, node, layout):
+        elif node.operator.kind == "view" and _is_view(graph, node, parted):
             roles[id] = "view"
             source = node.inputs[0]
             bases[id] = bases.get(source, source)
-            layout[id] = "rows" if name == "reshape" or (layout[source] == "rows" and _is_run(graph, node)) else ""
+            if node.operator.name != "reshape" and (source in parted or not _is_run(graph, node)):
+                parted.add(id)
         else:
             roles[id] = "call"
     ends = [t.id for t in (*outputs, *updates.values())]
     for id in inner_numbers(graph, [i for i in needed if roles[i] == "call"], needed, ends):
         roles[id] = "scalar"
-    prologue = tuple(i for i in needed if stages[i] == 0 and roles[i] in ("scalar", "view", "call"))
-    step = tuple(i for i in needed if stages[i] == 1 and roles[i] in ("scalar", "view", "call"))
+    statements = [i for i in needed if roles[i] in ("scalar", "view", "call")]
+    prologue = tuple([i for i in statements if not stages[i]])
+    step = tuple([i for i in statements if stages[i]])
     reads: dict[int, tuple[int, ...]] = {}
-    for id in (*prologue, *step):
-        read = [bases.get(i, i) for i in graph.nodes[id].inputs]
+    for id in statements:
+        read = [bases.get(i, i) for i in nodes[id].inputs]
         buffers = [b for b in read if roles[b] != "scalar"]
         reads[id] = tuple(buffers if len(buffers) < 2 else dict.fromkeys(buffers))
     pairs = tuple((leaf.id, value.id) for leaf, value in updates.items() if leaf.id != value.id)
@@ -208,7 +208,7 @@ def inner_numbers(graph: Graph, calls: Sequence[int], needed: Sequence[int], end
 
     What a choice gives, and what is made of Python's numbers alone, may be one of Python's, which divide otherwise.
     """
-    of_numbers = {i for i in calls if is_of_numbers(graph, graph.nodes[i])}
+    of_numbers = {i for i in calls if not graph.nodes[i].shape and is_of_numbers(graph, graph.nodes[i])}
     read = {*ends}  # by other statements
     for id in needed if of_numbers else ():
         if id not in of_numbers:
@@ -217,14 +217,12 @@ def inner_numbers(graph: Graph, calls: Sequence[int], needed: Sequence[int], end
     return {i for i in numpys - read if graph.nodes[i].operator.operands[0] != "condition"}
 
 
-def _is_view(graph: Graph, node: Node, layout: Mapping[int, str]) -> bool:
+def _is_view(graph: Graph, node: Node, parted: set[int]) -> bool:
     """False where the memory at hand cannot show the value: a reshape of what is not in row-major order."""
     source = node.inputs[0]
     if graph.nodes[source].weak:  # a number has no memory of its own, also where it is given or held
         return False
-    if node.operator.name != "reshape":
-        return True
-    return layout[source] == "rows"
+    return node.operator.name != "reshape" or source not in parted
 
 
 def _is_run(graph: Graph, node: Node) -> bool:

@@ -13,40 +13,37 @@ from .program import ALIGNMENT, ITEM_SIZE, Program, per_call_views, refusing, sc
 
 def schedule(program: Program, *, as_derived: bool = False) -> Program:
     """The program with its step in the better of two orders: as derived, or greedy by memory."""
-    views = per_call_views(program)
-    first = [i for i in program.step if i in views]
-    units = [i for i in program.step if i not in views and program.roles[i] != "view"]
+    nodes, roles = program.graph.nodes, program.roles
+    units = [i for i in program.step if roles[i] != "view"]
     before = dependencies(program, units)
     units = by_id(units, before) if program.updates else units
     # New values take the place of the old ones, as a rule, and what lasts is there all the time.
     weightless = {*[value for _, value in program.updates], *program.lasting}
     # A vector whose other parts are constants is the memory of the one that is computed in it.
-    made_of = {i: made for i in units if (made := _computed_part(program, i)) is not None}
-    weights = {i: 0 if i in weightless or i in made_of else _bytes(program, i) for i in units}
+    packs = [i for i in units if nodes[i].operator.kind == "pack"]
+    made_of = {i: made for i in packs if (made := _computed_part(program, i)) is not None}
+    weights = [0] * len(nodes)  # bytes, by id
+    for i in units:
+        if roles[i] == "call" and i not in weightless and i not in made_of:
+            weights[i] = _usual_bytes(nodes[i].shape, nodes[i].dtype)
     reads = program.reads
     if made_of:
         reads = {i: tuple(dict.fromkeys([made_of.get(b, b) for b in reads[i]])) for i in units}
-    orders = [units] if as_derived else [units, greedy(program, units, before, weights, reads)]
-    best = min(orders, key=lambda order: peak(program, order, weights, reads))  # the first where they are equal
-    made_once = [i for i in program.step if program.roles[i] == "view" and i not in views]
-    return scheduled(program, [*made_once, *first, *best])
+    best = units
+    if not as_derived and (other := greedy(program, units, before, weights, reads)) != units:
+        peaks = [peak(program, order, weights, reads) for order in (units, other)]
+        best = units if peaks[0] <= peaks[1] else other
+    views = per_call_views(program)
+    made_once = [i for i in program.step if roles[i] == "view" and i not in views]
+    return scheduled(program, [*made_once, *[i for i in program.step if i in views], *best])
 
 
 def _computed_part(program: Program, id: int) -> int | None:
     """Of a pack of one value that is computed in its place, and of constants, the value."""
-    node = program.node(id)
-    if node.operator.kind != "pack":
-        return None
-    made = [whole_base(program, i) for i in node.inputs if program.stages[i]]
-    alone = len(made) == 1 < len(node.inputs)
+    inputs = program.node(id).inputs
+    made = [whole_base(program, i) for i in inputs if program.stages[i]]
+    alone = len(made) == 1 < len(inputs)
     return made[0] if alone and made[0] is not None and program.roles[made[0]] == "call" else None
-
-
-def _bytes(program: Program, id: int) -> int:
-    if program.roles[id] != "call":
-        return 0
-    node = program.graph.nodes[id]
-    return _usual_bytes(node.shape, node.dtype)
 
 
 @lru_cache(maxsize=1024)  # a graph has few shapes
@@ -67,10 +64,11 @@ def dependencies(program: Program, units: Sequence[int]) -> dict[int, set[int]]:
     readers: dict[int, list[int]] = {leaf: [] for leaf, _ in program.updates}
     nodes, bases = program.graph.nodes, program.bases
     for id in units:
-        sources = {bases.get(i, i) for i in nodes[id].inputs}
-        before[id] = sources & known
-        for s in sources & readers.keys() if readers else ():
-            readers[s].append(id)
+        inputs = nodes[id].inputs
+        before[id] = {b for i in inputs if (b := bases.get(i, i)) in known}
+        if readers:
+            for s in readers.keys() & {bases.get(i, i) for i in inputs}:
+                readers[s].append(id)
     for leaf, value in program.updates:
         if value in known:
             before[value] |= {r for r in readers[leaf] if r < value}
@@ -109,47 +107,44 @@ def greedy(
     program: Program,
     units: Sequence[int],
     before: Mapping[int, set[int]],
-    weights: Mapping[int, int],
+    weights: Sequence[int],
     reads: Mapping[int, Sequence[int]],
 ) -> list[int]:
     """Of the statements that can run, always the one that leaves the least memory live; the lowest id among equals."""
-    uses = dict.fromkeys(units, 0)
-    readers = dict.fromkeys(units, 0)  # the sum of their ids: what is left of it is the last one's
+    uses, waiting = [0] * len(weights), [0] * len(weights)  # by id: lists are faster here than a dict of integers
+    readers = [0] * len(weights)  # the sum of their ids: what is left of it is the last one's
     after: dict[int, list[int]] = {i: [] for i in units}
     for id in units:
+        waiting[id] = len(before[id])
         for b in before[id]:
             after[b].append(id)
         for s in reads[id]:
-            if s in uses:
-                uses[s] += 1
-                readers[s] += id
-    kept = [*map(program.base, program.outputs), *[value for _, value in program.updates]]
-    frees = {**weights, **dict.fromkeys(kept, 0)}  # what the last reader of each frees
+            uses[s] += 1
+            readers[s] += id
+    frees = list(weights)  # what the last reader of each frees
+    for id in (*map(program.base, program.outputs), *[value for _, value in program.updates]):
+        frees[id] = 0
 
     def cost(id: int) -> int:
         change = weights[id]
         for s in reads[id]:
-            if uses.get(s) == 1:
+            if uses[s] == 1:
                 change -= frees[s]
         return change
 
-    waiting = {i: len(before[i]) for i in units}
     ready = [(cost(i), i) for i in units if not waiting[i]]
     heapq.heapify(ready)
     order: list[int] = []
-    done: set[int] = set()
     while ready:
         _, id = heapq.heappop(ready)
-        if id in done:
+        if waiting[id] < 0:
             continue
-        done.add(id)
+        waiting[id] = -1  # it is done
         order.append(id)
         for s in reads[id]:
-            if s not in uses:
-                continue
             uses[s] -= 1
             readers[s] -= id
-            if uses[s] == 1 and not waiting[readers[s]]:  # its last reader now frees it
+            if uses[s] == 1 and frees[s] and not waiting[readers[s]]:  # its last reader now frees it
                 heapq.heappush(ready, (cost(readers[s]), readers[s]))
         for i in after[id]:
             waiting[i] -= 1
@@ -158,21 +153,21 @@ def greedy(
     return order
 
 
-def peak(program: Program, order: Sequence[int], weights: Mapping[int, int], reads: Mapping[int, Sequence[int]]) -> int:
+def peak(program: Program, order: Sequence[int], weights: Sequence[int], reads: Mapping[int, Sequence[int]]) -> int:
     """The largest sum of live bytes over an order, without reuse in place."""
-    last: dict[int, int] = {}
-    for position, id in enumerate(order):
+    left = [0] * len(weights)  # readers to come
+    for id in order:
         for s in reads[id]:
-            last[s] = position
+            left[s] += 1
     for i in (*program.outputs, *(value for _, value in program.updates)):
-        last[program.base(i)] = len(order)
-    freed = [0] * (len(order) + 1)
-    for s, position in last.items():
-        freed[position] += weights.get(s, 0)
+        left[program.base(i)] += 1
     live = top = 0
-    for id, after in zip(order, freed, strict=False):
+    for id in order:
         live += weights[id]
         if live > top:
             top = live
-        live -= after
+        for s in reads[id]:
+            left[s] -= 1
+            if not left[s]:
+                live -= weights[s]
     return top

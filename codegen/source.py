@@ -41,11 +41,13 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
     comments: dict[int, int] = {}
 
     def put(block: Sequence[tuple[str, int | None]], indent: str = "") -> None:
+        number = len(lines)
         for text, id in block:
             for part in text.split("\n") if "\n" in text else (text,):
+                number += 1
                 lines.append(indent + part)
                 if id is not None:
-                    (comments if text[-1] == "#" and text.strip() == "#" else nodes)[len(lines)] = id
+                    (comments if text[-1] == "#" and text.strip() == "#" else nodes)[number] = id
 
     for id, unit in printed.program.units.items():
         state = printed.names[id]

@@ -163,7 +163,7 @@ def contribute(node: Node, position: int, adjoint: Tensor) -> Tensor:
     operand = graph.nodes[node.inputs[position]]
     rule = node.operator.rule(position)
     if rule is not None:
-        inputs = [graph.tensor(i) for i in node.inputs]
+        inputs = graph.tensors(node.inputs)
         result = rule(adjoint, *inputs, graph.tensor(node.id), **dict(node.attributes))
     elif node.operator.definition is not None:
         result = through_definition(node, position, adjoint)

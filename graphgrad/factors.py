@@ -28,11 +28,14 @@ def weak_inside(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 
     So 1/N of a mean is computed in Python, once for each workspace, and no array of rank 0 is written for it.
     """
-    nodes = i[0].graph.nodes
     if n.weak or n.operator.name == "cast" or n.dtype not in FLOATS:
         return None
-    numbers = [x for x in [nodes[k] for k in n.inputs] if not x.shape and not x.weak]
-    if not any([x.operator.name in ("cast", "constant") for x in numbers]):
+    nodes = i[0].graph.nodes
+    for k in n.inputs:
+        x = nodes[k]
+        if not x.shape and not x.weak and x.operator.name in ("cast", "constant"):
+            break
+    else:
         return None
     forms = [weak_form(x) for x in i]
     if not n.shape and all(f is not None for f in forms):
@@ -47,13 +50,15 @@ def weak_inside(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 
 def _factor(x: Tensor) -> tuple[Tensor, Tensor] | None:
     """(number, array) where x is their product or quotient."""
-    if is_op(x, "multiply"):
-        a, b = source(x), source(x, 1)
-        if not a.shape and b.shape == x.shape and b.dtype == x.dtype:
-            return a, b
-        if not b.shape and a.shape == x.shape and a.dtype == x.dtype:
-            return b, a
-    if is_op(x, "negative") and x.shape:
+    nodes = x.graph.nodes
+    node = nodes[x.id]
+    if node.operator.name == "multiply":
+        a, b = nodes[node.inputs[0]], nodes[node.inputs[1]]
+        if not a.shape and b.shape == node.shape and b.dtype == node.dtype:
+            return source(x), source(x, 1)
+        if not b.shape and a.shape == node.shape and a.dtype == node.dtype:
+            return source(x, 1), source(x)
+    if node.operator.name == "negative" and node.shape:
         return x.graph.constant(-1.0), source(x)
     return None
 
@@ -61,6 +66,8 @@ def _factor(x: Tensor) -> tuple[Tensor, Tensor] | None:
 def numbers_first(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     """s·(c·X) = (s·c)·X: numbers are multiplied with each other, and the array is passed over once."""
     if not n.shape or n.dtype not in FLOATS:
+        return None
+    if all([_factor(x) is None for x in i]):  # mostly
         return None
     numbers: list[Tensor] = []
     arrays: list[Tensor] = []

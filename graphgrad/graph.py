@@ -143,7 +143,7 @@ class Graph:
     def insert(self, operator: Operator, inputs: tuple[int, ...], attributes: Mapping[str, Any]) -> Tensor:
         """The node (operator, inputs, attributes), found or made. Infers shape and dtype, folds constants."""
         nodes = self.nodes
-        key = (operator, inputs, tuple(attributes.items()))
+        key = (operator, inputs, tuple(attributes.items()) if attributes else ())
         if not attributes and (found := self._ids.get(key)) is not None:
             return self._asked(found)
         try:
@@ -261,6 +261,11 @@ class Graph:
     def tensor(self, id: int) -> Tensor:
         """The handle of a node: always the same object, so that tensors serve as keys."""
         return self._tensors[id]
+
+    def tensors(self, ids: Iterable[int]) -> tuple[Tensor, ...]:
+        """The handles of several nodes."""
+        known = self._tensors
+        return tuple([known[id] for id in ids])
 
     # -- names, lines, scopes -----------------------------------------------------------------------------------------
 

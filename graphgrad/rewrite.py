@@ -44,13 +44,12 @@ def rebuild(
         for id in old.ancestors([t.id for t in (*outputs, *keep)]):
             node = nodes[id]
             new._asking = lines.get(id, ())
-            inputs = tuple([moved[i] for i in node.inputs])
-            made = visit(node, inputs, new) if visit is not None else None
+            made = visit(node, tuple([moved[i] for i in node.inputs]), new) if visit is not None else None
             copy = None
             if made is None and (not retyped or retyped.isdisjoint(node.inputs)):
-                made = copy = new.adopt(node, tuple([t.id for t in inputs]))
+                made = copy = new.adopt(node, tuple([moved[i].id for i in node.inputs]))
             elif made is None:
-                made = copy_node(node, inputs, new)
+                made = copy_node(node, [moved[i] for i in node.inputs], new)
             if then is not None:
                 made = then(made, node if copy is not None else None)
             moved[id] = made

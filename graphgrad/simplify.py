@@ -103,7 +103,7 @@ class Simpler:
                 stack += [i for i in reversed(node.inputs) if i not in settled]
                 continue
             else:  # a definition may be less weak than what it defines
-                found = copy_node(node, [graph.tensor(i) for i in inputs], graph)
+                found = copy_node(node, graph.tensors(inputs), graph)
             if found is None or found.id in became:  # which would be a cycle in the table, a mistake: it ends here
                 settled[here] = here
                 stack.pop()
@@ -119,10 +119,10 @@ class Simpler:
         rules = self._rules.get(key)
         if rules is None:
             rules = self._rules[key] = self._applicable(key)
-        written_out = self._written_out(node)
+        written_out = self._spelled is not None and self._written_out(node)
         if not rules and not written_out:
             return None
-        operands = tuple([graph.tensor(i) for i in node.inputs])
+        operands = graph.tensors(node.inputs)
         if written_out:
             return operator.definition(*operands, **dict(node.attributes))  # type: ignore[misc, no-any-return]
         for rule in rules:

@@ -95,7 +95,7 @@ class Tensor:
 
     def _apply(self, name: str, *operands: Operand) -> Tensor:
         for operand in operands:
-            if not isinstance(operand, (Tensor, np.ndarray, np.generic, float, int, list)):
+            if not isinstance(operand, _OPERANDS):
                 return NotImplemented
         return self.graph.apply(OPERATORS[name], operands, {})
 
@@ -182,6 +182,9 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.node.operator.name} {show(self.shape)} {self.dtype}>"
+
+
+_OPERANDS = (Tensor, np.ndarray, np.generic, float, int, list)  # what may stand beside an operator's sign
 
 
 def handle(graph: Graph, id: int) -> Tensor:

@@ -102,7 +102,7 @@ def corruptions(program: Program) -> dict[str, Program]:
     first = next(k for k, i in enumerate(order) if leaf in program.reads[i])
     early = [i for i in order if i != value]
     early.insert(first, value)
-    cut = replace(program.storages[longest], dies=born)
+    cut = program.storages[longest]._replace(dies=born)
     return {
         "two values in one storage": replace(program, storage_of=shared),
         "reversed": replace(program, step=tuple(reversed(order))),
