@@ -189,8 +189,11 @@ def is_of_numbers(graph: Graph, node: Node) -> bool:
     """Whether a statement computes one number from numbers that only the data tells, by the arithmetic of scalars."""
     if node.shape or node.dtype not in FLOATS or not number_template(node.operator):
         return False
-    operands = [graph.nodes[i] for i in node.inputs]
-    return all([not n.shape and (n.dtype in FLOATS or n.weak) for n in operands])
+    for i in node.inputs:
+        n = graph.nodes[i]
+        if n.shape or not (n.weak or n.dtype in FLOATS):
+            return False
+    return True
 
 
 @lru_cache(maxsize=1024)
@@ -208,13 +211,14 @@ def inner_numbers(graph: Graph, calls: Sequence[int], needed: Sequence[int], end
 
     What a choice gives, and what is made of Python's numbers alone, may be one of Python's, which divide otherwise.
     """
-    of_numbers = {i for i in calls if not graph.nodes[i].shape and is_of_numbers(graph, graph.nodes[i])}
+    nodes = graph.nodes
+    of_numbers = {i for i in calls if not nodes[i].shape and is_of_numbers(graph, nodes[i])}
     read = {*ends}  # by other statements
     for id in needed if of_numbers else ():
         if id not in of_numbers:
-            read.update(graph.nodes[id].inputs)
-    numpys = {i for i in of_numbers if not all([graph.nodes[k].weak for k in graph.nodes[i].inputs])}
-    return {i for i in numpys - read if graph.nodes[i].operator.operands[0] != "condition"}
+            read.update(nodes[id].inputs)
+    inner = [nodes[i] for i in of_numbers - read if nodes[i].operator.operands[0] != "condition"]
+    return {n.id for n in inner if not all([nodes[i].weak for i in n.inputs])}
 
 
 def _is_view(graph: Graph, node: Node, parted: set[int]) -> bool:
