@@ -296,6 +296,8 @@ FLOATS = ("float32", "float64")
 
 def dtype_name(value: Any) -> str:
     """The name of one of the four dtypes. Raises DTypeError for all others."""
+    if type(value) is str and value in DTYPES:  # mostly
+        return value
     try:
         name = str(np.dtype(value).name)
     except TypeError:
