@@ -72,7 +72,7 @@ def compute_late(program: Program, *, again: bool = False) -> tuple[Program, dic
     multiply(z1, v50, x1_again)
     dot(z2_bar_T, x1_again, W2_bar)
     """
-    moved = {id: program.graph.tensor(id) for id in program.roles}
+    moved = dict(zip(program.roles, program.graph.tensors(program.roles), strict=True))
     while chosen := chosen_gaps(program, again):
         other, by = closed(program, chosen)
         if not is_smaller(other, program):
@@ -109,10 +109,13 @@ def gaps(program: Program, again: bool) -> list[Gap]:
     fixed = {i for pair in program.updates for i in pair} | set(program.placed) | program.lasting
     fixed |= {id for chain in program.chains for id in chain} | refusing(program)
     before_loop = {order[id]: order[chain[0]] for chain in program.chains for id in chain}
-    uses: dict[int, list[int]] = {id: [] for id in step}
+    uses: dict[int, list[int]] = {}  # all of them, or only the first
     for position, id in enumerate(step):
         for source in reads[id] if roles[id] != "view" else ():
-            uses.setdefault(source, []).append(position)
+            if source not in uses:
+                uses[source] = [position]
+            elif again:
+                uses[source].append(position)
     for id in outputs:
         uses.setdefault(id, []).append(len(step))
     last_chance: Callable[[int], int] | None = None  # found once a value waits at all
@@ -124,7 +127,9 @@ def gaps(program: Program, again: bool) -> list[Gap]:
         if operator.name in EARLY:
             continue
         twice = again and operator.name in CHEAP and id not in outputs
-        ends = uses[id] if twice else uses[id][:1]
+        ends = uses.get(id, ())
+        if not twice:
+            ends = ends[:1]
         for before, use in zip((position, *ends), ends, strict=False):
             first = before == position
             if use <= before + 1:

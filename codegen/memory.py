@@ -60,7 +60,9 @@ def assign(program: Program) -> Program:
     _whole_chains(program, order, storage_of, inner, born, dies)
     for id in program.lasting:
         born[id] = 0
-    storages = {owner: Storage(_size(program, owner, inner), born[owner], dies[owner]) for owner in born}
+    sizes = {owner: nbytes(program.graph.nodes[owner]) for owner in born}
+    sizes |= {owner: _in_block(program, sizes[owner]) for owner in inner & born.keys()}
+    storages = {owner: Storage(sizes[owner], born[owner], dies[owner]) for owner in born}
     return replace(program, storages=storages, storage_of=storage_of, placed=placed, copies=copies)
 
 
@@ -104,10 +106,9 @@ def _whole_chains(
                     dies[owner] = max(dies[owner], last)
 
 
-def _size(program: Program, owner: int, inner: set[int]) -> Dimension:
-    """The bytes of a storage; a value that stays inside a chain takes a block."""
-    size = nbytes(program.node(owner))
-    return min(size, program.block) if owner in inner and isinstance(size, int) else size
+def _in_block(program: Program, size: Dimension) -> Dimension:
+    """The bytes of a value that stays inside a chain: a block, if it is not less."""
+    return min(size, program.block) if isinstance(size, int) else size
 
 
 def last_uses(program: Program, order: Mapping[int, int], end: int) -> dict[int, int]:

@@ -39,15 +39,15 @@ class Names:
 
     def take(self, wish: str) -> str:
         """An identifier close to the wish. Any text is safe: nothing of it but letters and digits survives."""
-        name = base = identifier(wish)
-        if base[:4] == "step" and _PIECE.fullmatch(base):
-            name = base = f"{base}_"
-        taken = self._taken
-        if name in taken:
-            k = 2
-            while (name := f"{base}_{k}") in taken:
-                k += 1
-        taken.add(name)
+        name = identifier(wish)
+        return self.free(f"{name}_" if name[:4] == "step" and _PIECE.fullmatch(name) else name)
+
+    def free(self, base: str) -> str:
+        """What is an identifier already: itself, or with a number where it is taken."""
+        name, k = base, 2
+        while name in self._taken:
+            name, k = f"{base}_{k}", k + 1
+        self._taken.add(name)
         return name
 
 
@@ -55,6 +55,8 @@ def identifier(text: str) -> str:
     """Text as an ASCII identifier that is no keyword: "x̄" is x_bar, "layer1/W" is layer1_W."""
     if text.isascii() and text.isidentifier() and text[0] != "_" and text not in _KEYWORDS:
         return text
+    if "\u0304" in text and (bare := text.replace("\u0304", "")).isascii() and bare.isidentifier() and bare[0] != "_":
+        return f"{bare}_bar"  # what most are
     text = text.translate(_SPELLED)
     if "\u0304" in text:  # the adjoint's bar
         text = text.replace("\u0304", "") + "_bar"

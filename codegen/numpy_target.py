@@ -99,6 +99,7 @@ class _Printer(NumberPrinter):
         step: list[Line] = []
         self.lines = step
         first = {chain[0]: chain for chain in program.chains}
+        unusual = {*self.conditions, *self.seldom, *program.lasting}
         chained = {id for chain in program.chains for id in chain}
         for held in [base for base in self.checks if program.roles[base] != "call"]:
             step += self.checks.pop(held)
@@ -107,7 +108,7 @@ class _Printer(NumberPrinter):
                 continue
             if id in first:
                 self._chain(first[id])
-            else:
+            elif id in unusual or not self._plainly(id):
                 self._statement(id)
             for computed in first.get(id, (id,)) if self.checks else ():
                 self.lines += self.checks.get(computed, ())
@@ -118,7 +119,12 @@ class _Printer(NumberPrinter):
     # -- names --------------------------------------------------------------------------------------------------------
 
     def _name(self, id: int, wish: str | None = None) -> str:
-        name = self.taken.take(wish or self._wish(id))
+        graph, program = self.graph, self.program
+        told = id in graph.names or id in graph.records or graph.nodes[id].operator.name == "transpose"
+        if wish is None and not told and id in program.origins and id not in program.again:
+            name = self.taken.free(f"v{program.origins[id]}")  # as `_wish` has it
+        else:
+            name = self.taken.take(wish or self._wish(id))
         self.out.names[id] = name
         return name
 
@@ -199,6 +205,28 @@ class _Printer(NumberPrinter):
             self.out.names[id] = text
             return
         self._emit(f"{self._local(id)} = {text}", id)
+
+    def _plainly(self, id: int) -> bool:
+        """Print a statement by elements whose operands are arrays like its result, or numbers met before, as most are:
+        what `_call` would. False, and nothing printed, of all others.
+        """
+        nodes, names = self.graph.nodes, self.out.names
+        node = nodes[id]
+        form, shape, dtype = self.forms.get(node.operator), node.shape, node.dtype
+        if form is None or not shape:
+            return False
+        operands = []
+        for i in node.inputs:
+            other = nodes[i]
+            if other.shape == shape and other.dtype == dtype:
+                operands.append(names[i])
+            elif other.weak and (i, dtype) in self.zero_d:
+                operands.append(self.zero_d[i, dtype])
+            else:
+                return False
+        self.lines.append(("#", id))
+        self.lines.append((form.format(*operands, names[id]), id))
+        return True
 
     def _call(self, id: int) -> None:
         node = self.program.node(id)

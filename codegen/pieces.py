@@ -80,13 +80,17 @@ def _by_pattern(text: str, file: str, known: dict[tuple[str, tuple[int, ...]], _
     Columns, which a traceback marks parts of a line by, stay those of the known one.
     """
     split = _WORD.split(text)
-    places: dict[str, int] = {}
-    pattern = tuple([places.setdefault(word, len(places)) for word in split[1::2]])
-    words, key = tuple(places), ("\0".join(split[::2]), pattern)
+    words = tuple(dict.fromkeys(split[1::2]))
+    places = dict(zip(words, range(len(words)), strict=True))
+    key = "\0".join(split[::2]), tuple(map(places.__getitem__, split[1::2]))
     like = known.get(key)
     if like is not None:
         new = {old: word for old, word in zip(like.words, words, strict=True) if old != word}
-        if new.keys() <= like.names and not any([iskeyword(w) or w[0].isdigit() for w in new.values()]):
+        if (
+            new.keys() <= like.names
+            and all(map(str.isidentifier, new.values()))
+            and not any(map(iskeyword, new.values()))
+        ):
             return _renamed(like.code, new)
     code = compile(text, file, "exec")
     names = _names(code)
