@@ -11,6 +11,7 @@ from graphgrad.types import FLOATS, np_dtype
 
 from .literals import code, literal, number_name
 from .names import Names
+from .pieces import Line
 from .printed import Printed
 from .program import Program, number_template
 
@@ -26,6 +27,7 @@ class NumberPrinter:
     zero_d: dict[tuple[int, str], str]  # (weak node, dtype) -> the 0-d array that ufuncs take
     plain: frozenset[int]  # weak nodes that Python's own arithmetic computes
     of_numbers: dict[Operator, str]  # of statements that compute one number, for `str.format`
+    lines: list[Line]
     in_step: bool
 
     def _name(self, id: int, wish: str | None = None) -> str:
@@ -42,17 +44,17 @@ class NumberPrinter:
 
     def _number_line(self, node: Node) -> str:
         """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
-        op, nodes = node.operator, self.graph.nodes
-        operands = [self._as_float(i) if nodes[i].weak else self._as_numpys(i) for i in node.inputs]
+        op, nodes, names, roles = node.operator, self.graph.nodes, self.out.names, self.program.roles
+        numbers = []  # one of NumPy's scalars, or its place in an array of rank 0
+        for i in (node.id, *node.inputs):
+            if nodes[i].weak:
+                numbers.append(self._as_float(i))
+            else:
+                numbers.append(names[i] if roles[i] == "scalar" else f"{names[i]}[()]")
         if op not in self.of_numbers:
             places = {name: Piece(f"{{{k}}}", 100) for k, name in enumerate(op.operands, 1)}
             self.of_numbers[op] = self._bare("{0} = " + fill(number_template(op), places, op.binding))
-        return self.of_numbers[op].format(self._as_numpys(node.id), *operands)
-
-    def _as_numpys(self, id: int) -> str:
-        """One of NumPy's scalars, or its place in an array of rank 0."""
-        name = self.out.names[id]
-        return name if self.program.roles[id] == "scalar" else f"{name}[()]"
+        return self.of_numbers[op].format(*numbers)
 
     def _as_float(self, id: int) -> str:
         """A weak number as Python's float, which computes with float32 as it is."""
@@ -88,8 +90,8 @@ class NumberPrinter:
         node = self.program.node(id)
         if not node.weak:
             self._local(id)
-            self._emit("#", id)
-            self._emit(self._number_line(node), id)
+            self.lines.append(("#", id))
+            self.lines.append((self._number_line(node), id))
             return
         if node.operator.name == "constant":
             value = node["value"].array.item()

@@ -30,9 +30,9 @@ def schedule(program: Program, *, as_derived: bool = False) -> Program:
     if made_of:
         reads = {i: tuple(dict.fromkeys([made_of.get(b, b) for b in reads[i]])) for i in units}
     best = units
-    if not as_derived and (other := greedy(program, units, before, weights, reads)) != units:
-        peaks = [peak(program, order, weights, reads) for order in (units, other)]
-        best = units if peaks[0] <= peaks[1] else other
+    if not as_derived:
+        other, top = greedy(program, units, before, weights, reads)
+        best = other if top < peak(program, units, weights, reads) else units
     views = per_call_views(program)
     made_once = [i for i in program.step if roles[i] == "view" and i not in views]
     return scheduled(program, [*made_once, *[i for i in program.step if i in views], *best])
@@ -109,8 +109,10 @@ def greedy(
     before: Mapping[int, set[int]],
     weights: Sequence[int],
     reads: Mapping[int, Sequence[int]],
-) -> list[int]:
-    """Of the statements that can run, always the one that leaves the least memory live; the lowest id among equals."""
+) -> tuple[list[int], int]:
+    """Of the statements that can run, always the one that leaves the least memory live; the lowest id among equals. And
+    the `peak` of this order.
+    """
     uses, waiting = [0] * len(weights), [0] * len(weights)  # by id: lists are faster here than a dict of integers
     readers = [0] * len(weights)  # the sum of their ids: what is left of it is the last one's
     after: dict[int, list[int]] = {i: [] for i in units}
@@ -135,22 +137,28 @@ def greedy(
     ready = [(cost(i), i) for i in units if not waiting[i]]
     heapq.heapify(ready)
     order: list[int] = []
+    live = top = 0
     while ready:
         _, id = heapq.heappop(ready)
         if waiting[id] < 0:
             continue
         waiting[id] = -1  # it is done
         order.append(id)
+        live += weights[id]
+        if live > top:
+            top = live
         for s in reads[id]:
-            uses[s] -= 1
+            left = uses[s] = uses[s] - 1
             readers[s] -= id
-            if uses[s] == 1 and frees[s] and not waiting[readers[s]]:  # its last reader now frees it
+            if not left:
+                live -= frees[s]
+            elif left == 1 and frees[s] and not waiting[readers[s]]:  # its last reader now frees it
                 heapq.heappush(ready, (cost(readers[s]), readers[s]))
         for i in after[id]:
             waiting[i] -= 1
             if not waiting[i]:
                 heapq.heappush(ready, (cost(i), i))
-    return order
+    return order, top
 
 
 def peak(program: Program, order: Sequence[int], weights: Sequence[int], reads: Mapping[int, Sequence[int]]) -> int:

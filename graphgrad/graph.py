@@ -182,13 +182,9 @@ class Graph:
         found = self._ids.get(key)
         if found is None:
             nodes = self.nodes
-            constant = OPERATORS["constant"]
-            if (
-                inputs
-                and nodes[inputs[0]].operator is constant
-                and all([nodes[i].operator is constant for i in inputs])
-            ):
-                return self.insert(node.operator, inputs, dict(node.attributes))  # it may fold
+            if inputs and nodes[inputs[0]].operator.name == "constant":
+                if all([nodes[i].operator.name == "constant" for i in inputs]):
+                    return self.insert(node.operator, inputs, dict(node.attributes))  # it may fold
             if node.id != len(nodes) or node.inputs != inputs:  # else it is the very node
                 node = make_node(len(nodes), *key, node.shape, node.dtype, node.weak)
             found = self._append(key, node)

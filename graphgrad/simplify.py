@@ -166,7 +166,13 @@ def simplify(
 
 def _neutral(value: float, position: int) -> Rewriting:
     """The other operand, where this one is the neutral element."""
-    return lambda n, i: same(n, i[1 - position]) if bare(i[position]).value == value else None
+
+    def rewrite(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
+        x = i[position]
+        is_it = x.node.operator.name in NUMBER and bare(x).value == value
+        return same(n, i[1 - position]) if is_it else None
+
+    return rewrite
 
 
 def _power(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
@@ -227,9 +233,9 @@ def _reshape(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 
 def bare(x: Tensor) -> Tensor:
     """What broadcasting, and dimensions of 1 around a number, were put around."""
-    while is_op(x, "broadcast_to") or (is_op(x, "reshape") and not source(x).shape):
+    while (name := x.node.operator.name) == "broadcast_to" or (name == "reshape" and not source(x).shape):
         x = source(x)
-    if is_op(x, "constant") and x.shape and all(d == 1 for d in x.shape):  # [1.0], which such a reshape has folded to
+    if name == "constant" and x.shape and all(d == 1 for d in x.shape):  # [1.0], which such a reshape has folded to
         return x.graph.constant(x.node["value"].array.reshape(()))
     return x
 

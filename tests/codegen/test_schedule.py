@@ -9,7 +9,7 @@ import graphgrad as gg
 from graphgrad.codegen.memory import plan
 from graphgrad.codegen.prepare import prepare
 from graphgrad.codegen.program import Program
-from graphgrad.codegen.schedule import schedule
+from graphgrad.codegen.schedule import dependencies, greedy, peak, schedule
 from tests.codegen.simulate import positions, program_of, simulate
 from tests.random_graphs import Case, cases
 
@@ -38,6 +38,18 @@ def test_random_programs_are_in_order(case: Case) -> None:
     check_order(program)
     assert program_of(case.outputs, case.updates).step == program.step
     assert gg.compile(case.outputs, case.updates).source == gg.compile(case.outputs, case.updates).source
+
+
+@given(case=cases())
+@few
+def test_the_peak_that_the_greedy_order_counts_is_its_peak(case: Case) -> None:
+    program, _ = prepare(case.outputs, case.updates, exact=True)
+    units = [i for i in program.step if program.roles[i] != "view"]
+    weights = [64 * (n.id % 5) for n in program.graph.nodes]  # of what is computed
+    weights = [w if program.roles.get(id) == "call" and id in units else 0 for id, w in enumerate(weights)]
+    order, top = greedy(program, units, dependencies(program, units), weights, program.reads)
+    assert sorted(order) == sorted(units)
+    assert top == peak(program, order, weights, program.reads)
 
 
 def readers(program: Program, leaf: int) -> list[int]:
