@@ -187,7 +187,7 @@ class _Printer(NumberPrinter):
 
     def _comment(self, id: int) -> None:
         """A line for the formula of the next statement. `comment` writes it when the source is read."""
-        self.lines.append(("#", id))
+        self._emit("#", id)
 
     def _view(self, id: int) -> None:
         if id in self.spread:  # it fills parts of what is put together, and is read by nothing else
@@ -238,16 +238,10 @@ class _Printer(NumberPrinter):
         if node.operator.kind == "pack" or id in self.program.lasting:
             self._join(id)
             return
-        form = self.forms.get(node.operator)
-        if form is not None and node.shape and not self._of_bools(node):
-            lines = [form.format(*self._operands(node), self.out.names[id])]
-        elif is_of_numbers(self.graph, node):
-            lines = [self._number_line(node)]
-        else:
-            lines = [self._format(node, t) for t in self._template(node)]
+        lines = [self._number_line(node)] if is_of_numbers(self.graph, node) else []
+        lines = lines or [self._format(node, t) for t in self._template(node)]
         self._comment(id)
-        for line in lines:
-            self.lines.append((line, id))
+        self.lines += [(line, id) for line in lines]
 
     def _chain(self, chain: tuple[int, ...]) -> None:
         """A loop over blocks of the vectors that a chain reads and writes; each is sliced once for each workspace."""

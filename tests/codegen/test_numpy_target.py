@@ -286,7 +286,7 @@ def test_a_long_program_is_printed_in_pieces() -> None:
     f = gg.compile(outputs, updates=updates)
     functions = [n for n in ast.parse(f.source).body if isinstance(n, ast.FunctionDef)]
     assert len(functions) > 20
-    assert max(len(n.body) for n in functions) <= 2 * MOST
+    assert max(len(n.body) for n in functions if n.name.startswith("step_")) <= MOST + 10
     held = {"w": np.array([0.1, 0.2, 0.3]), "m": np.array(0.0)}
     given: dict[str, Any] = {**values, "w": held["w"]}
     for n in (4, 2, 4):
