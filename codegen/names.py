@@ -39,12 +39,10 @@ class Names:
 
     def take(self, wish: str) -> str:
         """An identifier close to the wish. Any text is safe: nothing of it but letters and digits survives."""
-        name = identifier(wish)
-        return self.free(f"{name}_" if name[:4] == "step" and _PIECE.fullmatch(name) else name)
-
-    def free(self, base: str) -> str:
-        """What is an identifier already: itself, or with a number where it is taken."""
-        name, k = base, 2
+        name = base = identifier(wish)
+        if base[:4] == "step" and _PIECE.fullmatch(base):
+            name = base = f"{base}_"
+        k = 2
         while name in self._taken:
             name, k = f"{base}_{k}", k + 1
         self._taken.add(name)

@@ -119,12 +119,7 @@ class _Printer(NumberPrinter):
     # -- names --------------------------------------------------------------------------------------------------------
 
     def _name(self, id: int, wish: str | None = None) -> str:
-        graph, program = self.graph, self.program
-        told = id in graph.names or id in graph.records or graph.nodes[id].operator.name == "transpose"
-        if wish is None and not told and id in program.origins and id not in program.again:
-            name = self.taken.free(f"v{program.origins[id]}")  # as `_wish` has it
-        else:
-            name = self.taken.take(wish or self._wish(id))
+        name = self.taken.take(wish or self._wish(id))
         self.out.names[id] = name
         return name
 
