@@ -17,7 +17,7 @@ It is done where every use of the gradient is of that kind: itself, or its squar
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from graphgrad.graph import Graph
@@ -49,89 +49,102 @@ class Average(NamedTuple):
         return value ** (1 / self.degree) if value is not None and 0 < value < 1 else 0.0
 
 
-def may_grow(updates: Mapping[Tensor, Tensor]) -> bool:
-    """Whether there is a count of the steps, and averages of many numbers."""
-    averages = [leaf for leaf, value in updates.items() if _decay_and_share(leaf, value)]
-    many = sum(usual(count(leaf.shape)) for leaf in averages) >= LEAST
-    return many and any(_counts(leaf, value) for leaf, value in updates.items())
+class Growth(NamedTuple):
+    """How r grows, and what of a written graph it enters."""
 
+    seeds: Collection[int]
+    degrees: Mapping[int, int]  # of the nodes that depend on the seeds, in them
+    averages: Mapping[int, int]  # the states that take in the gradient, and in which degree
+    counter: Node  # of the steps
+    shrink: float  # what 1/r is multiplied by in each of them,
+    period: int  # until it begins again after so many
 
-class Seed:
-    """A pass that puts an unknown number in the place of the seed of a graph's derivation."""
-
-    def __init__(self, graph: Graph) -> None:
-        self._of = {id for id, record in graph.records.items() if record.rule == "seed"}
-        self._name = "seed"
-        while self._name in graph:
-            self._name = f"the {self._name}"
-
-    def mark(self, node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        if node.id not in self._of:
+    def seed(self, node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
+        """A pass over the written graph: the seed is r, and what is added to a gradient comes in the same units."""
+        if node.id in self.seeds:
+            return op("cast", self.in_units(new.constant(1.0), 1), dtype=node.dtype)
+        degree = self.degrees.get(node.id)
+        if not degree or node.operator.name not in ("add", "subtract"):
             return None
-        return op("cast", new.input(self._name, (), "float64", weak=True), dtype=node.dtype)
+        terms = zip(node.inputs, inputs, strict=True)
+        return op(node.operator.name, *[t if self.degrees.get(i) else self.in_units(t, degree) for i, t in terms])
 
-    def leaf(self, graph: Graph) -> Tensor | None:
-        """The number, in a graph after the pass."""
-        names = {leaf.name: leaf for leaf in graph.leaves("input")}
-        return names.get(self._name)
+    def exponent(self, graph: Graph, *, after: bool) -> Tensor:
+        """Of r before this step, or after it."""
+        count = graph.adopt(self.counter, ())
+        return op("remainder", op("add", count, 1) if after else count, self.period)
+
+    def unit(self, graph: Graph, degree: int, *, after: bool) -> Tensor:
+        return op("power", self.shrink**degree, self.exponent(graph, after=after))
+
+    def in_units(self, tensor: Tensor, degree: int) -> Tensor:
+        return op("divide", tensor, self.unit(tensor.graph, degree, after=True))
 
 
-def grow(
-    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], keep: Sequence[Tensor], seed: Tensor, then: Simpler
-) -> InUnits | None:
-    """The graph with the seed r; None where not all that depends on the seed can do with it. Moves rounding."""
-    graph = seed.graph
+def growth(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Growth | None:
+    """How the seed of the derivation may grow; None where not all that depends on it can do with that, or where the
+    averages are so small that it would save nothing."""
     counter = next((leaf for leaf, value in updates.items() if _counts(leaf, value)), None)
-    averages, degrees = _averages(outputs, updates, seed) if counter is not None else ({}, {})
-    even = [a for a in averages.values() if _period(a.shrink) in PERIODS]
-    if counter is None or not even:
+    forms = {value.id: (leaf, *form) for leaf, value in updates.items() if (form := _decay_and_share(leaf, value))}
+    if counter is None or sum(usual(count(leaf.shape)) for leaf, *_ in forms.values()) < LEAST:
         return None
-    shrink = min(a.shrink for a in even)
-    period = _period(shrink)
-    of_leaf = {average.leaf: average for average in averages.values()}
+    seeds = {id for id, record in counter.graph.records.items() if record.rule == "seed"}
+    averages, degrees = _averages(seeds, outputs, updates, forms)
+    even = [a.shrink for a in averages if _period(a.shrink) in PERIODS]
+    if not even:
+        return None
+    shrink = min(even)
+    of_leaf = {average.leaf: average.degree for average in averages}
+    return Growth(seeds, degrees, of_leaf, counter.node, shrink, _period(shrink))
+
+
+def keep_in_units(
+    growth: Growth,
+    degree_of: Mapping[int, int],
+    outputs: Sequence[Tensor],
+    updates: Mapping[Tensor, Tensor],
+    keep: Sequence[Tensor],
+    then: Simpler,
+) -> InUnits | None:
+    """The averages in their units, once the seed is r, where these are the states, with their degrees; None where one
+    is written otherwise now. Moves rounding."""
+    averages: dict[int, Average] = {}  # by their new values
+    for leaf, value in updates.items():
+        if leaf.id in degree_of:
+            form = _decay_and_share(leaf, value)
+            if form is None:
+                return None
+            averages[value.id] = Average(leaf.id, *form, degree_of[leaf.id])
+    old = next(iter(updates)).graph
     own: dict[int, Tensor] = {}
     kept: dict[int, Tensor] = {}
     at: dict[int, Tensor] = {}
 
-    def exponent(new: Graph, *, after: bool) -> Tensor:
-        """Of r before this step, or after it."""
-        count = new.adopt(counter.node, ())
-        return op("remainder", op("add", count, 1) if after else count, period)
-
-    def unit(new: Graph, degree: int, *, after: bool) -> Tensor:
-        return op("power", shrink**degree, exponent(new, after=after))
-
-    def in_units(tensor: Tensor, degree: int) -> Tensor:
-        return op("divide", tensor, unit(tensor.graph, degree, after=True))
-
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
-        if node.id == seed.id:
-            return in_units(new.constant(1.0), 1)
-        if (state := of_leaf.get(node.id)) is not None:
+        if (degree := degree_of.get(node.id)) is not None:
             own[node.id] = new.adopt(node, ())
-            for name in graph.names.get(node.id, ()):  # the leaf keeps its names: the product has none
+            for name in old.names.get(node.id, ()):  # the leaf keeps its names: the product has none
                 new.set_name(own[node.id].id, name)
-            return op("multiply", unit(new, state.degree, after=False), own[node.id])
+            return op("multiply", growth.unit(new, degree, after=False), own[node.id])
         if (average := averages.get(node.id)) is not None:
-            begins = op("equal", exponent(new, after=True), 0)
+            begins = op("equal", growth.exponent(new, after=True), 0)
             known = average.decay.value
-            stays = (1.0 if known is None else known) / shrink**average.degree
-            if average.shrink == shrink:
+            stays = (1.0 if known is None else known) / growth.shrink**average.degree
+            if average.shrink == growth.shrink:
                 stays = 1.0  # which rounding might miss
-            decay = op("where", begins, stays * shrink ** (average.degree * period), stays)
+            decay = op("where", begins, stays * growth.shrink ** (average.degree * growth.period), stays)
             if known is None:
                 decay = op("multiply", at[average.decay.id], decay)
             kept[average.leaf] = op("add", op("multiply", decay, own[average.leaf]), at[average.share])
-            return op("multiply", unit(new, average.degree, after=True), kept[average.leaf])
-        if (degree := degrees.get(node.id)) and node.operator.name in ("add", "subtract"):
-            operands = [t if degrees.get(i) else in_units(t, degree) for i, t in zip(node.inputs, inputs, strict=True)]
-            return op(node.operator.name, *operands)
+            return op("multiply", growth.unit(new, average.degree, after=True), kept[average.leaf])
         return None
 
-    rebuild([*outputs, *updates.values()], visit, keep, then, at)
+    start = then.settled(old, min(degree_of))
+    rebuild([*outputs, *updates.values()], visit, keep, then, at, start)
     kept = {leaf: then(value) for leaf, value in kept.items()}
-    name = counter.node["name"]
-    units = {a.leaf: Unit(1.0, shrink**a.degree, period, name) for a in averages.values()}
+    units = {
+        a.leaf: Unit(1.0, growth.shrink**a.degree, growth.period, growth.counter["name"]) for a in averages.values()
+    }
     return InUnits(at, own, kept, units)
 
 
@@ -154,31 +167,33 @@ def _counts(leaf: Tensor, value: Tensor) -> bool:
 
 
 def _averages(
-    outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor], seed: Tensor
-) -> tuple[dict[int, Average], dict[int, int]]:
-    """The averages that take in the gradient, by their new values, and the degree of each node in the seed; nothing
-    where the gradient is used otherwise."""
-    graph = seed.graph
-    sums = {value.id: (leaf, *form) for leaf, value in updates.items() if (form := _decay_and_share(leaf, value))}
-    averages: dict[int, Average] = {}
-    degrees = {seed.id: 1}
-    for id in graph.ancestors([t.id for t in (*outputs, *updates.values())]):
+    seeds: Collection[int],
+    outputs: Sequence[Tensor],
+    updates: Mapping[Tensor, Tensor],
+    forms: Mapping[int, tuple[Tensor, Tensor, int]],
+) -> tuple[list[Average], dict[int, int]]:
+    """The averages that take in the gradient, of states whose new values have such forms, and the degree of each other
+    node in the seeds; nothing where the gradient is used otherwise."""
+    ends = [t.id for t in (*outputs, *updates.values())]
+    graph = next(iter(updates)).graph
+    averages: list[Average] = []
+    degrees = dict.fromkeys(seeds, 1)
+    for id in graph.ancestors(ends):
         node = graph.nodes[id]
         of = [degrees.get(i, 0) for i in node.inputs]
         if not any(of):
             continue
-        if id in sums:
-            leaf, decay, share = sums[id]
+        if id in forms:
+            leaf, decay, share = forms[id]
             if degrees.get(decay.id):
-                return {}, {}
-            averages[id] = Average(leaf.id, decay, share, degrees[share])
+                return [], {}
+            averages.append(Average(leaf.id, decay, share, degrees[share]))
             continue
         degree = _degree(graph, node, of)
         if degree is None:
-            return {}, {}
+            return [], {}
         degrees[id] = degree
-    ends = [t.id for t in (*outputs, *updates.values())]
-    return ({}, {}) if any(degrees.get(id) for id in ends) else (averages, degrees)
+    return ([], {}) if any(degrees.get(id) for id in ends) else (averages, degrees)
 
 
 def _decay_and_share(leaf: Tensor, value: Tensor) -> tuple[Tensor, int] | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from graphgrad.graph import Graph
 from graphgrad.node import Node
-from graphgrad.rewrite import Visit, amend, is_op, op, rebuild, source
+from graphgrad.rewrite import Visit, is_op, op, rebuild, source
 from graphgrad.simplify import Simpler
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS
@@ -71,7 +71,7 @@ def scale_states(
             return op("multiply", linear.c, kept[leaf])
         return beside(node, inputs, new) if beside is not None else None
 
-    rebuild([*outputs, *updates.values()], visit, keep, then, at)
+    rebuild([*outputs, *updates.values()], visit, keep, then, at, then.settled(graph, min(found)))
     kept = {leaf: then(value) for leaf, value in kept.items()}
     return InUnits(at, own, kept, {leaf: Unit(linear.c) for leaf, linear in found.items()})
 
@@ -81,8 +81,7 @@ def scale_quotients(
 ) -> dict[int, Tensor]:
     """(s·m) / Y = s·(m / Y) for what a state becomes: since m stays, s·m would need a place beside Y's.
 
-    Moves rounding. Returns where each node went: within the graph, if what changes is the end of it, as an optimizer's
-    step over one vector is.
+    Moves rounding. Returns where each node went.
     """
     states = {value.id for leaf, value in updates.items() if leaf.shape}
     results = [*outputs, *updates.values()]
@@ -108,13 +107,9 @@ def scale_quotients(
         return None
 
     changing = {id for id in ids if is_scaled(graph.nodes[id])}
-    depend = set(changing)
-    for id in ids:
-        if not depend.isdisjoint(graph.nodes[id].inputs):
-            depend.add(id)
-    if depend == set(ids[len(ids) - len(depend) :]):
-        return amend(graph, ids, visit, then)
-    return rebuild(results, visit, keep, then)[1]
+    if not changing:
+        return dict(enumerate(graph.tensors(range(len(graph.nodes)))))
+    return rebuild(results, visit, keep, then, start=then.settled(graph, min(changing)))[1]
 
 
 def linear_state(leaf: Tensor, value: Tensor) -> Linear | None:

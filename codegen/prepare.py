@@ -14,7 +14,7 @@ from graphgrad.simplify import Simpler, simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
 
-from .growing import Seed, grow, may_grow
+from .growing import growth, keep_in_units
 from .layout import WRITTEN, LaidOut, Layout, best_layout, lay_out
 from .linear_state import linear_states, scale_quotients, scale_states
 from .program import InUnits, Program, Unit, build
@@ -90,7 +90,7 @@ def lowered(
     if exact or not scaled:
         low = written.simpler(Simpler(exact=exact))
     else:
-        low = (_grown(written) if may_grow(updates) else None) or _in_own_units(written)
+        low = _grown(written) or _in_own_units(written)
     if any(n.operator.definition is not None and not _spelled(n) for n in low.needed()):
         low = low.simpler(_lowering(exact=exact))
     if updates and not exact:
@@ -105,12 +105,13 @@ def _written(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Low
 
 def _grown(written: Lowered) -> Lowered | None:
     """With averages of the gradient in units that shrink, and another seed of the derivation; None if they cannot."""
-    seed = Seed(written.graph)
-    low = _in_own_units(written, seed.mark)
-    leaf = seed.leaf(low.graph)
-    if leaf is None:
-        return low
-    done = grow(low.outputs, low.values, low.leaves, leaf, _lowering())
+    found = growth(written.outputs, written.values)
+    if found is None:
+        return None
+    low = _in_own_units(written, found.seed)
+    where = low.where or {}
+    degrees = {where[leaf].id: degree for leaf, degree in found.averages.items()}
+    done = keep_in_units(found, degrees, low.outputs, low.values, low.leaves, _lowering())
     return low.in_units(done) if done is not None else None
 
 

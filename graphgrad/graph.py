@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from graphgrad.types import Dimension, Shape, Value, dimension, dtype_name, has_
 
 if TYPE_CHECKING:
     import networkx
+
+T = TypeVar("T")
 
 
 class Graph:
@@ -209,6 +211,22 @@ class Graph:
         made = make_node(len(self.nodes), *key, node.shape, node.dtype, node.weak)
         return self._asked(self._append((*key, made.id), made))
 
+    def head(self, end: int) -> Graph:
+        """A graph of the nodes before `end`, with all that is known of them."""
+        new = Graph()
+        if not end:
+            return new
+        new.nodes = self.nodes[:end]
+        new._tensors = [Tensor(new, id) for id in range(end)]
+        new._ids = dict(self._ids)  # a copy hashes no key again
+        for key in [key for key, id in self._ids.items() if id >= end]:
+            del new._ids[key]
+        new._named = {name: id for name, id in self._named.items() if id < end}
+        new._numbers = {number: id for number, id in self._numbers.items() if id < end}
+        new.names, new.lines = _before(end, self.names), _before(end, self.lines)
+        new.scopes, new.records = _before(end, self.scopes), _before(end, self.records)
+        return new
+
     def _append(self, key: Any, node: Node) -> int:
         self.nodes.append(node)
         self._ids[key] = node.id
@@ -274,16 +292,6 @@ class Graph:
             raise NameClashError(f"{name} names another node already{self.made(taken)}").at(self._line())
         if name not in self.names.get(id, ()):
             self.names[id] = (*self.names.get(id, ()), name)
-
-    def hand_on(self, id: int, other: int, *, record: bool = True) -> None:
-        """Another node takes the place of this one: it takes the names, and what is known where it has nothing."""
-        for name in self.names.pop(id, ()):
-            self._named[name] = other
-            self.names[other] = (*self.names.get(other, ()), name)
-        if id in self.scopes:
-            self.scopes.setdefault(other, self.scopes[id])
-        if record and id in self.records:
-            self.records.setdefault(other, self.records[id])
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._named:
@@ -378,6 +386,11 @@ class Graph:
 
 #: NumPy's numbers.
 NUMBERS = (np.bool_, np.integer, np.floating)
+
+
+def _before(end: int, known: Mapping[int, T]) -> dict[int, T]:
+    """What is known of the nodes before that one."""
+    return {id: value for id, value in known.items() if id < end}
 
 
 def _no_array(operands: Sequence[Operand]) -> bool:

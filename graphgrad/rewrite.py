@@ -1,10 +1,8 @@
-"""The mechanism under all graph-to-graph passes: rebuild what some outputs need, node by node, in a new graph.
-
-A pass that changes little amends the graph that it is given.
-"""
+"""The mechanism under all graph-to-graph passes: rebuild what some outputs need, node by node, in a new graph."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -25,23 +23,31 @@ def rebuild(
     keep: Sequence[Tensor] = (),
     then: Then | None = None,
     moved: dict[int, Tensor] | None = None,
+    start: int = 0,
 ) -> tuple[Graph, dict[int, Tensor]]:
     """A new graph of what `outputs` need, and where each old node went. Names, lines, scopes and records move along.
 
     `keep` are further tensors (leaves whose value is replaced) that come along although nothing may need them. `then`
     has the last word on each node, so that two passes go through the graph once (see `graphgrad.simplify`). `moved` is
-    filled in as the nodes go: a visit may look where those before it went.
+    filled in as the nodes go: a visit may look where those before it went. The nodes before `start` are known to stay:
+    they come along as they are, also those that nothing needs, and `then` is only shown them.
     """
-    new = Graph()
     moved = {} if moved is None else moved
     if not outputs and not keep:
-        return new, moved
+        return Graph(), moved
     old = (outputs or keep)[0].graph
+    new = old.head(start)
     nodes, lines, names, scopes, records = old.nodes, old.lines, old.names, old.scopes, old.records
     retyped: set[int] = set()  # old nodes in whose place something of another type stands
-    came: dict[int, int] = {}  # the first old node that went to a new one
+    came = dict(zip(range(start), range(start), strict=True))  # the first old node that went to a new one
+    ids = old.ancestors([t.id for t in (*outputs, *keep)])
+    first = bisect_left(ids, start)
     with paused_gc():
-        for id in old.ancestors([t.id for t in (*outputs, *keep)]):
+        moved.update(enumerate(new.tensors(range(start))))
+        if then is not None:
+            for id in ids[:first]:
+                then(moved[id], nodes[id])
+        for id in ids[first:]:
             node = nodes[id]
             new._asking = lines.get(id, ())
             made = visit(node, tuple([moved[i] for i in node.inputs]), new) if visit is not None else None
@@ -57,35 +63,11 @@ def rebuild(
                 there = new.nodes[made.id]
                 if there.dtype != node.dtype or there.shape != node.shape or there.weak != node.weak:
                     retyped.add(id)
-            first = came.setdefault(made.id, id)
+            before = came.setdefault(made.id, id)
             if id in names or id in scopes or id in records:
-                carry(old, id, made, record=first in records)  # 1 * h is h, which no derivation made
+                carry(old, id, made, record=before in records)  # 1 * h is h, which no derivation made
         new._asking = None
     return new, moved
-
-
-def amend(graph: Graph, ids: Sequence[int], visit: Visit, then: Then) -> dict[int, Tensor]:
-    """What `rebuild` does, within the graph itself, for a pass that changes little: only what a visit replaces among
-    these nodes, and what reads that, is made anew, behind all others. It takes the names along; what it replaces stays,
-    unread.
-    """
-    moved: dict[int, Tensor] = {}
-    start = len(graph.nodes)
-    with paused_gc():
-        for id in ids:
-            node = graph.nodes[id]
-            graph._asking = graph.lines.get(id, ())
-            inputs = tuple([moved.get(i, graph.tensor(i)) for i in node.inputs])
-            made = visit(node, inputs, graph)
-            as_it_was = made is None and moved.keys().isdisjoint(node.inputs)
-            if made is None:
-                made = graph.tensor(id) if as_it_was else copy_node(node, inputs, graph)
-            made = then(made, node if as_it_was else None)
-            if made.id != id:
-                moved[id] = made
-                graph.hand_on(id, made.id, record=made.id >= start)  # 1 * h is h, which no derivation made
-        graph._asking = None
-    return dict(enumerate(graph._tensors)) | moved
 
 
 def copy_node(node: Node, inputs: Sequence[Tensor], new: Graph) -> Tensor:

@@ -85,6 +85,12 @@ class Simpler:
         id = self._settle(tensor.graph, tensor.id)
         return tensor if id == tensor.id else tensor.graph.tensor(id)
 
+    def settled(self, graph: Graph, end: int) -> int:
+        """How many of the first nodes stay as they are, of so many at most, in a graph that is such a one's work."""
+        if not self._again:
+            return 0
+        return next((node.id for node in graph.nodes[:end] if self._written_out(node)), end)
+
     def _settle(self, graph: Graph, id: int) -> int:
         settled, stack = self._settled, [id]
         became: dict[int, int] = {}  # of nodes further down in the stack
@@ -156,7 +162,9 @@ def simplify(
 
     `keep` are leaves that come along although nothing may need them.
     """
-    return rebuild(outputs, None, keep, then or Simpler())
+    then = then or Simpler()
+    graph = (outputs or keep)[0].graph if outputs or keep else Graph()
+    return rebuild(outputs, None, keep, then, start=then.settled(graph, len(graph.nodes)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
