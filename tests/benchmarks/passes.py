@@ -127,7 +127,7 @@ def layers_as_written() -> Iterator[None]:
 def units_that_stay() -> Iterator[None]:
     from graphgrad.codegen import prepare
 
-    with mock.patch.object(prepare, "may_grow", return_value=False):
+    with mock.patch.object(prepare, "growth", return_value=None):
         yield
 
 
