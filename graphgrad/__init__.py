@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from graphgrad import operators, schedules
 from graphgrad.check import check
-from graphgrad.codegen.loader import Function, compile
+from graphgrad.codegen.compiler import compile
+from graphgrad.codegen.loader import Function
 from graphgrad.derivation import Derivation, Step
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphgrad.codegen.loader import compile
+from graphgrad.codegen.compiler import compile
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.networks import Network

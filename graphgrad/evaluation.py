@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from graphgrad.codegen.loader import Function, compile
+from graphgrad.codegen.compiler import compile
+from graphgrad.codegen.loader import Function
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.metrics import Metric, check_of_samples, classifies, decided, measured
 from graphgrad.networks import Network

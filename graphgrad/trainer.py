@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphgrad.codegen.loader import compile
+from graphgrad.codegen.compiler import compile
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluate import plain_array, within
 from graphgrad.evaluation import Evaluation

@@ -111,7 +111,7 @@ def test_target_agrees_with_evaluator(case: Case) -> None:
         run(case, copy=False, exact=True, block=16)
     with (
         patch("graphgrad.codegen.prepare.finished", all_otherwise),
-        patch("graphgrad.codegen.loader.finished", all_otherwise),
+        patch("graphgrad.codegen.compiler.finished", all_otherwise),
     ):
         run(case, copy=True, exact=False)
 

@@ -27,6 +27,7 @@ operators.*
 operators
 rewrite derivation
 evaluate derive factors
+rules
 simplify
 custom forms
 lowering
@@ -44,6 +45,7 @@ codegen.number_printer
 codegen.numpy_target codegen.workspace
 codegen.lines codegen.source codegen.profile
 codegen.loader codegen.module_writer
+codegen.compiler
 codegen
 delimited
 table

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 import graphgrad as gg
 from graphgrad.node import Node
 from graphgrad.rewrite import op, rebuild
-from graphgrad.simplify import RULES, Rewrite, Simpler, simplify
+from graphgrad.rules import RULES, Rewrite
+from graphgrad.simplify import Simpler, simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS
 from tests.random_graphs import Case, cases

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from graphgrad.check import check
-from graphgrad.codegen.loader import Function, compile
+from graphgrad.codegen.compiler import compile
+from graphgrad.codegen.loader import Function
 from graphgrad.derivation import Derivation
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically

@@ -75,7 +75,7 @@ def neuron(signal: list[Any], name: str, leaf: Callable[[str], Any], tanh: Calla
 
 def graphgrad(kind: str, n: int, compiles: bool = True) -> dict[str, float]:
     import graphgrad as gg
-    from graphgrad.codegen import loader
+    from graphgrad.codegen import compiler
     from graphgrad.graph import paused_gc
 
     watch = Watch(time.process_time)
@@ -97,7 +97,7 @@ def graphgrad(kind: str, n: int, compiles: bool = True) -> dict[str, float]:
     gradients = [d[t] for t in leaves]
     watch("derive")
     if compiles:
-        spent = timed(loader, "prepare", "schedule")
+        spent = timed(compiler, "prepare", "schedule")
         start = time.process_time()
         gg.compile([loss, *gradients])
         watch("compile")

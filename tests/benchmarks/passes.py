@@ -36,17 +36,17 @@ LATE_ON = (
 
 @contextmanager
 def no_blocks() -> Iterator[None]:
-    from graphgrad.codegen import loader
+    from graphgrad.codegen import compiler
 
-    with mock.patch.object(loader, "block_bytes", return_value=0):
+    with mock.patch.object(compiler, "block_bytes", return_value=0):
         yield
 
 
 @contextmanager
 def no_own_units() -> Iterator[None]:
-    from graphgrad.codegen import loader
+    from graphgrad.codegen import compiler
 
-    with mock.patch.object(loader, "lowered", partial(loader.lowered, scaled=False)):
+    with mock.patch.object(compiler, "lowered", partial(compiler.lowered, scaled=False)):
         yield
 
 
@@ -185,12 +185,12 @@ def numbers_of_numpy() -> Iterator[None]:
 
 @contextmanager
 def nothing_late() -> Iterator[None]:
-    from graphgrad.codegen import loader
+    from graphgrad.codegen import compiler
 
     def same(program: Any, *, again: bool) -> Any:
         return program, {id: program.graph.tensor(id) for id in program.roles}
 
-    with mock.patch.object(loader, "compute_late", same):
+    with mock.patch.object(compiler, "compute_late", same):
         yield
 
 

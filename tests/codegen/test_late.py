@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 import graphgrad as gg
-from graphgrad.codegen import blocks, loader, pieces
+from graphgrad.codegen import blocks, compiler, pieces
 from graphgrad.codegen import late as late_values
 from graphgrad.codegen.blocks import find_blocks
 from graphgrad.codegen.late import CHEAP, EARLY, compute_late, gaps, is_smaller, samples
@@ -41,7 +41,7 @@ def nothing_late() -> Iterator[None]:
     def same(program: Program, *, again: bool) -> tuple[Program, dict[int, Tensor]]:
         return program, {id: program.graph.tensor(id) for id in program.roles}
 
-    with mock.patch.object(loader, "compute_late", same):
+    with mock.patch.object(compiler, "compute_late", same):
         yield
 
 

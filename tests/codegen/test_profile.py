@@ -64,7 +64,7 @@ def test_times_belong_to_nodes_of_the_graph_that_was_compiled() -> None:
 
 def test_a_chain_in_blocks_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graphgrad.codegen.blocks.LEAST", 0)
-    monkeypatch.setattr("graphgrad.codegen.loader.block_bytes", lambda: 64)
+    monkeypatch.setattr("graphgrad.codegen.compiler.block_bytes", lambda: 64)
     made, X, Y = trainer()
     loops = [row for row in made.profile(X, Y).rows if row.statement.startswith("for ")]
     assert len(loops) == 1
