@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.notation import Piece, fill, fill_plain
 from graphgrad.operator import Operator
 from graphgrad.types import FLOATS, np_dtype
 
+from .listing import Listing
 from .literals import code, literal, number_name
-from .names import Names
-from .pieces import Line
-from .printed import Printed
+from .plain_numbers import plain_numbers
 from .program import Program, number_template
 
 
-class NumberPrinter:
-    """The part of a printer that knows numbers. What is declared here without a body, the whole printer has."""
+class NumberPrinter(Listing):
+    """The part of a printer that knows numbers.
 
-    program: Program
-    graph: Graph
-    out: Printed
-    taken: Names
-    scalars: dict[int, Piece]  # weak nodes as expressions
-    zero_d: dict[tuple[int, str], str]  # (weak node, dtype) -> the 0-d array that ufuncs take
-    plain: frozenset[int]  # weak nodes that Python's own arithmetic computes
-    of_numbers: dict[Operator, str]  # of statements that compute one number, for `str.format`
-    lines: list[Line]
-    in_step: bool
+    With `counting` the states that count up are taken to be never negative (see `plain_numbers`).
+    """
 
-    def _name(self, id: int, wish: str | None = None) -> str:
-        raise NotImplementedError
-
-    def _once(self, wish: str, expression: str) -> str:
-        raise NotImplementedError
-
-    def _emit(self, line: str, id: int | None) -> None:
-        raise NotImplementedError
-
-    def _bare(self, text: str) -> str:
-        raise NotImplementedError
+    def __init__(self, program: Program, *, counting: bool) -> None:
+        super().__init__(program)
+        self.plain = plain_numbers(program) if counting else frozenset()  # that Python's own arithmetic computes
+        self.scalars: dict[int, Piece] = {}  # weak nodes as expressions
+        self.zero_d: dict[tuple[int, str], str] = {}  # (weak node, dtype) -> the 0-d array that ufuncs take
+        self.of_numbers: dict[Operator, str] = {}  # of statements that compute one number, for `str.format`
 
     def _number_line(self, node: Node) -> str:
         """A number by NumPy's scalars: a third of the time that a ufunc takes on arrays of rank 0."""
@@ -90,8 +75,8 @@ class NumberPrinter:
         node = self.program.node(id)
         if not node.weak:
             self._local(id)
-            self.lines.append(("#", id))
-            self.lines.append((self._number_line(node), id))
+            self._comment(id)
+            self._emit(self._number_line(node), id)
             return
         if node.operator.name == "constant":
             value = node["value"].array.item()
@@ -126,13 +111,6 @@ class NumberPrinter:
         name = self._local(id)
         self._emit(f"{name} = {self._bare(text)}", id)
         self.scalars[id] = Piece(name, 100)
-
-    def _local(self, id: int) -> str:
-        """A name that a statement assigns."""
-        name = self._name(id)
-        if self.in_step:
-            self.out.locals.append(name)
-        return name
 
     def _number(self, id: int, plain: bool) -> Piece:
         """A number for an expression of Python's own arithmetic, or of NumPy's."""

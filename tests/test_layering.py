@@ -41,7 +41,9 @@ codegen.blocks codegen.plain_numbers codegen.shortcuts
 codegen.schedule codegen.memory codegen.prepare
 codegen.late
 codegen.printed codegen.state codegen.pieces
+codegen.listing
 codegen.number_printer
+codegen.templates
 codegen.numpy_target codegen.workspace
 codegen.lines codegen.source codegen.profile
 codegen.loader codegen.module_writer
