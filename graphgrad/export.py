@@ -17,7 +17,8 @@ from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.graph import paused_gc
-from graphgrad.networks import Network, initial_law
+from graphgrad.initial import initial_law
+from graphgrad.networks import Network
 from graphgrad.notation import formula
 from graphgrad.optimizers import Optimizer
 from graphgrad.step import training_graph

@@ -18,7 +18,8 @@ import numpy as np
 from graphgrad.arrays import NO_PARAMETERS, metadata
 from graphgrad.errors import GraphgradError
 from graphgrad.files import as_path, write_atomically
-from graphgrad.networks import Network, is_rule
+from graphgrad.initial import is_rule
+from graphgrad.networks import Network
 from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
 from graphgrad.rewrite import rebuild
 from graphgrad.schedules import CONSTRUCTORS, Schedule

@@ -53,6 +53,7 @@ delimited
 table
 schedules data columns arrays sources
 preprocessing
+initial
 networks optimizers
 objective shorthand
 theta loading interchange

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
-from graphgrad.networks import RULES, draw, initial_law
+from graphgrad.initial import RULES, draw, initial_law
 from graphgrad.operators.losses import LOSSES
 
 

@@ -22,10 +22,11 @@ from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
 from graphgrad.page.numbers import numbers_of, recorded_run, shown_nodes
 from graphgrad.page.texts import TEXTS
+from graphgrad.render.backward import Share, share_formula, shares, step_rule
 from graphgrad.render.compose import compose
-from graphgrad.render.derivations import Drawn, Share, node_formula, share_formula, shares, step_rule
 from graphgrad.render.diagram import Box, Line, formula_line
 from graphgrad.render.draw import Options, Prepared, prepare
+from graphgrad.render.forward import Drawn, node_formula
 from graphgrad.render.layout import place
 from graphgrad.render.svg import svg
 from graphgrad.render.theme import DARK, LIGHT

@@ -18,16 +18,13 @@ from graphgrad.evaluate import evaluate_nodes
 from graphgrad.graph import Graph
 from graphgrad.networks import Network
 from graphgrad.notation import is_matrix_transpose
+from graphgrad.render.backward import shares
 from graphgrad.render.compose import Look
 from graphgrad.render.costs import coloured
-from graphgrad.render.derivations import (
-    Drawn,
-    derivation_diagram,
-    graph_diagram,
-    shares,
-)
+from graphgrad.render.derivations import derivation_diagram, graph_diagram
 from graphgrad.render.diagram import Diagram
 from graphgrad.render.folding import View, scopes_at, view
+from graphgrad.render.forward import Drawn
 from graphgrad.render.layout import place
 from graphgrad.render.memory_chart import memory_scene
 from graphgrad.render.naming import Naming

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from graphgrad.errors import GraphgradError
 from graphgrad.graph import Graph
-from graphgrad.render.derivations import Drawn, graph_diagram
+from graphgrad.render.derivations import graph_diagram
 from graphgrad.render.diagram import Diagram
 from graphgrad.render.folding import view
+from graphgrad.render.forward import Drawn
 from graphgrad.render.naming import Naming
 from graphgrad.render.words import words
 from graphgrad.rewrite import copy_node

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from graphgrad.derivation import Derivation
 from graphgrad.notation import bar, is_matrix_transpose, latex_name
-from graphgrad.render.derivations import Drawn, Share, share_formula, step_numbers, step_rule
+from graphgrad.render.backward import Share, share_formula, step_numbers, step_rule
+from graphgrad.render.forward import Drawn
 
 TOLD = {
     "en": {

@@ -10,16 +10,11 @@ from graphgrad.graph import Graph
 from graphgrad.networks import Network
 from graphgrad.notation import formula
 from graphgrad.optimizers import Optimizer
-from graphgrad.render.derivations import (
-    Drawn,
-    backward_boxes,
-    backward_edges,
-    forward_boxes,
-    forward_edges,
-    note,
-)
+from graphgrad.render.backward import backward_boxes, backward_edges
+from graphgrad.render.derivations import note
 from graphgrad.render.diagram import Box, Diagram, Edge, Lane, Line, formula_line, small_line
 from graphgrad.render.folding import View, view
+from graphgrad.render.forward import Drawn, forward_boxes, forward_edges
 from graphgrad.render.naming import Naming
 from graphgrad.render.words import words
 from graphgrad.step import TrainingGraph, training_graph

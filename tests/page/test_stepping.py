@@ -11,7 +11,7 @@ from playwright.sync_api import Page as Browsed
 
 import graphgrad as gg
 from graphgrad.page import Page
-from graphgrad.render.derivations import shares
+from graphgrad.render.backward import shares
 from graphgrad.render.draw import Options, prepare
 from graphgrad.render.sentences import TOLD, sentence
 from tests.page.browser import LATE, NUMBERS, Open, box_by_title, data_of, net, neuron
