@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from graphgrad.collector import paused_gc
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import paused_gc
 from graphgrad.rewrite import compose
 from graphgrad.tensor import Tensor
 from graphgrad.types import show, size_names

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from graphgrad.collector import paused_gc
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluate import check_sizes, convert
-from graphgrad.graph import paused_gc
 from graphgrad.node import Node
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, Dimension, Sizes, size_names, size_of, solve_sizes

@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from graphgrad.collector import paused_gc
 from graphgrad.derivation import Derivation
 from graphgrad.errors import DerivativeError
-from graphgrad.graph import Graph, paused_gc
+from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import Aside

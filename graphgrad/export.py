@@ -12,11 +12,11 @@ from graphgrad.codegen.module_writer import Module, Parameter, Part, module_sour
 from graphgrad.codegen.prepare import prepare
 from graphgrad.codegen.program import Program
 from graphgrad.codegen.schedule import schedule
+from graphgrad.collector import paused_gc
 from graphgrad.derivation import Derivation
 from graphgrad.derive import derive
 from graphgrad.errors import GraphgradError
 from graphgrad.files import write_atomically
-from graphgrad.graph import paused_gc
 from graphgrad.initial import initial_law
 from graphgrad.networks import Network
 from graphgrad.notation import formula

@@ -7,7 +7,6 @@ derivations stand beside the node and are no part of it.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -396,15 +395,3 @@ def _before(end: int, known: Mapping[int, T]) -> dict[int, T]:
 def _no_array(operands: Sequence[Operand]) -> bool:
     """Whether all operands are weak Tensors and numbers."""
     return all(o.node.weak if isinstance(o, Tensor) else isinstance(o, (*NUMBERS, bool, int, float)) for o in operands)
-
-
-@contextmanager
-def paused_gc() -> Iterator[None]:
-    """Python's cyclic collector off inside: it walks every node again and again while a large graph grows."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

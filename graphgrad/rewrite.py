@@ -6,7 +6,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from graphgrad.graph import Graph, paused_gc
+from graphgrad.collector import paused_gc
+from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.tensor import Tensor

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from graphgrad.collector import paused_gc
 from graphgrad.errors import GraphgradError
-from graphgrad.graph import Graph, paused_gc
+from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.rewrite import carry, lower, rebuild

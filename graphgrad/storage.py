@@ -22,10 +22,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from graphgrad.collector import paused_gc
 from graphgrad.custom import CustomOperator, Steps, custom
 from graphgrad.errors import GraphgradError
 from graphgrad.files import as_path, write_atomically
-from graphgrad.graph import Graph, paused_gc
+from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.operator import OPERATORS, Operator
 from graphgrad.tensor import Tensor

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphgrad.codegen.compiler import compile
+from graphgrad.collector import paused_gc
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluate import plain_array, within
 from graphgrad.evaluation import Evaluation
-from graphgrad.graph import paused_gc
 from graphgrad.networks import Network
 from graphgrad.objective import Gradients
 from graphgrad.optimizers import Adam, Optimizer

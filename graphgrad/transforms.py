@@ -12,9 +12,10 @@ from typing import overload
 
 import numpy as np
 
+from graphgrad.collector import paused_gc
 from graphgrad.derive import UnusedParameterWarning, depends, derive, passes, zeros
 from graphgrad.errors import DerivativeError
-from graphgrad.graph import Graph, paused_gc
+from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.operator import OPERATORS
 from graphgrad.operators.reduce import sum

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
+from graphgrad.collector import paused_gc
 from graphgrad.errors import DTypeError, GraphgradError, NameClashError, ShapeError
-from graphgrad.graph import paused_gc
 
 
 def here() -> int:

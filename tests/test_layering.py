@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The house from the ground up, without the leading "graphgrad."; a package's own name is its __init__.py.
 # Modules on one line are neighbours and don't import each other; only the rooms of a package (operators.*) do.
 FLOORS = """
-errors interrupts
+errors interrupts collector
 types files
 operator
 node tensor

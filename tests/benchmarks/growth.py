@@ -76,7 +76,7 @@ def neuron(signal: list[Any], name: str, leaf: Callable[[str], Any], tanh: Calla
 def graphgrad(kind: str, n: int, compiles: bool = True) -> dict[str, float]:
     import graphgrad as gg
     from graphgrad.codegen import compiler
-    from graphgrad.graph import paused_gc
+    from graphgrad.collector import paused_gc
 
     watch = Watch(time.process_time)
     g = gg.Graph()
