@@ -10,7 +10,7 @@ from graphgrad.collector import paused_gc
 from graphgrad.errors import GraphgradError
 from graphgrad.rewrite import compose
 from graphgrad.tensor import Tensor
-from graphgrad.types import show, size_names
+from graphgrad.types import show, size_names, whole
 
 from .blocks import block_bytes, find_blocks
 from .late import compute_late
@@ -18,7 +18,7 @@ from .layout import Layout
 from .loader import Function, Suited
 from .memory import assign
 from .prepare import Lowered, Prepared, finished, lowered, prepare
-from .program import USUAL, Program
+from .program import ITEM_SIZE, USUAL, Program
 from .schedule import schedule
 
 MEMORY = ("fast", "low")
@@ -38,9 +38,10 @@ def compile(
 
     `updates` maps parameters and states to what they become after each call; the function keeps their values (see
     `Function.state`). All new values are computed from the old ones. `exact=True` leaves out rewrites that move
-    rounding. With `copy=False` the returned arrays are the function's own memory: the next call overwrites them. Long
-    chains over vectors run in blocks of `block` bytes (by default a quarter of the L2 cache; 0: no blocks). With
-    `memory="low"` cheap values are computed twice where that makes the workspace smaller.
+    rounding. With `copy=False` the returned arrays are the function's own memory: the next call overwrites them, so
+    they are not to be its arguments. Long chains over vectors run in blocks of `block` bytes (by default a quarter of
+    the L2 cache; 0: no blocks). With `memory="low"` cheap values are computed twice where that makes the workspace
+    smaller.
 
     >>> import graphgrad as gg
     >>> g = gg.Graph()
@@ -65,7 +66,7 @@ def compile(
         leaves = frozenset(
             n["name"] for n in graph.nodes if n.operator.kind == "leaf" and n.operator.name != "constant"
         )
-        block = block_bytes() if block is None else block
+        block = block_bytes() if block is None else _checked_block(block)
         if exact or not replaced:  # nothing is kept of the graphs on the way, which may be large
             made = _in_memory(*prepare(wanted, replaced, exact=exact), block, memory)
             return Function(*made, copy=copy, leaves=leaves)
@@ -88,6 +89,13 @@ def _in_memory(
     program = find_blocks(schedule(program, as_derived=as_derived), block)
     program, moved = compute_late(assign(program), again=memory == "low")
     return program, compose(where, moved)
+
+
+def _checked_block(block: int) -> int:
+    least = max(ITEM_SIZE.values())
+    if 0 < whole("block", block, 0) < least:
+        raise GraphgradError(f"a block holds at least a number, of {least} bytes, but block={block} was given")
+    return block
 
 
 def _check(outputs: list[Tensor], updates: dict[Tensor, Tensor]) -> None:

@@ -6,7 +6,8 @@ import linecache
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +19,7 @@ from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluate import check_sizes, convert
 from graphgrad.node import Node
 from graphgrad.tensor import Tensor
-from graphgrad.types import Array, Dimension, Sizes, size_names, size_of, solve_sizes
+from graphgrad.types import Array, Dimension, Sizes, size_names, size_of, solve_sizes, whole
 
 from .layout import Layout
 from .lines import Lines, SourceLines
@@ -74,7 +75,7 @@ class Function:
         self._names = tuple(n["name"] for n in self._inputs)
         self._dtypes = tuple(np.dtype(n.dtype) for n in self._inputs)
         self._values: dict[str, Array] = {}
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal's handler may look at the state in the middle of a call
         self._idle: OrderedDict[Any, list[Workspace]] = OrderedDict()
         self._latest: Workspace | None = None  # of a function with state: the one last used
         self._given: set[str] = set()
@@ -98,8 +99,7 @@ class Function:
         """A counter was made negative: from now on the code takes it for any number."""
         self._counters = set()
         self._take(self.program, self._where)
-        self._idle.clear()
-        self._latest = None
+        self._forget()
 
     def _suit(self, sizes: Sizes) -> None:
         """Before the first workspace is made, for its sizes: how values lie is settled by them, for good."""
@@ -137,7 +137,11 @@ class Function:
 
     def workspace_bytes(self, **sizes: int) -> int:
         """The size of the arena for given sizes, after packing."""
-        return plan(self.program, sizes).size
+        names = self._printed.sizes
+        if sizes.keys() != set(names):
+            asked = ", ".join(f"{name}=..." for name in names) or "none"
+            raise CallError(f"the sizes are {asked}, but {', '.join(sizes) or 'none'} was given")
+        return plan(self.program, {name: whole(name, size, 0) for name, size in sizes.items()}).size
 
     @property
     def flops(self) -> Dimension:
@@ -151,20 +155,41 @@ class Function:
         """
         if any(name not in arrays for name in self._names):
             raise self._missing(arrays)
-        self._set_held(arrays)
         values = self._as_arrays([arrays[name] for name in self._names], None)
-        return self.profiled(values)
+        with self.lock, self._as_it_was():
+            self._set_held(arrays)
+            return self.profiled(values)
 
     def profiled(self, values: Sequence[Array]) -> Profile:
         """The same with the inputs in order, of the right dtypes."""
         from .profile import profile
 
-        with self._lock:
+        with self.lock, self._as_it_was():
             sizes = self._sizes([v.shape for v in values])
-            held = {name: aligned_copy(self._hold(name, node, sizes)) for name, node in self._held.items()}
+            self._hold_all(sizes)
+            held = {name: aligned_copy(value) for name, value in self._values.items()}
         workspace = Workspace(self, sizes, held)
         with np.errstate(all="ignore"):
-            return profile(self, workspace.arguments(values), sizes, dict(workspace.names))
+            self._run(workspace, values)  # which tells what is wrong as a call does
+            return profile(self, workspace.arguments(values), sizes, workspace.names)
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        """What is kept between calls, after this, is what it was before."""
+        values, given = {name: value.copy() for name, value in self._values.items()}, set(self._given)
+        try:
+            yield
+        finally:
+            if any(name not in values or values[name].shape != now.shape for name, now in self._values.items()):
+                self._values = {name: aligned_copy(value) for name, value in values.items()}
+                self._forget()
+            self.state.restore(values)
+            self._given = given
+
+    def _forget(self) -> None:
+        """Workspaces, whose views show arrays that are kept no more."""
+        self._idle.clear()
+        self._latest = None
 
     def __repr__(self) -> str:
         return f"<compiled function of {', '.join(self._names) or 'nothing'}: {len(self.program.step)} statements>"
@@ -183,6 +208,7 @@ class Function:
         except KeyError:
             raise self._missing(arrays) from None
         if len(arrays) != len(names):
+            values = list(self._as_arrays(values, None))  # before anything is set: a wrong one changes nothing
             self._set_held(arrays)
         return self.call(values)
 
@@ -199,10 +225,10 @@ class Function:
                 return self._run(workspace, values)
             finally:
                 self._idle.setdefault(shapes, []).append(workspace)
-        results = self.repeated(values)
-        if results is not None:
-            return [np.array(r) for r in results] if self._copy else list(results)
-        with self._lock:  # so no other thread uses a workspace, and the latest one can stay at hand
+        with self.lock:  # so no other thread uses a workspace, and the latest one can stay at hand
+            results = self.repeated(values)
+            if results is not None:
+                return [np.array(r) for r in results] if self._copy else list(results)
             values = self._as_arrays(values, convert)
             shapes = tuple([v.shape for v in values])
             latest = self._latest = self._take_idle(shapes) or self._workspace(shapes)
@@ -212,15 +238,15 @@ class Function:
     def repeated(self, values: Sequence[Any]) -> Sequence[Array] | None:
         """The results of a call whose arrays are like the latest one's, in the function's own memory; else None.
 
-        Only of a function with state. What a training loop tries first: all tests are one expression.
+        Only of a function with state, and with its lock held until the results are read. What a training loop tries
+        first: all tests are one expression.
         """
-        with self._lock:
-            if self._latest is None:
-                return None
-            try:
-                return self._latest.quick(values)  # type: ignore[no-any-return]
-            except Exception as error:
-                raise self._told(error) from error
+        if self._latest is None:
+            return None
+        try:
+            return self._latest.quick(values)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise self._told(error) from error
 
     def _as_arrays(
         self, values: Sequence[Any], convert: Callable[[Sequence[Any]], list[Array]] | None
@@ -254,6 +280,14 @@ class Function:
     def _workspace(self, shapes: tuple[tuple[int, ...], ...]) -> Workspace:
         """A workspace for sizes that were not met yet, or that other threads are using. Checks the shapes."""
         sizes = self._sizes(shapes)
+        self._hold_all(sizes)
+        while len(self._idle) >= WORKSPACES and shapes not in self._idle:
+            self._idle.popitem(last=False)
+        self._idle[shapes] = self._idle.pop(shapes, [])  # the latest met, also where another thread has put it out
+        return Workspace(self, sizes)
+
+    def _hold_all(self, sizes: Sizes) -> None:
+        """Zeros for states that have no value yet."""
         if missing := [
             name for name, node in self._held.items() if name not in self._given and node.operator.name == "parameter"
         ]:
@@ -263,14 +297,10 @@ class Function:
             )
         for name, node in self._held.items():
             self._hold(name, node, sizes)
-        while len(self._idle) >= WORKSPACES and shapes not in self._idle:
-            self._idle.popitem(last=False)
-        self._idle[shapes] = self._idle.pop(shapes, [])  # the latest met, also where another thread has put it out
-        return Workspace(self, sizes)
 
     def settle(self, shapes: Sequence[tuple[int, ...]]) -> None:
         """Settle how values lie by inputs of these shapes, in order: as a first call with such arrays does."""
-        with self._lock:
+        with self.lock:
             self._sizes(shapes)
 
     def _sizes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:

@@ -8,7 +8,9 @@ import unicodedata
 
 #: Words of Python and of the generated frame that statements use.
 RESERVED = frozenset(
-    "np step arguments prepare workspace N_ True False None print float int len range tuple slice IndexError".split()
+    (
+        "np step arguments prepare workspace N_ i True False None print float int len range min tuple slice IndexError"
+    ).split()
 )
 
 #: Greek letters by their names, as a program writes them, and the sign of a transpose.

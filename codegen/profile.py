@@ -96,19 +96,20 @@ class Profile:
 class _Unit:
     """Lines of the source that are timed together: a statement, or a loop over blocks."""
 
-    node: int
+    nodes: tuple[int, ...]
     line: int
     text: tuple[str, ...]
 
 
 def profile(function: Function, values: Sequence[Array], sizes: Sizes, space: dict[str, Any]) -> Profile:
-    """Time every statement of a function's step, in order, round after round. `space` holds a workspace's names."""
+    """Time every statement of a function's step, in order, round after round. `space` holds a workspace's names, and
+    gets those of the inputs."""
     printed = function._printed
     space |= dict(zip(printed.inputs, values, strict=True))
     units = _units(function)
     assigned = [name for name in printed.locals if name.isidentifier()]
     calls = [_callable(unit, assigned, space) for unit in units]
-    idle = _callable(_Unit(-1, 0, ("pass",)), [], space)
+    idle = _callable(_Unit((), 0, ("pass",)), [], space)
     clock = time.perf_counter
     times: list[list[float]] = [[] for _ in units]
     nothing: list[float] = []
@@ -126,18 +127,20 @@ def profile(function: Function, values: Sequence[Array], sizes: Sizes, space: di
     owner = _owners(program)
     rows = []
     for unit, own in zip(units, times, strict=True):
-        node = program.node(unit.node)
-        product = node.operator.name == "matmul"
-        inner = program.node(node.inputs[0]).shape[-1] if product else 1
-        work = size_of(count(node.shape) * inner * 2, sizes) if product else size_of(count(node.shape), sizes)
-        written = owner.get(unit.node, -1)
-        name = printed.names.get(unit.node, "")
+        last = unit.nodes[-1]
+        product = program.node(last).operator.name == "matmul"
+        work = sum(_flops(program, id, sizes) for id in unit.nodes)
+        size = sum(size_of(nbytes(program.node(id)), sizes) for id in unit.nodes)
+        name, text = printed.names.get(last, ""), "; ".join(t.strip() for t in unit.text)
         us = max(_median(own) - floor, 0.0) * 1e6
-        size = size_of(nbytes(node), sizes)
-        rows.append(
-            Row(written, unit.node, size, name, "; ".join(t.strip() for t in unit.text), unit.line, us, work, product)
-        )
+        rows.append(Row(owner.get(last, -1), last, size, name, text, unit.line, us, work, product))
     return Profile(tuple(rows))
+
+
+def _flops(program: Program, id: int, sizes: Sizes) -> int:
+    node = program.node(id)
+    inner = program.node(node.inputs[0]).shape[-1] * 2 if node.operator.name == "matmul" else 1
+    return size_of(count(node.shape) * inner, sizes)
 
 
 def _owners(program: Program) -> dict[int, int]:
@@ -164,17 +167,18 @@ def _units(function: Function) -> list[_Unit]:
     ]:
         line = text[number - 1]
         if line.lstrip().startswith("for "):
+            units += _closed(loop, text, nodes)
             loop = [number]
         elif loop and line.startswith("        "):
             loop.append(number)
         else:
             units += _closed(loop, text, nodes)
             loop = []
-            if units and units[-1].node == nodes[number] and units[-1].line + len(units[-1].text) == number:
+            if units and units[-1].nodes == (nodes[number],) and units[-1].line + len(units[-1].text) == number:
                 last = units.pop()
-                units.append(_Unit(last.node, last.line, (*last.text, line.strip())))
+                units.append(_Unit(last.nodes, last.line, (*last.text, line.strip())))
             else:
-                units.append(_Unit(nodes[number], number, (line.strip(),)))
+                units.append(_Unit((nodes[number],), number, (line.strip(),)))
     return units + _closed(loop, text, nodes)
 
 
@@ -182,7 +186,7 @@ def _closed(loop: Sequence[int], text: Sequence[str], nodes: Mapping[int, int]) 
     if not loop:
         return []
     lines = (text[loop[0] - 1].strip(), *("    " + text[n - 1].strip() for n in loop[1:]))
-    return [_Unit(nodes[loop[-1]], loop[0], lines)]
+    return [_Unit(tuple(dict.fromkeys(nodes[n] for n in loop[1:])), loop[0], lines)]
 
 
 def _callable(unit: _Unit, assigned: Sequence[str], space: dict[str, Any]) -> Callable[[], None]:
@@ -190,8 +194,8 @@ def _callable(unit: _Unit, assigned: Sequence[str], space: dict[str, Any]) -> Ca
     own = [n for n in assigned if any(t.startswith(f"{n} = ") for t in unit.text)]
     lines = [f"    global {', '.join(own)}"] if own else []
     lines += [f"    {line}" for line in unit.text]
-    exec("\n".join(["def timed():", *lines]), space)  # lines of this project's own print
-    made: Callable[[], None] = space.pop("timed")
+    exec("\n".join(["def _timed():", *lines]), space)  # lines of this project's own print; no name in it begins so
+    made: Callable[[], None] = space.pop("_timed")
     return made
 
 

@@ -27,7 +27,7 @@ class State(Mapping[str, Array]):
         if name not in self._function._held:
             raise CallError(f"the function holds no {name}; it holds {', '.join(self._function._held) or 'nothing'}")
         function, node = self._function, self._function._held[name]
-        with function._lock:
+        with function.lock:
             if name not in function._values:
                 if node.operator.name != "state" or has_sizes(node.shape):
                     raise CallError(f"{name} has no value yet")
@@ -47,7 +47,7 @@ class State(Mapping[str, Array]):
     def kept(self, name: str) -> tuple[Array, float]:
         """A value in the units in which the function keeps it, and what it is multiplied by to be the state."""
         self[name]  # which is there from now on
-        with self._function._lock:
+        with self._function.lock:
             return self._function._values[name].copy(), self._function._scale(name)
 
     def keep(self, name: str, value: Array, scale: float) -> None:
@@ -56,25 +56,25 @@ class State(Mapping[str, Array]):
 
     def live(self, name: str) -> Array:
         """The very array that calls update in place, to be read from."""
-        with self._function._lock:
+        with self._function.lock:
             view = self._function._values[name].view()
         view.flags.writeable = False
         return view
 
     def snapshot(self) -> dict[str, Array]:
         """Copies of all values, in the function's own units."""
-        with self._function._lock:
+        with self._function.lock:
             return {name: value.copy() for name, value in self._function._values.items()}
 
     def restore(self, snapshot: Mapping[str, Array]) -> None:
         """Back to a snapshot, bit for bit."""
-        with self._function._lock:
+        with self._function.lock:
             for name, value in self._function._values.items():
                 value[...] = snapshot[name]
 
     def finite(self) -> bool:
         """Whether all numbers are."""
-        with self._function._lock:
+        with self._function.lock:
             return all(bool(np.isfinite(v).all()) for v in self._function._values.values())
 
     def _put(self, name: str, value: Any, scale: float) -> None:
@@ -85,7 +85,7 @@ class State(Mapping[str, Array]):
         node = function._held[name]
         array = convert(name, value, node.dtype)
         solve_sizes([(name, node.shape, array.shape)])
-        with function._lock:
+        with function.lock:
             if (own := function._scale(name)) != scale:
                 array = array / np.asarray(own / scale, array.dtype)
             others = {n: function._scale(n) for n in function._counted_by(name)}
@@ -94,8 +94,7 @@ class State(Mapping[str, Array]):
                 held[...] = array
             else:
                 function._values[name] = aligned_copy(array)
-                function._idle.clear()  # their views show the old array
-                function._latest = None
+                function._forget()
             function._given.add(name)
             for n, before in others.items():  # what it counts are their units, too
                 function._values[n] *= np.asarray(before / function._scale(n), function._values[n].dtype)

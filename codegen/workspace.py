@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Workspace:
                     exec(code, space)  # the source is this project's own print; names in it passed codegen.names
         except Exception as error:
             raise function._told(error) from error
+        read_only([space[name] for name, _ in printed.kept], space.values())
         self.names = space
         step: Callable[..., Any] = space["step"]
         shapes = {program.node(id).shape for id in (*program.prologue, *program.step)}
@@ -57,6 +58,11 @@ class Workspace:
         self._weak = [n.weak for n in function._inputs]
         self.plain = True not in self._weak
         self.quick = quick(self.step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak)
+
+    def __del__(self) -> None:
+        """Generated functions and their names form a cycle, which would keep the arena until the collector comes by."""
+        if "names" in self.__dict__:
+            self.names.clear()
 
     def _buffer(
         self, program: Program, id: int, arena: Array, held: Mapping[int, Array], sizes: Sizes
@@ -79,6 +85,14 @@ class Workspace:
     def arguments(self, values: Sequence[Array]) -> Sequence[Any]:
         """Weak inputs as NumPy scalars, so that their arithmetic is IEEE's; arrays as they are."""
         return [v[()] if weak else v for v, weak in zip(values, self._weak, strict=True)]
+
+
+def read_only(kept: Sequence[Array], values: Iterable[object]) -> None:
+    """Forbid to write into these arrays and their views: no call computes them again."""
+    memory = {id(array.base) for array in kept}
+    for value in values if kept else ():
+        if isinstance(value, np.ndarray) and id(value.base) in memory:
+            value.flags.writeable = False
 
 
 def sparing(step: Callable[..., Any], held: Sequence[Array]) -> Callable[..., Any]:

@@ -108,8 +108,10 @@ class Trainer:
         """
         if self._order is not None:
             batch = self._taken(batch)
-        results = self.function.repeated(batch) or self.function.call(batch, self._converted)
-        return results[0].item()  # type: ignore[no-any-return]
+        function = self.function
+        with function.lock:
+            results = function.repeated(batch) or function.call(batch, self._converted)
+            return results[0].item()  # type: ignore[no-any-return]
 
     def settle(self, *shapes: tuple[int, ...]) -> None:
         """Settle by the shapes of a batch how values lie in a step, which else its first batch does, for good.

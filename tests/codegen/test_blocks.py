@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,3 +149,26 @@ def test_the_size_of_a_block_is_a_quarter_of_the_cache(monkeypatch: pytest.Monke
     assert blocks.block_bytes() == 1 << 19
     monkeypatch.setattr(Path, "read_text", lambda self: "no number")
     assert blocks.block_bytes() == blocks.DEFAULT_L2 // 4
+
+
+@pytest.mark.parametrize("block", [-1, 1, 7, True, 3.5, "x"])
+def test_a_block_that_holds_no_number_is_refused(block: Any) -> None:
+    g = gg.Graph()
+    w = g.parameter("w", (100,))
+    with pytest.raises(gg.GraphgradError, match="block"):
+        gg.compile([], {w: gg.tanh(w) * 0.5 + 1}, block=block)
+
+
+@pytest.mark.parametrize("block", [8, 64, 0])
+def test_values_may_have_any_name(block: int) -> None:
+    """Also those of Python's own functions, and of what generated code uses itself."""
+    words = [*dir(builtins), "i", "k", "n", "np", "step", "workspace", "arguments", "blocks", "timed", "theta_part"]
+    wanted = np.tanh(np.full(40, 0.5)) * 0.5 + 1
+    for word in words:
+        g = gg.Graph()
+        w = g.parameter(word, (40,))
+        labels = g.input("labels", ("N",), "int64")
+        f = gg.compile([gg.one_hot(labels, 3)], {w: gg.tanh(w) * 0.5 + 1}, block=block)
+        f.state[word] = np.full(40, 0.5)
+        np.testing.assert_array_equal(f(labels=[0, 2])[0], np.eye(3)[[0, 2]])
+        np.testing.assert_allclose(f.state[word], wanted, rtol=1e-14, err_msg=word)

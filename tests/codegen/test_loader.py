@@ -500,3 +500,23 @@ def test_an_error_deep_in_a_long_function_names_its_node() -> None:
     assert len(f(x=np.ones(3), i=1)) == 2
     with pytest.raises(CallError, match=r"taken|index"):
         f(x=np.ones(3), i=7)
+
+
+def test_a_result_that_no_call_computes_again_is_not_to_be_written() -> None:
+    g = gg.Graph()
+    x = g.input("x", ("N", 2))
+    d = gg.derive(gg.sum(gg.cumsum(x, axis=0)), wrt=[x])
+    f = gg.compile([d[x]], copy=False)
+    (result,) = f(x=np.ones((4, 2)))
+    with pytest.raises(ValueError, match="read-only"):
+        result[...] = 7
+    np.testing.assert_array_equal(f(x=np.ones((4, 2)))[0], [[4, 4], [3, 3], [2, 2], [1, 1]])
+
+
+@pytest.mark.parametrize("sizes", [{}, {"N": 3, "M": 4}, {"M": 3}, {"N": "3"}, {"N": -3}], ids=str)
+def test_a_workspace_s_size_is_told_for_sizes_alone(sizes: dict[str, Any]) -> None:
+    g = gg.Graph()
+    f = gg.compile([gg.exp(gg.tanh(g.input("x", ("N",))))])
+    assert f.workspace_bytes(N=3) > 0
+    with pytest.raises(gg.GraphgradError, match="N"):
+        f.workspace_bytes(**sizes)

@@ -341,3 +341,67 @@ def test_a_workspace_is_as_large_as_planned() -> None:
     assert f.workspace_bytes(N=64) == max(2 * 64 * 8000, 64 * 8000 + 64 * 64 * 8) + 64 * 64 * 8
     f(x=np.zeros((64, 1000)))
     assert f._idle[((64, 1000),)][0].plan.size == f.workspace_bytes(N=64)
+
+
+def test_threads_get_their_own_results() -> None:
+    """A result is copied before another thread's call can overwrite it."""
+    g = gg.Graph()
+    x, k = g.input("x", ("N",)), g.state("k", (), "int64", weak=True)
+    f = gg.compile([x * 2.0], {k: k + 1})
+    f(x=np.zeros(500_000))
+    wrong: list[float] = []
+
+    def work(value: float) -> None:
+        for _ in range(60):
+            (result,) = f(x=np.full(500_000, value))
+            if (result != 2 * value).any():
+                wrong.append(value)
+
+    threads = [threading.Thread(target=work, args=(value,)) for value in (1.0, 2.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert f.state["k"] == 121
+
+
+def test_who_is_called_in_the_middle_of_a_call_may_look_at_the_state() -> None:
+    """A signal's handler runs in the thread that holds the lock."""
+    trainer = gg.Trainer(gg.feedforward([2, 3, 1]))
+    with trainer.function.lock:
+        assert set(trainer.parameters) == {"W1", "b1", "W2", "b2"}
+        trainer.step(np.ones((4, 2)), np.ones((4, 1)))
+    assert trainer.k == 1
+
+
+def test_a_wrong_input_leaves_the_values_that_come_with_it() -> None:
+    g = gg.Graph()
+    x, w = g.input("x", ("N",)), g.parameter("w")
+    f = gg.compile([gg.sum(w * x)], {w: w * 0.5})
+    f(x=[1.0], w=2.0)
+    with pytest.raises(CallError, match="x"):
+        f(x="abc", w=66.0)
+    assert f.state["w"] == 1.0
+
+
+def test_a_workspace_that_is_put_out_gives_its_memory_back() -> None:
+    """At once: a cycle in generated code would keep it until Python's collector comes by."""
+    g = gg.Graph()
+    x = g.input("x", ("N",))
+    f = gg.compile([gg.sum(gg.tanh(x) * gg.exp(x))])
+    gone: list[int] = []
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(1, WORKSPACES + 4):
+            f(x=np.ones(n))
+            (workspace,) = f._idle[((n,),)]
+            arena = next(a for a in workspace.names.values() if isinstance(a, np.ndarray) and a.base is not None)
+            weakref.finalize(arena, gone.append, n)
+            del workspace, arena
+        assert gone == [1, 2, 3]
+        del f
+        assert len(gone) == WORKSPACES + 3
+    finally:
+        gc.enable()

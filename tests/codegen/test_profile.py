@@ -69,3 +69,44 @@ def test_a_chain_in_blocks_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     loops = [row for row in made.profile(X, Y).rows if row.statement.startswith("for ")]
     assert len(loops) == 1
     assert "subtract(theta_part" in loops[0].statement
+
+
+def test_two_chains_in_a_row_are_two_rows_with_the_work_of_all_their_statements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("graphgrad.codegen.blocks.LEAST", 0)
+    g = gg.Graph()
+    a, b = g.parameter("a", (4000,)), g.parameter("b", (5000,))
+    f = gg.compile([], {a: gg.tanh(a) * 0.5 - gg.sqrt(a * a + 1), b: gg.exp(-b * b) * b}, block=8000)
+    f.state["a"], f.state["b"] = np.ones(4000), np.ones(5000)
+    rows = f.profile().rows
+    assert [row.statement.count(";") for row in rows] == [6, 4]
+    assert [row.flops for row in rows] == [6 * 4000, 4 * 5000]
+
+
+def test_what_is_wrong_is_told_as_a_call_tells_it() -> None:
+    g = gg.Graph()
+    f = gg.compile([gg.one_hot(g.input("timed", ("N",), "int64"), 3)])
+    assert f.profile(timed=[0, 2]).rows
+    messages = []
+    for asked in (f, f.profile):
+        with pytest.raises(CallError) as caught:
+            asked(timed=[0, 5])
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert "test_profile.py" in messages[0]
+
+
+def test_a_profile_gives_no_value_to_what_has_none_and_fixes_no_size() -> None:
+    g = gg.Graph()
+    x, s, w = g.input("x", ("N",)), g.state("s", ("N",)), g.parameter("w")
+    f = gg.compile([gg.sum(s * x * w)], {s: s + x, w: w * 0.5})
+    with pytest.raises(CallError, match="no value was given yet for w"):
+        f.profile(x=np.ones(5))
+    f.profile(x=np.ones(5), w=3.0)
+    with pytest.raises(CallError, match="w has no value yet"):
+        f.state["w"]
+    assert f(x=np.ones(7), w=2.0) == [0.0]
+    f.profile(x=np.ones(7), w=100.0)
+    assert f.state["w"] == 1.0
+    np.testing.assert_array_equal(f.state["s"], np.ones(7))
