@@ -2,10 +2,11 @@
 
 A product of small matrices is up to twice as slow where the second operand alone is the transpose of what lies there:
 it is then computed by inner products, each summed up at its end. Where both are, that costs little for multiples of
-sixteen rows, and three quarters as much for others.
+sixteen rows, and three quarters as much for others. A small result of long inner products, such as a last layer's, is
+no slower that way.
 Of a large one the BLAS copies both operands into the order of its kernel, in which the second lies best as it is, and
-the first nearly as well transposed; it is quicker about a tall first one than about a wide second one. Multiples of
-sixteen columns fill the registers of the kernel.
+the first nearly as well transposed; with float32 it is quicker about a tall first one than about a wide second one, and
+with float64 the other way round. As many columns as a register has numbers, or a multiple, fill those of the kernel.
 
 The figures were fitted to random products of OpenBLAS on a CPU with AVX-512. On one without, all are smaller, and the
 order is the same.
@@ -14,24 +15,40 @@ order is the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 #: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
 SMALL = 100**3
-SIXTEEN = 16  # float32 of a register
+#: Numbers of a result that OpenBLAS computes by inner products where they lie, at most, and of each of those, at least.
+INNER, LONG = 1200, 32
 #: Nanoseconds; their ratios matter, not the machine.
 READ = 0.3  # for an element of such a product's second operand that is transposed
 SUMMED = 0.15  # for an element of its result
-COPIED = 0.33  # for an element of a large product's second operand that is transposed
-GATHERED = 0.1  # for an element of its first operand that is transposed
-PACKED = 0.03  # for an element that its second operand has more than the first
-SHORT = 0.006  # for a multiplication that its columns lack to the next SIXTEEN
+ENDED = 0.3  # for an element of a small result of long inner products
 ROW = 10.0  # for a row to which another row, or a number, is added
 ASTRAY = 1.0  # for an element that is read against the order in which it lies
 COPY = 0.05  # for an element that is copied
 STATEMENT = 400.0  # for one more statement
 SPREAD = 700.0  # for one that adds a row to all rows
+
+
+class Rates(NamedTuple):
+    """What products of one dtype cost."""
+
+    lanes: int  # numbers of a register
+    short: float  # for a multiplication that the columns of a small one lack to the next multiple of the lanes
+    copied: float  # for an element of a large one's second operand that is transposed
+    gathered: float  # for an element of its first operand that is transposed
+    second: float  # for an element of its second operand, however it lies
+    first: float  # for an element of its first operand
+    large_short: float  # for a multiplication that its columns lack
+
+
+RATES = {
+    "float32": Rates(16, 0.003, copied=0.33, gathered=0.1, second=0.03, first=-0.03, large_short=0.006),
+    "float64": Rates(8, 0.011, copied=0.15, gathered=0.47, second=0.1, first=0.3, large_short=0.028),
+}
 
 Cost = Callable[[Collection[int]], float]  # of the groups of values that lie transposed
 
@@ -72,18 +89,24 @@ def _turned_one_by_one(
 
 
 @lru_cache(maxsize=1024)
-def product_cost(m: int, k: int, n: int, first: bool, second: bool, turned: bool = False) -> float:
+def product_cost(
+    m: int, k: int, n: int, first: bool, second: bool, turned: bool = False, dtype: str = "float32"
+) -> float:
     """Of an m x k by k x n product: operands may be transposes of what lies there, and it may lie transposed itself."""
     if turned:  # then it is the product of the transposes, the other way round
         m, n, first, second = n, m, not second, not first
     if m == 1 or n == 1:
         return 0.0
+    rates = RATES.get(dtype, RATES["float64"])
+    lacking = m * k * (-n % rates.lanes)
     if m * k * n > SMALL:
-        short = SHORT * m * k * (-n % SIXTEEN)
-        return COPIED * k * n * second + GATHERED * m * k * first + PACKED * k * (n - m) + short
+        copied = k * n * (rates.second + rates.copied * second)
+        return copied + m * k * (rates.first + rates.gathered * first) + rates.large_short * lacking
     if not second:
-        return 0.0
-    return (READ * k * n + SUMMED * m * n) * (1.0 if not first else 0.1 if m % SIXTEEN == 0 else 0.75)
+        return rates.short * lacking
+    if not first and m * n <= INNER and k >= LONG:
+        return ENDED * m * n
+    return (READ * k * n + SUMMED * m * n) * (1.0 if not first else 0.1 if m % 16 == 0 else 0.75)
 
 
 def joins_bias(samples: int, inputs: int, outputs: int) -> bool:
@@ -99,16 +122,17 @@ class Layer(NamedTuple):
     outputs: int
     is_first: bool  # h depends on no parameter
     has_bias: bool  # b lies behind W
+    dtype: str
 
 
 @lru_cache(maxsize=1024)  # a network's layers are of few kinds
 def layer_cost(layer: Layer, samples: int, h: bool, z: bool, w: bool) -> float:
     """With h, z and W lying transposed or not. The gradient of each lies as it does."""
     n, i, o = samples, layer.inputs, layer.outputs
-    cost = product_cost(n, i, o, h, not w, z)
-    cost += product_cost(i, n, o, not h, z) if w else product_cost(o, n, i, not z, h)
+    product = partial(product_cost, dtype=layer.dtype)
+    cost = product(n, i, o, h, not w, z) + (product(i, n, o, not h, z) if w else product(o, n, i, not z, h))
     if not layer.is_first:
-        cost += product_cost(n, o, i, z, w, h)
+        cost += product(n, o, i, z, w, h)
     if not layer.has_bias:
         return cost
     if not joins_bias(n, i, o):

@@ -189,7 +189,7 @@ def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes, join
 
         def product(turned: Collection[int]) -> float:
             lying = a_turned ^ (first in turned), b_turned ^ (second in turned), result in turned
-            return product_cost(m, k, n, *lying)
+            return product_cost(m, k, n, *lying, node.dtype)
 
         return product
     if (pick := _pick(graph, node)) and pick.matrix in group:

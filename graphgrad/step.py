@@ -90,7 +90,7 @@ def training_graph(
     outputs = [net.loss, *leaves, *net.parameters]
     theta: Tensor | None = None
     starts: dict[str, int] = {}
-    turned = transposed_matrices(net) if packed and transposed else frozenset()
+    turned = transposed_matrices(net, dtype) if packed and transposed else frozenset()
     kept: dict[str, Tensor] = {}
     if packed:
         graph, theta, starts, where, kept = on_one_vector(outputs, net.parameters, turned, dtype)

@@ -39,7 +39,7 @@ class Use(NamedTuple):
         return min(self.cost(turned, w) for w in (False, True))
 
 
-def transposed_matrices(net: Network) -> frozenset[str]:
+def transposed_matrices(net: Network, dtype: str) -> frozenset[str]:
     """The parameters W that had better lie in theta as their transposes, for batches of the usual size.
 
     They are only used as h @ W.T. How h and z = h @ W.T lie is settled by the first batch; here each W is taken to fit
@@ -48,7 +48,7 @@ def transposed_matrices(net: Network) -> frozenset[str]:
     graph = net.graph
     ids = graph.ancestors([net.loss.id])
     group = _alike(graph, ids)
-    uses = _uses(net, ids, group)
+    uses = _uses(net, ids, group, dtype)
     of_layers = [(use.least_cost, {g for g in (use.h, use.z) if g is not None}) for use in uses]
     turned = cheapest([*of_layers, *_read_astray(graph, ids, group)])
     more: dict[int, float] = {}  # what each W costs more as its transpose
@@ -57,7 +57,7 @@ def transposed_matrices(net: Network) -> frozenset[str]:
     return frozenset(p.name for p in net.parameters if more.get(p.id, 0.0) < 0)
 
 
-def _uses(net: Network, ids: Sequence[int], group: Mapping[int, int]) -> list[Use]:
+def _uses(net: Network, ids: Sequence[int], group: Mapping[int, int], dtype: str) -> list[Use]:
     graph = net.graph
     matrices = {p.id for p in net.parameters if len(p.shape) == 2}
     behind = {w.id: b.id for w, b in pairwise(net.parameters)}
@@ -77,7 +77,7 @@ def _uses(net: Network, ids: Sequence[int], group: Mapping[int, int]) -> list[Us
             elif i in transposes:
                 h, (outputs, inputs) = node.inputs[0], numbers(graph.tensor(transposes[i]))
                 samples = usual(count(graph.nodes[h].shape[:-1]))
-                layer = Layer(inputs, outputs, h not in depending, False)
+                layer = Layer(inputs, outputs, h not in depending, False, dtype)
                 uses[id] = Use(transposes[i], layer, samples, group.get(h), group.get(id))
             elif i in uses and node.operator.name == "add" and behind.get(uses[i].matrix) in node.inputs:
                 with_bias.add(i)
