@@ -113,15 +113,19 @@ def _shares(sizes: Array, part: float, generator: np.random.Generator) -> Sequen
 def standardize(X: Array, *others: Array) -> tuple[Array, ...]:
     """X and others, less the mean of X's columns and divided by their standard deviation.
 
-    A column that is constant in X loses that constant and is divided by 1.
+    A column that is constant in X loses that constant and is divided by 1. All is computed in float64; what is
+    float32 stays so.
     """
     X = np.asarray(X)
     if not len(X):
         raise GraphgradError("standardize: X has no samples, so no mean")
+    wide = np.result_type(X.dtype, np.float64)
+    own = X.dtype if X.dtype.kind == "f" else wide
     constant = np.max(X, axis=0) == np.min(X, axis=0)  # of equal numbers, mean and deviation may differ by rounding
-    mean = np.where(constant, X[0], np.mean(X, axis=0))
-    deviation = np.where(constant, 1, np.std(X, axis=0))
-    return tuple((np.asarray(part) - mean) / deviation for part in (X, *others))
+    mean = np.where(constant, X[0], np.mean(X, axis=0, dtype=wide))
+    deviation = np.where(constant, 1, np.std(X, axis=0, dtype=wide))
+    parts = [np.asarray(part) for part in (X, *others)]
+    return tuple(((part - mean) / deviation).astype(np.result_type(part, own), copy=False) for part in parts)
 
 
 def batches(samples: int, size: int, generator: np.random.Generator) -> Iterator[Array]:

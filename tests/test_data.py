@@ -106,6 +106,25 @@ def test_others_are_standardized_by_the_training_samples() -> None:
     assert np.array_equal(second, [[3, 1]])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale", "tolerance"), [("float32", 1.0, 1e-4), ("float16", 1.0, 1e-2), ("float32", 1e30, 1e-4)]
+)
+def test_narrow_floats_are_standardized_in_float64(dtype: str, scale: float, tolerance: float) -> None:
+    """In float32 the sum of a million rows near 2000 is off by more than their deviation, and squares overflow."""
+    X = (scale * np.random.default_rng(0).normal(2000, 1, (1_000_000, 2))).astype(dtype)
+    found, other = standardize(X, X[:2])
+    assert found.dtype == other.dtype == dtype
+    assert np.array_equal(other, found[:2])
+    np.testing.assert_allclose(found.mean(axis=0, dtype="float64"), 0, atol=tolerance)
+    np.testing.assert_allclose(found.std(axis=0, dtype="float64"), 1, atol=tolerance)
+
+
+def test_what_is_standardized_keeps_the_wider_dtype() -> None:
+    narrow, wide, whole = (np.array([1, 2, 4], dtype) for dtype in ("float32", "float64", "int64"))
+    for X, dtypes in ((narrow, ["float32", "float64", "float64"]), (whole, ["float64"] * 3)):
+        assert [part.dtype for part in standardize(X, narrow, wide, whole)[1:]] == dtypes
+
+
 def test_batches_are_a_random_partition() -> None:
     parts = list(batches(10, 4, np.random.default_rng(0)))
     assert [len(part) for part in parts] == [4, 4, 2]
