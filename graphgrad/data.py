@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphgrad.errors import GraphgradError
+from graphgrad.evaluate import plain_array
 from graphgrad.table import Table, read_table
 from graphgrad.types import Array, show, whole
 
@@ -30,24 +31,39 @@ def split(X: Array, Y: Array, test: float = 0.2, seed: int = 0, stratify: bool =
     >>> len(parts.X), sorted(parts.Y_test.tolist())
     (6, [0, 0, 1, 1])
     """
-    X, Y = np.asarray(X), np.asarray(Y)
-    for name, array in (("X", X), ("Y", Y)):
-        if not array.ndim:
-            raise GraphgradError(f"{name} is an array of samples, but {array.item()!r} was given")
+    X, Y = _samples("X", X), _samples("Y", Y)
     if len(X) != len(Y):
         raise GraphgradError(f"X has {len(X)} samples, but Y has {len(Y)}")
     if not isinstance(test, (float, np.floating)) or not 0 < test < 1:
         raise GraphgradError(f"test is the fraction of samples to set aside, between 0 and 1, but {test!r} was given")
-    if stratify and Y.size != len(Y):
+    labels = _labels(Y) if stratify else None
+    trained, tested = split_rows(len(X), test, np.random.default_rng(whole("seed", seed, 0)), labels)
+    if not len(tested) or not len(trained):
+        raise GraphgradError(f"{len(X)} samples cannot be split with test={test}: one side would be empty")
+    return Split(X[trained], Y[trained], X[tested], Y[tested])
+
+
+def _samples(name: str, value: Any) -> Array:
+    array = plain_array(name, value)
+    if not array.ndim:
+        raise GraphgradError(f"{name} is an array of samples, but {array.item()!r} was given")
+    return array
+
+
+def _labels(Y: Array) -> Array:
+    """One label for each sample. Raises GraphgradError for others, and for what cannot be sorted."""
+    if Y.size != len(Y):
         raise GraphgradError(
             f"stratify=True wants one label for each sample, but Y has shape {show(Y.shape)}; "
             "Y.argmax(axis=1) would make labels of columns"
         )
-    generator = np.random.default_rng(whole("seed", seed, 0))
-    trained, tested = split_rows(len(X), test, generator, Y.reshape(len(Y)) if stratify else None)
-    if not len(tested) or not len(trained):
-        raise GraphgradError(f"{len(X)} samples cannot be split with test={test}: one side would be empty")
-    return Split(X[trained], Y[trained], X[tested], Y[tested])
+    labels = Y.reshape(len(Y))
+    try:
+        np.unique(labels)
+    except TypeError:
+        kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
+        raise GraphgradError(f"stratify=True wants labels of one kind, text or numbers, but Y holds {kinds}") from None
+    return labels
 
 
 def set_aside(
@@ -116,16 +132,23 @@ def standardize(X: Array, *others: Array) -> tuple[Array, ...]:
     A column that is constant in X loses that constant and is divided by 1. All is computed in float64; what is
     float32 stays so.
     """
-    X = np.asarray(X)
+    X = _numbers("X", _samples("X", X))
+    parts = [X, *[_numbers(f"others[{i}]", part) for i, part in enumerate(others)]]
     if not len(X):
         raise GraphgradError("standardize: X has no samples, so no mean")
     wide = np.result_type(X.dtype, np.float64)
-    own = X.dtype if X.dtype.kind == "f" else wide
+    own = X.dtype if X.dtype.kind in "fc" else wide
     constant = np.max(X, axis=0) == np.min(X, axis=0)  # of equal numbers, mean and deviation may differ by rounding
     mean = np.where(constant, X[0], np.mean(X, axis=0, dtype=wide))
     deviation = np.where(constant, 1, np.std(X, axis=0, dtype=wide))
-    parts = [np.asarray(part) for part in (X, *others)]
     return tuple(((part - mean) / deviation).astype(np.result_type(part, own), copy=False) for part in parts)
+
+
+def _numbers(name: str, value: Any) -> Array:
+    array = plain_array(name, value)
+    if array.dtype.kind not in "biufc":
+        raise GraphgradError(f"{name} is {array.dtype.name}; floats or integers are wanted")
+    return array
 
 
 def batches(samples: int, size: int, generator: np.random.Generator) -> Iterator[Array]:

@@ -12,7 +12,7 @@ from graphgrad.errors import CallError
 from graphgrad.networks import Network
 from graphgrad.sources import Samples, Source, in_memory, opened, parts
 from graphgrad.tensor import Tensor
-from graphgrad.types import FLOATS, Array, is_masked, show, solve_sizes
+from graphgrad.types import FLOATS, Array, show, solve_sizes
 
 #: An array or what is read by slices (`sources`), or for several inputs a sequence of them or a mapping by name.
 Data: TypeAlias = Any
@@ -102,14 +102,7 @@ def as_array(name: str, value: Any, leaf: Tensor) -> Array:
 
 def as_rows(name: str, value: Any, leaf: Tensor) -> Samples:
     """The same, but of what may be larger than memory batches are read and converted as they come."""
-    if is_masked(value):
-        raise CallError(f"{name} is a masked array, whose mask would be lost; {name}.filled(0.0) would fit")
-    try:
-        array = opened(name, value)
-    except CallError:
-        raise
-    except ValueError:
-        raise CallError(f"{name} is no array: its rows have different lengths") from None
+    array = opened(name, value)
     check_kind(name, array, leaf)
     if isinstance(value, np.memmap):
         return array

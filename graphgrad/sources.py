@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.errors import CallError
+from graphgrad.evaluate import plain_array
 from graphgrad.types import Array, is_masked, show
 
 MOST = 1024  # rows that are asked for at once
@@ -122,16 +123,16 @@ def opened(name: str, value: Any) -> Samples:
 
     That one can compute with it, which `__add__` tells, is what sets an array in memory (of PyTorch, JAX, pandas)
     apart from one that lies in a file: both may have a shape, slices, and an `__array__` that reads all of it.
-    Raises CallError for what has a shape, but cannot be read.
+    Raises CallError for what has a mask, for what is no array, and for what has a shape, but cannot be read.
     """
     shape = _shape(value)
     if not shape or isinstance(value, (np.ndarray, memoryview)) or hasattr(type(value), "__add__"):
-        return np.asarray(value)
+        return plain_array(name, value)
     try:
         return Source(name, value, shape)
     except REFUSALS as error:
         if hasattr(type(value), "__array__"):
-            return np.asarray(value)
+            return plain_array(name, value)
         told = str(error) if isinstance(error, CallError) else f"{name}[0:1] raises {type(error).__name__}: {error}"
         raise CallError(f"{told}; what has a shape and is no array is read by slices of rows") from None
 

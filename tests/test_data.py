@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import graphgrad as gg
 from graphgrad.data import batches, load_digits_split, split, split_rows, standardize
 
 ROOT = Path(__file__).resolve().parent.parent
+MASKED = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
 
 
 def test_a_split_keeps_every_sample_once_with_its_target() -> None:
@@ -92,6 +94,15 @@ def test_labels_of_few_samples_are_split_wherever_samples_are_set_aside() -> Non
             "stratify=True wants one label for each sample, but Y has shape (3, 3); "
             "Y.argmax(axis=1) would make labels of columns",
         ),
+        (
+            {"Y": [1, None, "b"], "stratify": True},
+            "stratify=True wants labels of one kind, text or numbers, but Y holds NoneType, int, str",
+        ),
+        ({"X": MASKED}, "X is a masked array, whose mask would be lost; X.filled(0.0) would fit"),
+        ({"Y": MASKED}, "Y is a masked array, whose mask would be lost; Y.filled(0.0) would fit"),
+        ({"X": [[1], [1, 2], [3]]}, "X is no array: its rows have different lengths"),
+        ({"Y": [[1], [1, 2], [3]]}, "Y is no array: its rows have different lengths"),
+        ({"Y": "abc"}, "Y is an array of samples, but 'abc' was given"),
     ],
 )
 def test_what_cannot_be_split_is_told(arguments: dict[str, object], message: str) -> None:
@@ -104,6 +115,26 @@ def test_others_are_standardized_by_the_training_samples() -> None:
     first, second = standardize(X, other)
     assert np.array_equal(first, [[-1, 0], [1, 0]])
     assert np.array_equal(second, [[3, 1]])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([MASKED], "X is a masked array, whose mask would be lost; X.filled(0.0) would fit"),
+        (
+            [[1.0, 2.0], [3.0], MASKED],
+            "others[1] is a masked array, whose mask would be lost; others[1].filled(0.0) would fit",
+        ),
+        ([[[1], [1, 2]]], "X is no array: its rows have different lengths"),
+        ([[1.0, 2.0], [[1], [1, 2]]], "others[0] is no array: its rows have different lengths"),
+        ([["a", "b"]], "X is str32; floats or integers are wanted"),
+        ([[1.0, 2.0], [None]], "others[0] is object; floats or integers are wanted"),
+        ([None], "X is an array of samples, but None was given"),
+    ],
+)
+def test_what_cannot_be_standardized_is_told(given: list[Any], message: str) -> None:
+    with pytest.raises(gg.GraphgradError, match=f"^{re.escape(message)}$"):
+        standardize(*given)
 
 
 @pytest.mark.parametrize(

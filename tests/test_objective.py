@@ -169,6 +169,11 @@ EACH = "sample_weight is a number for each sample, of shape (40,)"
             {"sample_weight": np.r_[np.inf, np.ones(39)]},
             "sample_weight[0] is inf; weights are finite numbers from 0 on",
         ),
+        (
+            {"sample_weight": np.ma.masked_array(np.ones(40), [True] + [False] * 39)},
+            "sample_weight is a masked array, whose mask would be lost; sample_weight.filled(0.0) would fit",
+        ),
+        ({"sample_weight": [[1], [1, 2]]}, "sample_weight is no array: its rows have different lengths"),
         ({"sample_weight": np.zeros(40)}, "sample_weight is 0 for all samples"),
         ({"class_weight": {7: 1.0}}, "class_weight names 7, which is no label; there are: [0, 1, 2]"),
         ({"class_weight": {1: -1.0}}, "class_weight of 1 is -1.0; weights are finite numbers from 0 on"),
