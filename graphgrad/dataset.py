@@ -13,7 +13,7 @@ from graphgrad.errors import CallError, GraphgradError
 from graphgrad.networks import Network
 from graphgrad.samples import Data, as_data, fingerprint
 from graphgrad.schedules import is_number
-from graphgrad.sources import Samples, Source, in_memory, opened
+from graphgrad.sources import Samples, Source, in_memory, opened, unwrapped
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, show
 
@@ -196,5 +196,5 @@ class Gatherer:
             elif a.dtype == b.dtype:
                 a.take(indices, 0, b, "clip")  # the mode "raise" would go through a buffer of NumPy's own
             else:
-                np.copyto(b, a[indices], casting="same_kind")
+                np.copyto(b, unwrapped("a sample", a[indices], b.dtype), casting="same_kind")
         return batch

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphgrad.errors import CallError
 from graphgrad.networks import Network
-from graphgrad.sources import Samples, Source, in_memory, opened, parts
+from graphgrad.sources import Samples, Source, in_memory, opened, parts, unwrapped
 from graphgrad.tensor import Tensor
 from graphgrad.types import FLOATS, Array, show, solve_sizes
 
@@ -97,7 +97,9 @@ def several(name: str, data: Data, leaves: Sequence[Tensor]) -> list[tuple[str, 
 def as_array(name: str, value: Any, leaf: Tensor) -> Array:
     """Data as a contiguous array of a leaf's dtype and rank, every number finite."""
     found = as_rows(name, value, leaf)
-    return converted(name, in_memory(found), leaf) if isinstance(found, Source) else found
+    if isinstance(found, Source) or isinstance(value, np.memmap):
+        return converted(name, in_memory(found), leaf)
+    return found
 
 
 def as_rows(name: str, value: Any, leaf: Tensor) -> Samples:
@@ -132,9 +134,9 @@ def check_kind(name: str, array: Samples, leaf: Tensor) -> None:
 
 
 def converted(name: str, array: Array, leaf: Tensor) -> Array:
-    """An array in a leaf's dtype, contiguous. Raises CallError for numbers that are not finite there."""
+    """An array in a leaf's dtype, contiguous. Raises CallError for numbers that are not finite there, or that wrap."""
     with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, leaf.dtype)
+        array = np.ascontiguousarray(unwrapped(name, array, leaf.dtype), leaf.dtype)
     if leaf.dtype in FLOATS and not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise CallError(f"{name} is {array[where]} at {where} in {leaf.dtype}; every number must be finite")

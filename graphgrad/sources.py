@@ -62,7 +62,7 @@ class Source:
         for start in range(0, len(order), MOST):
             places = order[start : start + MOST]
             wanted, which = np.unique(rows[places], return_inverse=True)
-            out[places] = self._rows(wanted)[which]
+            out[places] = unwrapped(self.name, self._rows(wanted), out.dtype)[which]
 
     def parts(self) -> Iterator[Array]:
         """All rows, some at a time."""
@@ -156,7 +156,15 @@ def taken(data: Samples, rows: slice | Array | None, dtype: str | np.dtype[Any])
         data.read(rows, found)
         return found
     found = data if rows is None else data[rows]
-    return found if found.dtype == dtype else found.astype(dtype)
+    return found if found.dtype == dtype else unwrapped("a sample", found, dtype).astype(dtype)
+
+
+def unwrapped(name: str, array: Array, dtype: str | np.dtype[Any]) -> Array:
+    """The array. Raises CallError where it holds a uint64 that would become another number in int64."""
+    unsigned = array.dtype.kind == "u" and array.dtype.itemsize == 8
+    if unsigned and dtype == "int64" and array.size and (largest := array.max()) > np.iinfo(np.int64).max:
+        raise CallError(f"{name} holds {largest}, which is too large for int64")
+    return array
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -407,6 +407,64 @@ def test_sources_that_cannot_be_read_are_told() -> None:
         run.predict(mixed)
 
 
+def indices(labels: bool) -> gg.Network:
+    """One whose input, or whose target, is of integers that are not looked through before they are met."""
+    g = gg.Graph()
+    i, w = g.input("i", ("N", 2), "int64"), g.parameter("w", (3, 2))
+    if not labels:
+        p = gg.take(w, i, axis=0)
+        return gg.Network(loss=gg.mean(p**2), inputs=[i], prediction=p)
+    x = g.input("x", ("N", 3))
+    return gg.Network(loss=gg.mean((x @ w - i) ** 2), inputs=[x], target=i, prediction=x @ w)
+
+
+def wrapping(tmp_path: Path) -> dict[str, Any]:
+    """A number in its last row that int64 has as -1."""
+    data = np.zeros((300, 2), np.uint64)
+    data[-1, 1] = 2**64 - 1
+    signed = Sliced(data)
+    signed.dtype = np.dtype("int64")
+    data.tofile(tmp_path / "data")
+    mapped = np.memmap(tmp_path / "data", np.uint64, shape=data.shape)
+    return {
+        "array": data,
+        "swapped": data.astype(">u8"),
+        "sliced": Sliced(data),
+        "signed": signed,
+        "mapped": mapped,
+    }
+
+
+@pytest.mark.parametrize("kind", ["array", "swapped", "sliced", "signed", "mapped"])
+@pytest.mark.parametrize("batch_size", [BATCH, None])
+def test_integers_that_would_wrap_are_told(kind: str, batch_size: int | None, tmp_path: Path) -> None:
+    given = wrapping(tmp_path)[kind]
+    fault = "holds 18446744073709551615, which is too large for int64$"
+    name = "a sample" if kind == "mapped" else "X"
+    net, options = indices(labels=False), {"epochs": 1, "batch_size": batch_size, "progress": False}
+    with pytest.raises(gg.GraphgradError, match=f"^{name} {fault}"):
+        gg.train(net, given, **options)
+    with pytest.raises(gg.GraphgradError, match=f"^{name} {fault}"):
+        gg.Trainer(net).predict(given)
+    with pytest.raises(gg.GraphgradError, match=f"^i {fault}"):
+        gg.Trainer(net).step(given)
+    with pytest.raises(gg.GraphgradError, match=f"^{name.replace('X', 'Y')} {fault}"):
+        gg.train(indices(labels=True), np.ones((300, 3)), given, **options)
+
+
+def test_labels_that_would_wrap_are_told_as_they_are() -> None:
+    Y = np.array([0, 1, 2**63 + 1], np.uint64)
+    fault = "Y holds 9223372036854775809, which is too large for int64"
+    assert told(np.ones((3, 2)), Y) == told(np.ones((3, 2)), Sliced(Y)) == fault
+
+
+def test_unsigned_integers_that_fit_are_taken() -> None:
+    for kind in ("uint64", ">u8", "uint8"):
+        run = gg.train(indices(labels=False), np.ones((9, 2), kind), epochs=0)
+        assert np.array_equal(run.predict(np.ones((9, 2), kind)), run.predict(np.ones((9, 2), "int64")))
+    assert in_memory(opened("X", Sliced(np.full(3, 2**64 - 1, np.uint64)))).tolist() == [2**64 - 1] * 3
+
+
 def test_a_fault_of_reading_is_not_hidden() -> None:
     class Broken(Indexed):
         def __getitem__(self, key: Any) -> Any:

@@ -793,6 +793,11 @@ def test_a_file_that_is_mapped_into_memory_trains_as_an_array_does(dtype: str, t
     ]
     assert all(np.array_equal(column, runs[1].history[name]) for name, column in runs[0].history.items())
     assert runs[0].predict(mapped).tobytes() == runs[1].predict(np.array(mapped)).tobytes()
+    steps = [run.trainer.step(x, Y) for run, x in zip(runs, (mapped, np.array(mapped)), strict=True)]
+    assert steps[0] == steps[1]
+    mapped[5, 1] = np.nan
+    with pytest.raises(gg.GraphgradError, match=r"^x is nan at \(5, 1\) in float32; every number must be finite$"):
+        runs[0].trainer.step(mapped, Y)
 
 
 def test_the_fingerprint_of_a_mapped_file_reads_its_ends_alone(tmp_path: Path) -> None:
