@@ -153,18 +153,25 @@ def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> 
     array = plain_array(name, value)
     if array.dtype.name == dtype or (complex_too and array.dtype.kind == "c" and dtype == "float64"):
         return array
-    kind, order = (
-        array.dtype.kind,
-        "bif",
-    )  # of what Python's numbers are: a float is no int, an int is a float of any width
-    python_numbers = not isinstance(value, (np.ndarray, np.generic)) and kind in order
-    if python_numbers and (not array.size or order.index(kind) <= order.index(np.dtype(dtype).kind)):
+    kind, order = array.dtype.kind, "bif"  # of Python's numbers: a float is no int, an int is a float of any width
+    own = has_array(value)
+    if not own and kind in order and (not array.size or order.index(kind) <= order.index(np.dtype(dtype).kind)):
         return within(name, array, dtype)
     if np.can_cast(array.dtype, dtype, "safe"):
         return array.astype(dtype)
-    fit = (
-        f"; {name}.astype({dtype!r}) would fit"
-        if kind in "biuf" and isinstance(value, (np.ndarray, np.generic))
-        else ""
-    )
+    fit = ""
+    if own and kind in "biuf":
+        call = f"{name}.astype({dtype!r})" if hasattr(value, "astype") else f"np.asarray({name}, {dtype!r})"
+        fit = f"; {call} would fit"
     raise CallError(f"{name} is {array.dtype.name}, but {dtype} was declared{fit}")
+
+
+def has_array(value: Any) -> bool:
+    """Whether an array is behind it, which has a dtype of its own; lists, tuples and numbers hold Python's numbers."""
+    if any(hasattr(value, name) for name in ("__array__", "__array_interface__", "__array_struct__")):
+        return True
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from array import array
 from typing import Any
 
 import numpy as np
@@ -98,6 +100,43 @@ def test_arguments_are_converted_where_nothing_is_lost() -> None:
     assert gg.evaluate(x, x=np.array([1, 2], np.int8)).dtype == "float32"
     assert gg.evaluate(i, i=np.array([1, 2], np.uint8)).dtype == "int64"
     assert gg.evaluate(i, i=[True, False]).dtype == "int64"
+
+
+class Holder:
+    """What gives an array, as a column of pandas and a tensor of PyTorch do."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = np.asarray(data)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.data if dtype is None else self.data.astype(dtype)
+
+
+class Interface:
+    def __init__(self, data: Any) -> None:
+        self.__array_interface__ = np.asarray(data).__array_interface__
+        self.data = data
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, Holder, memoryview, Interface, lambda a: array(a.dtype.char, a.tolist())])
+def test_what_has_an_array_behind_it_is_that_array(wrap: Any) -> None:
+    g = gg.Graph()
+    x, i = g.input("x", ("N",), "float32"), g.input("i", ("N",), "int64")
+    f = gg.compile([x * 1])
+    for given in (np.array([0.1, 16777217.0]), np.array([1, 16777217])):
+        value, dtype = wrap(given), given.dtype.name
+        call = "x.astype('float32')" if wrap is np.asarray else "np.asarray(x, 'float32')"
+        message = f"^{re.escape(f'x is {dtype}, but float32 was declared; {call} would fit')}$"
+        for act in (f, lambda x: gg.evaluate(g["x"], x=x)):
+            with pytest.raises(CallError, match=message):
+                act(x=value)
+        np.testing.assert_array_equal(f(x=np.asarray(value, "float32"))[0], given.astype("float32"))
+    assert gg.evaluate(x, x=wrap(np.array([1, 2], np.int16))).tolist() == [1, 2]
+    assert gg.evaluate(i, i=wrap(np.array([1, 2], np.int16))).tolist() == [1, 2]
+    with pytest.raises(CallError, match=r"^i is float64, but int64 was declared; .* would fit$"):
+        gg.evaluate(i, i=wrap(np.array([1.0])))
+    for numbers in ([0.1, 1.0], (0.1, 1), [1, True], range(2)):
+        np.testing.assert_array_equal(f(x=numbers)[0], np.array(numbers, "float32"))
 
 
 def test_complex_arguments_for_the_complex_step() -> None:
