@@ -101,7 +101,7 @@ class Loop:
         """Train until all epochs are over, or something ends it."""
         if self.progress.stopped == "interrupted":
             self.progress.stopped = ""
-        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # what is not finite is told below
+        quiet = np.errstate(all="ignore")  # what is not finite is told below
         if not self.progress.epoch:
             self.progress.history = {name: [] for name in self._columns()}
         if self.trainer.summed is None:

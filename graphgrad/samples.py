@@ -135,7 +135,7 @@ def check_kind(name: str, array: Samples, leaf: Tensor) -> None:
 
 def converted(name: str, array: Array, leaf: Tensor) -> Array:
     """An array in a leaf's dtype, contiguous. Raises CallError for numbers that are not finite there, or that wrap."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         array = np.ascontiguousarray(unwrapped(name, array, leaf.dtype), leaf.dtype)
     if leaf.dtype in FLOATS and not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])

@@ -223,6 +223,17 @@ def test_a_loss_that_is_not_finite_ends_training_with_words() -> None:
     assert np.isfinite(run.evaluate(X, Y)["loss"])
 
 
+def test_the_users_way_with_numpy_s_errors_ends_no_training() -> None:
+    X, Y = blobs()
+    X *= 300  # of which a softmax underflows
+    X[0] = 1e-300
+    net = gg.feedforward([2, 8, 3], "relu", "cross_entropy")
+    wanted = gg.train(net, X, Y, epochs=2, validation=(X, Y))
+    with np.errstate(all="raise"):
+        found = gg.train(net, X, Y, epochs=2, validation=(X, Y))
+    assert all(np.array_equal(column, wanted.history[name]) for name, column in found.history.items())
+
+
 def test_what_is_not_finite_is_told_as_it_is() -> None:
     """A smaller step helps where a step was too large: not before the first one."""
     X, Y = np.ones((8, 1)), np.full((8, 1), 2.0)
