@@ -155,7 +155,17 @@ def _weights(
     else:
         raise GraphgradError(f'class_weight is a mapping from labels, or "balanced", but {of_classes!r} was given')
     factors = np.array([float(table[c]) for c in there])[np.searchsorted(there, labels)]
-    return factors if weights is None else weights * factors
+    if weights is None:
+        return factors
+    with np.errstate(over="ignore"):
+        product: Array = weights * factors
+    if np.isinf(product).any():
+        at = int(np.flatnonzero(np.isinf(product))[0])
+        raise CallError(
+            f"sample_weight[{at}] is {weights[at]} and class_weight of {labels[at]} is {factors[at]}: "
+            "their product is too large"
+        )
+    return product
 
 
 def epoch_batches(data: Dataset, size: int, sampling: str, seed: int, epoch: int) -> Iterator[Array]:

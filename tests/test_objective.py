@@ -175,6 +175,11 @@ EACH = "sample_weight is a number for each sample, of shape (40,)"
         ),
         ({"sample_weight": [[1], [1, 2]]}, "sample_weight is no array: its rows have different lengths"),
         ({"sample_weight": np.zeros(40)}, "sample_weight is 0 for all samples"),
+        (
+            {"sample_weight": np.full(40, 1e300), "class_weight": {0: 1e300, 1: 2.0}},
+            f"sample_weight[{np.argmax(LABELS == 0)}] is 1e+300 and class_weight of 0 is 1e+300: "
+            "their product is too large",
+        ),
         ({"class_weight": {7: 1.0}}, "class_weight names 7, which is no label; there are: [0, 1, 2]"),
         ({"class_weight": {1: -1.0}}, "class_weight of 1 is -1.0; weights are finite numbers from 0 on"),
         ({"class_weight": "even"}, "class_weight is a mapping from labels, or \"balanced\", but 'even' was given"),
