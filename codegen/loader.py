@@ -341,8 +341,8 @@ class Function:
 
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         converted = [convert(n["name"], v, n.dtype) for n, v in zip(self._inputs, values, strict=True)]
-        # Equal dtypes may be two objects, which a view mends; one of another byte order has the same name.
-        return [c.view(d) if c.dtype == d else c.astype(d) for c, d in zip(converted, self._dtypes, strict=True)]
+        # Equal dtypes may be two objects, which a view mends.
+        return [c.view(d) for c, d in zip(converted, self._dtypes, strict=True)]
 
     def _missing(self, arrays: Mapping[str, Any]) -> CallError:
         unknown = sorted(arrays.keys() - set(self._names) - self._held.keys() - self._leaves)

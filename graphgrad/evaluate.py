@@ -152,7 +152,7 @@ def convert(name: str, value: Any, dtype: str, *, complex_too: bool = False) -> 
     """An argument as an array of a leaf's dtype, where that loses nothing. Raises CallError where it would."""
     array = plain_array(name, value)
     if array.dtype.name == dtype or (complex_too and array.dtype.kind == "c" and dtype == "float64"):
-        return array
+        return array.astype(array.dtype.newbyteorder("="), copy=False)  # bytes in another order have the same name
     kind, order = array.dtype.kind, "bif"  # of Python's numbers: a float is no int, an int is a float of any width
     own = has_array(value)
     if not own and kind in order and (not array.size or order.index(kind) <= order.index(np.dtype(dtype).kind)):

@@ -93,7 +93,7 @@ def test_a_matrix_of_a_few_rows_lies_as_it_is_written(widths: list[int], dtype: 
 
 
 def test_a_large_product_of_float64_is_better_wide_and_one_of_float32_tall() -> None:
-    tall, wide = (1000, 256, 100), (100, 256, 1000)
+    tall, wide = (1024, 256, 96), (96, 256, 1024)
     for first in (False, True):
         assert product_cost(*tall, first, False, dtype="float64") > product_cost(*wide, first, False, dtype="float64")
     assert product_cost(*tall, False, False) < product_cost(*wide, False, False)

@@ -405,3 +405,16 @@ def test_a_workspace_that_is_put_out_gives_its_memory_back() -> None:
         assert len(gone) == WORKSPACES + 3
     finally:
         gc.enable()
+
+
+def test_a_value_whose_bytes_lie_in_another_order_is_kept_in_the_machine_s() -> None:
+    g = gg.Graph()
+    w = g.parameter("w", ("N",), "int64")
+    f = gg.compile([gg.one_hot(w, 4)], {w: w})
+    f.state["w"] = np.array([3, 1], ">i8")
+    assert f.state["w"].dtype == np.dtype("int64")
+    np.testing.assert_array_equal(f()[0], np.eye(4)[[3, 1]])
+    f.state["w"] = np.array([3, 256], ">i8")
+    with pytest.raises(CallError, match="256"):
+        f()
+    assert gg.evaluate(w * 1, w=np.array([3, 256], ">i8")).dtype == np.dtype("int64")
