@@ -58,6 +58,8 @@ def _labels(Y: Array) -> Array:
             "Y.argmax(axis=1) would make labels of columns"
         )
     labels = Y.reshape(len(Y))
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise GraphgradError(f"Y is NaN at {int(np.isnan(labels).argmax())}, which is the label of no sample")
     try:
         np.unique(labels)
     except TypeError:
@@ -136,6 +138,11 @@ def standardize(X: Array, *others: Array) -> tuple[Array, ...]:
     parts = [X, *[_numbers(f"others[{i}]", part) for i, part in enumerate(others)]]
     if not len(X):
         raise GraphgradError("standardize: X has no samples, so no mean")
+    for i, part in enumerate(parts[1:]):
+        if part.shape[1:] != X.shape[1:]:
+            raise GraphgradError(
+                f"others[{i}] has shape {show(part.shape)}, whose columns are not those of X {show(X.shape)}"
+            )
     wide = np.result_type(X.dtype, np.float64)
     own = X.dtype if X.dtype.kind in "fc" else wide
     constant = np.max(X, axis=0) == np.min(X, axis=0)  # of equal numbers, mean and deviation may differ by rounding

@@ -205,3 +205,13 @@ def test_a_constant_column_is_no_noise() -> None:
         np.testing.assert_allclose(other, [[0.5, 0.0]], rtol=1e-6)
     with pytest.raises(gg.GraphgradError, match="X has no samples"):
         standardize(np.empty((0, 2)))
+
+
+def test_a_label_that_is_no_number_is_told_and_no_sample_is_lost() -> None:
+    with pytest.raises(gg.GraphgradError, match="Y is NaN at 3"):
+        split(np.arange(8), np.array([0, 1, 0, np.nan, 1, 0, 1, np.nan]), test=0.5, stratify=True)
+
+
+def test_others_have_the_columns_of_X() -> None:
+    with pytest.raises(gg.GraphgradError, match=re.escape("others[0] has shape (2, 4)")):
+        standardize(np.ones((5, 3)), np.ones((2, 4)))
