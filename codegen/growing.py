@@ -54,7 +54,7 @@ class Growth(NamedTuple):
 
     seeds: Collection[int]
     degrees: Mapping[int, int]  # of the nodes that depend on the seeds, in them
-    averages: Mapping[int, int]  # the states that take in the gradient, and in which degree
+    averages: Mapping[int, Average]  # by the states that take in the gradient
     counter: Node  # of the steps
     shrink: float  # what 1/r is multiplied by in each of them,
     period: int  # until it begins again after so many
@@ -94,25 +94,26 @@ def growth(outputs: Sequence[Tensor], updates: Mapping[Tensor, Tensor]) -> Growt
     if not even:
         return None
     shrink = min(even)
-    of_leaf = {average.leaf: average.degree for average in averages}
-    return Growth(seeds, degrees, of_leaf, counter.node, shrink, _period(shrink))
+    return Growth(seeds, degrees, {a.leaf: a for a in averages}, counter.node, shrink, _period(shrink))
 
 
 def keep_in_units(
     growth: Growth,
-    degree_of: Mapping[int, int],
+    where: Mapping[int, Tensor],
     outputs: Sequence[Tensor],
     updates: Mapping[Tensor, Tensor],
     keep: Sequence[Tensor],
     then: Simpler,
 ) -> InUnits | None:
-    """The averages in their units, once the seed is r, where these are the states, with their degrees; None where one
-    is written otherwise now. Moves rounding."""
+    """The averages in their units, once the seed is r and the nodes of the written graph are there; None where one is
+    written otherwise now. Moves rounding."""
+    written = {where[leaf].id: average for leaf, average in growth.averages.items()}
+    degree_of = {leaf: average.degree for leaf, average in written.items()}
     averages: dict[int, Average] = {}  # by their new values
     for leaf, value in updates.items():
-        if leaf.id in degree_of:
+        if leaf.id in written:
             form = _decay_and_share(leaf, value)
-            if form is None:
+            if form is None or form[0] is not where.get(written[leaf.id].decay.id):
                 return None
             averages[value.id] = Average(leaf.id, *form, degree_of[leaf.id])
     old = next(iter(updates)).graph
@@ -214,6 +215,8 @@ def _degree(graph: Graph, node: Node, of: Sequence[int]) -> int | None:
     if name == "multiply" or kind == "multilinear":
         return sum(of)
     if name == "square":
+        return 2 * of[0]
+    if name == "power" and graph.tensor(node.inputs[1]).value == 2:
         return 2 * of[0]
     if name == "negative" or (name == "cast" and node.dtype in FLOATS) or (name == "divide" and not of[1]):
         return of[0]

@@ -109,9 +109,7 @@ def _grown(written: Lowered) -> Lowered | None:
     if found is None:
         return None
     low = _in_own_units(written, found.seed)
-    where = low.where or {}
-    degrees = {where[leaf].id: degree for leaf, degree in found.averages.items()}
-    done = keep_in_units(found, degrees, low.outputs, low.values, low.leaves, _lowering())
+    done = keep_in_units(found, low.where or {}, low.outputs, low.values, low.leaves, _lowering())
     return low.in_units(done) if done is not None else None
 
 

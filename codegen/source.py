@@ -56,7 +56,8 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
         told = f"# {state} is kept as {state} / {scale}, which saves a pass over it; `state` gives {state} itself."
         put([(told, None)])
     if grown := [unit for unit in printed.program.units.values() if unit.base != 1]:
-        told = f"# There e is {grown[0].counter} % {grown[0].period}; the gradient is computed in units that fit."
+        counter = next(printed.names[n.id] for n in printed.program.held if n["name"] == grown[0].counter)
+        told = f"# There e is {counter} % {grown[0].period}; the gradient is computed in units that fit."
         put([(told, None)])
     if printed.program.with_biases:
         told = ", ".join(printed.names[id] for id in printed.program.with_biases)

@@ -218,7 +218,8 @@ class Graph:
         new.nodes = self.nodes[:end]
         new._tensors = [Tensor(new, id) for id in range(end)]
         new._ids = dict(self._ids)  # a copy hashes no key again
-        for key in [key for key, id in self._ids.items() if id >= end]:
+        # What was folded leads to a node of the head, though its operands may lie behind it.
+        for key in [key for key, id in self._ids.items() if id >= end or max(key[1], default=0) >= end]:
             del new._ids[key]
         new._named = {name: id for name, id in self._named.items() if id < end}
         new._numbers = {number: id for number, id in self._numbers.items() if id < end}

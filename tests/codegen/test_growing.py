@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,77 @@ def test_float32_stays_within_its_range_for_many_periods() -> None:
     double = trainer()
     for _ in range(200):
         assert quick.step(X, Y) == pytest.approx(double.step(X, Y), rel=2e-3)
+
+
+@pytest.mark.parametrize("shrinks", [False, True])
+@pytest.mark.parametrize(("down", "up"), [(2, 2), (10, 10), (4, 0.25), (0.1, 8)])
+def test_momentum_by_hand_with_factors_that_cancel(down: float, up: float, shrinks: bool) -> None:
+    """Numbers that are brought together leave constants behind, which no later product is taken for."""
+    g = gg.Graph()
+    x, y = g.input("x", ("N", 4)), g.input("y", ("N",))
+    parameters = g.parameter("W", (3, 4)), g.parameter("u", (3,)), g.parameter("c", (1,))
+    W, u, c = parameters
+    loss = gg.mean(gg.softplus(-y * (gg.tanh(x @ W.T) @ u + c)))
+    d = gg.derive(loss)
+    updates: dict[gg.Tensor, gg.Tensor] = {}
+    states = {p: g.state(f"m_{p.name}", p.shape) for p in parameters}
+    for p, m in states.items():
+        updates[m] = 0.8 * m + d[p] / down
+        updates[p] = p - 0.5 * (up * updates[m])
+    if shrinks:
+        k = g.state("k", (), "int64", weak=True)
+        updates[k] = k + 1
+    quick, exact = (gg.compile([loss], updates, exact=exact) for exact in (False, True))
+    for f in (quick, exact):
+        f.state["W"], f.state["u"], f.state["c"] = np.full((3, 4), 0.1), np.ones(3), np.ones(1)
+        for _ in range(5):
+            f(x=X[:, :4], y=np.where(Y > 0, 1.0, -1.0))
+    for name in quick.state:
+        np.testing.assert_allclose(quick.state[name], exact.state[name], rtol=1e-10)
+
+
+@pytest.mark.parametrize("gradient_first", [True, False])
+def test_a_gradient_that_the_state_is_multiplied_by_is_no_decay(gradient_first: bool) -> None:
+    g = gg.Graph()
+    s, c, m = g.input("s", weak=True), g.parameter("c"), g.state("m", (5,))
+    k = g.state("k", (), "int64", weak=True)
+    terms = gg.derive(c * s)[c] * m, 0.9 * m
+    new_m = terms[0] + terms[1] if gradient_first else terms[1] + terms[0]
+    updates = {m: new_m, k: k + 1, c: c - 0.1 * gg.mean(new_m)}
+    quick, exact = (gg.compile([], updates, exact=exact) for exact in (False, True))
+    for f in (quick, exact):
+        f.state["c"], f.state["m"] = 1.0, np.ones(5)
+        for _ in range(9):
+            f(s=0.05)
+    for name in "cm":
+        np.testing.assert_allclose(quick.state[name], exact.state[name], rtol=1e-12)
+    np.testing.assert_allclose(exact.state["m"], np.full(5, 0.95**9))
+
+
+SQUARES = [gg.square, lambda d: d * d, lambda d: d**2, lambda d: gg.power(d, 2.0)]
+
+
+@pytest.mark.parametrize("square", SQUARES, ids=range(4))
+def test_a_square_is_one_however_it_is_written(square: Any) -> None:
+    g = gg.Graph()
+    x, w, v = g.input("x", ("N", 5)), g.parameter("w", (5,)), g.state("v", (5,))
+    k = g.state("k", (), "int64", weak=True)
+    d = gg.derive(gg.mean(gg.tanh(x @ w)))
+    new_v = 0.99 * v + 0.01 * square(d[w])
+    f = gg.compile([], {w: w - 0.1 * gg.sqrt(new_v), v: new_v, k: k + 1})
+    assert any(unit.base != 1 for unit in f.program.units.values())
+
+
+@pytest.mark.parametrize("name", ["k\nprint(1) #", "lambda", "a b"])
+def test_the_counter_is_told_by_its_name_in_the_code(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    g = gg.Graph()
+    x, w, m = g.input("x", ("N", 5)), g.parameter("w", (5,)), g.state("m", (5,))
+    k = g.state(name, (), "int64", weak=True)
+    new_m = 0.9 * m + 0.1 * gg.derive(gg.mean(gg.tanh(x @ w)))[w]
+    f = gg.compile([], {w: w - new_m, m: new_m, k: k + 1})
+    f.state["w"] = np.zeros(5)
+    f(x=X)
+    assert not capsys.readouterr().out
+    found = re.search(r"There e is (\w+) % 7;", f.source)
+    assert found is not None
+    assert f"    {found[1]}[()] = " in f.source
