@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 import graphgrad as gg
 from graphgrad.codegen import growing
@@ -333,3 +335,57 @@ def test_the_counter_is_told_by_its_name_in_the_code(name: str, capsys: pytest.C
     found = re.search(r"There e is (\w+) % 7;", f.source)
     assert found is not None
     assert f"    {found[1]}[()] = " in f.source
+
+
+NUMBERS = st.sampled_from([0.1, 0.25, 0.5, 0.8, 1, 2.0, 4, 10])
+
+
+@st.composite
+def optimizers(draw: st.DrawFn) -> tuple[gg.Tensor, dict[gg.Tensor, gg.Tensor]]:
+    """A loss, and updates by averages that are written in all manners."""
+    g = gg.Graph()
+    x, y = g.input("x", ("N", 5)), g.input("y", ("N",))
+    parameters = g.parameter("W", (3, 5)), g.parameter("u", (3,)), g.parameter("c", (1,))
+    W, u, c = parameters
+    loss = gg.mean(gg.softplus(-y * (gg.tanh(x @ W.T) @ u + c)))
+    d = gg.derive(loss)
+    updates: dict[gg.Tensor, gg.Tensor] = {}
+    if draw(st.booleans()):
+        k = g.state("k", (), "int64", weak=True)
+        updates[k] = k + 1
+
+    numbers = draw(st.lists(NUMBERS, min_size=1, max_size=2))  # so few that they cancel now and then
+
+    def scaled(t: gg.Tensor) -> gg.Tensor:
+        for _ in range(draw(st.integers(0, 2))):
+            n = draw(st.sampled_from(numbers))
+            t = [t * n, n * t, t / n, -t][draw(st.integers(0, 3))]
+        return t
+
+    def total(a: gg.Tensor, b: gg.Tensor) -> gg.Tensor:
+        return [a + b, b + a, a - (-b)][draw(st.integers(0, 2))]
+
+    states = {p: (g.state(f"m_{p.name}", p.shape), g.state(f"v_{p.name}", p.shape)) for p in parameters}
+    for p, (m, v) in states.items():
+        gradient = total(d[p], 0.01 * p) if draw(st.booleans()) else d[p]
+        updates[m] = total(draw(st.sampled_from([0.5, 0.9])) * m, scaled(gradient))
+        change = scaled(updates[m])
+        if draw(st.booleans()):
+            updates[v] = total(0.99 * v, draw(NUMBERS) * gg.square(scaled(gradient)))
+            change = change / (gg.sqrt(updates[v]) + 0.1)
+        updates[p] = p - 0.01 * change
+    return loss, updates
+
+
+@given(optimizers(), st.sampled_from(["fast", "low"]))
+@settings(max_examples=150, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+def test_averages_written_in_any_manner(asked: tuple[gg.Tensor, dict[gg.Tensor, gg.Tensor]], memory: str) -> None:
+    loss, updates = asked
+    quick, exact = (gg.compile([loss], updates, exact=exact, memory=memory) for exact in (False, True))
+    for f in (quick, exact):
+        f.state["W"], f.state["u"], f.state["c"] = np.full((3, 5), 0.1), np.ones(3), np.ones(1)
+    for _ in range(9):
+        losses = [f(x=X, y=np.where(Y > 0, 1.0, -1.0))[0] for f in (quick, exact)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-7)
+    for name in quick.state:
+        np.testing.assert_allclose(quick.state[name], exact.state[name], rtol=1e-6, atol=1e-9, err_msg=name)
