@@ -46,7 +46,7 @@ class Rates(NamedTuple):
 
 
 RATES = {
-    "float32": Rates(16, 0.003, copied=0.33, gathered=0.1, second=0.03, first=-0.03, large_short=0.006),
+    "float32": Rates(16, 0.003, copied=0.33, gathered=0.16, second=0.03, first=-0.03, large_short=0.006),
     "float64": Rates(8, 0.011, copied=0.15, gathered=0.47, second=0.1, first=0.3, large_short=0.028),
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
+
 from graphgrad.types import Array, Dim, np_dtype
 
 
@@ -37,6 +39,8 @@ def quoted(text: str) -> str:
 def array_text(array: Array) -> str:
     """An array as an expression that gives the same bytes."""
     dtype = f"np.{np_dtype(array.dtype.name)}"
+    if array.ndim == 2 and array.size > 1 and array.tobytes() == np.eye(*array.shape, dtype=array.dtype).tobytes():
+        return f"np.eye({', '.join(map(str, array.shape))}, dtype={dtype})"
     if array.size > 2000:
         return f'np.frombuffer(bytes.fromhex("{array.tobytes().hex()}"), {dtype}).reshape({code(array.shape)})'
     if not array.size:

@@ -67,12 +67,20 @@ def loaded(net: Any, **options: Any) -> dict[str, Any]:
         np.full((2, 1), True),
         np.int64(3) * np.ones((), np.int64),
         np.arange(3000).reshape(3, 1000) / 7,
+        np.eye(60, dtype=np.float32),
+        np.eye(2, 5, dtype=bool),
+        np.eye(2) * -1,
     ],
     ids=lambda a: f"{a.dtype}{a.shape}",
 )
 def test_an_array_is_written_to_the_bit(array: Array) -> None:
     again = eval(array_text(array), {"np": np})
     assert (again.dtype, again.shape, again.tobytes()) == (array.dtype, array.shape, array.tobytes())
+
+
+def test_a_module_of_many_classes_is_no_longer_than_one_of_few() -> None:
+    few, many = (len(module_text(gg.feedforward([4, n], loss="cross_entropy"))) for n in (10, 300))
+    assert many < few + 100
 
 
 def digits_net() -> gg.Network:

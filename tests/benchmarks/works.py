@@ -75,6 +75,8 @@ def others() -> list[Work]:
         Work("sgd", (64, 128, 64, 10), "relu", "cross_entropy", 64, "sgd"),
         Work("sgd odd", (50, 70, 70, 1), "tanh", "mse", 29, "sgd"),
         Work("momentum", (784, 300, 100, 10), "relu", "cross_entropy", 111, "momentum"),
+        Work("many classes alone", (2, 100), "relu", "cross_entropy", 256),
+        Work("narrow layers", (1376, 23, 3, 2), "relu", "mse", 100),
         Work("no hidden layer", (1000, 10), "relu", "cross_entropy", 256),
         Work("no hidden layer, float64", (784, 10), "relu", "cross_entropy", 600, dtype="float64"),
         Work("large batch of float64", (784, 100, 10), "relu", "cross_entropy", 1000, dtype="float64"),
