@@ -135,12 +135,16 @@ def _extreme_numpy(function: str) -> Any:
     """Along the rows of a narrow matrix NumPy takes many short loops: over its transpose it takes a few long ones."""
 
     def spelling(s: Any) -> Any:
-        shape = s.shapes[0]
-        if len(shape) != 2 or s.attributes["axis"] != (1,) or not (isinstance(shape[1], int) and shape[1] <= NARROW):
+        shape, axes = s.shapes[0], s.attributes["axis"]
+        if len(shape) != 2 or len(axes) != 1:
             return f"{function}({{x}}, axis={{axis}}, keepdims={{keepdims}}, out={{out}})"
         rows, columns = shape
+        flat = "{out}"
+        if s.attributes["keepdims"]:
+            flat = s.once(f"{s.out}_flat", f"{s.out}.reshape({shape[1 - axes[0]]})")
+        if axes == (0,) or not (isinstance(columns, int) and columns <= NARROW):
+            return f"{function}({{x}}, axis={axes[0]}, out={flat})"
         turned = s.once("turned", f"np.empty(({columns}, {rows}), np.{np_dtype(s.dtype)})")
-        flat = s.once(f"{s.out}_flat", f"{s.out}.reshape({rows})") if s.attributes["keepdims"] else "{out}"
         return f"np.copyto({turned}, {{x}}.T)", f"{function}({turned}, axis=0, out={flat})"
 
     return spelling
