@@ -206,7 +206,7 @@ def _lying_cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes
         return None
     g = group[node.id]
     rows, columns = [size_of(d, sizes) for d in node.shape]
-    if node.operator.name == "gather":
+    if node.operator.name == "gather":  # rows of a table are copied whole, columns of one element by element
         return lambda turned: ASTRAY * rows * columns if g in turned else 0.0
     shapes = [(i in group, graph.nodes[i].shape) for i in node.inputs if graph.nodes[i].shape]
     spread = len([1 for _, shape in shapes if shape != node.shape])

@@ -37,6 +37,14 @@ def grown(t: gg.Trainer) -> dict[str, Unit]:
     return {program.node(id)["name"]: unit for id, unit in program.units.items() if unit.base != 1}
 
 
+def logistic(g: gg.Graph, inputs: int) -> tuple[gg.Tensor, tuple[gg.Tensor, ...]]:
+    """The loss of a small network by hand, and its parameters."""
+    x, y = g.input("x", ("N", inputs)), g.input("y", ("N",))
+    parameters = g.parameter("W", (3, inputs)), g.parameter("u", (3,)), g.parameter("c", (1,))
+    W, u, c = parameters
+    return gg.mean(gg.softplus(-y * (gg.tanh(x @ W.T) @ u + c))), parameters
+
+
 VARYING = gg.schedules.piecewise([0.5, 0.9], [6])
 OPTIMIZERS = [
     ADAM,
@@ -268,10 +276,7 @@ def test_float32_stays_within_its_range_for_many_periods() -> None:
 def test_momentum_by_hand_with_factors_that_cancel(down: float, up: float, shrinks: bool) -> None:
     """Numbers that are brought together leave constants behind, which no later product is taken for."""
     g = gg.Graph()
-    x, y = g.input("x", ("N", 4)), g.input("y", ("N",))
-    parameters = g.parameter("W", (3, 4)), g.parameter("u", (3,)), g.parameter("c", (1,))
-    W, u, c = parameters
-    loss = gg.mean(gg.softplus(-y * (gg.tanh(x @ W.T) @ u + c)))
+    loss, parameters = logistic(g, 4)
     d = gg.derive(loss)
     updates: dict[gg.Tensor, gg.Tensor] = {}
     states = {p: g.state(f"m_{p.name}", p.shape) for p in parameters}
@@ -344,10 +349,7 @@ NUMBERS = st.sampled_from([0.1, 0.25, 0.5, 0.8, 1, 2.0, 4, 10])
 def optimizers(draw: st.DrawFn) -> tuple[gg.Tensor, dict[gg.Tensor, gg.Tensor]]:
     """A loss, and updates by averages that are written in all manners."""
     g = gg.Graph()
-    x, y = g.input("x", ("N", 5)), g.input("y", ("N",))
-    parameters = g.parameter("W", (3, 5)), g.parameter("u", (3,)), g.parameter("c", (1,))
-    W, u, c = parameters
-    loss = gg.mean(gg.softplus(-y * (gg.tanh(x @ W.T) @ u + c)))
+    loss, parameters = logistic(g, 5)
     d = gg.derive(loss)
     updates: dict[gg.Tensor, gg.Tensor] = {}
     if draw(st.booleans()):
