@@ -40,7 +40,8 @@ def array_text(array: Array) -> str:
     """An array as an expression that gives the same bytes."""
     dtype = f"np.{np_dtype(array.dtype.name)}"
     if array.ndim == 2 and array.size > 1 and array.tobytes() == np.eye(*array.shape, dtype=array.dtype).tobytes():
-        return f"np.eye({', '.join(map(str, array.shape))}, dtype={dtype})"
+        rows, columns = array.shape
+        return f"np.eye({rows}{f', {columns}' * (rows != columns)}, dtype={dtype})"
     if array.size > 2000:
         return f'np.frombuffer(bytes.fromhex("{array.tobytes().hex()}"), {dtype}).reshape({code(array.shape)})'
     if not array.size:

@@ -170,12 +170,11 @@ class _Part:
         return text + self.lines(per_call, 8) + [f"        _run_{k}()" for k in range(1, len(pieces) + 1)]
 
     def memory(self) -> list[str]:
-        """A line for each buffer: fresh memory, a part of another buffer, or the memory of one that is done with."""
+        """Constants, and for each buffer fresh memory, a part of another, or the memory of one that is done with."""
         program, printed = self.program, self.printed
+        constants = [line for name, a in printed.constants for line in wrapped(f"{name} = {array_text(a)}", 4)]
         text: list[str] = []
         again: list[str] = []
-        for name, array in printed.constants:
-            text += wrapped(f"{name} = {array_text(array)}", 4)
         for name, id in printed.kept:
             text.append(f"    {name} = {_empty(program.node(id))}")
         held = {n.id for n in self.held}
@@ -194,6 +193,8 @@ class _Part:
                 again.append(f"    {name} = {printed.names[owner]}")
         if text:
             text = ["    # Memory, written anew by each call.", *text]
+        if constants:
+            text = ["    # Constants.", *constants, *text]
         if again:
             text += ["    # The same memory by further names: what was in it is done with by then.", *again]
         return text
