@@ -31,7 +31,7 @@ from .program import InUnits, Unit, usual
 
 LARGEST = 64.0  # of r: a gradient that comes so close to the largest float32 is none to go on with
 PERIODS = range(32, 1 << 16)  # shorter ones save too little
-LEAST = 1 << 16  # numbers of all averages: fewer are multiplied in the time that all else takes here
+LEAST = 1 << 10  # numbers of all averages: with fewer, what else this takes is some percent of a step
 
 
 class Average(NamedTuple):

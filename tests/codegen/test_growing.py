@@ -16,6 +16,7 @@ from graphgrad.codegen import growing
 from graphgrad.codegen.program import Unit
 
 ADAM = gg.Adam(0.01)
+LEAST = growing.LEAST
 GENERATOR = np.random.default_rng(0)
 X, Y = GENERATOR.normal(size=(16, 5)), GENERATOR.integers(0, 3, 16)
 
@@ -221,6 +222,21 @@ def test_what_no_gradient_reaches_any_more_ends_at_zero(optimizer: Any) -> None:
             t.step(X * (k < 5), Y)
         ends.append(np.abs(t.state["m.W1"]).max())
     assert ends[0] == 0 < ends[1] < np.finfo(np.float32).tiny
+
+
+def test_units_shut_for_good_do_not_slow_a_small_network_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a thousand parameters too, whose every product would else be many times slower from some step on."""
+    for name, value in (("LARGEST", 64.0), ("PERIODS", range(32, 1 << 16)), ("LEAST", LEAST)):
+        monkeypatch.setattr(growing, name, value)
+    t = gg.Trainer(gg.feedforward([5, 30, 30, 1], "relu"), gg.Adam(0.01))
+    for _ in range(3):
+        t.step(X, X[:, :1])
+    t.parameters = t.parameters | {"b2": np.full(30, -1e9)}
+    for _ in range(1000):
+        t.step(X, X[:, :1])
+    assert not t.state["m.W1"].any()
+    assert not t.state["m.W2"].any()
+    assert t.state["v.W2"].any()
 
 
 def test_small_averages_stay(monkeypatch: pytest.MonkeyPatch) -> None:
