@@ -193,6 +193,23 @@ def test_nan_is_an_extreme() -> None:
         assert np.isnan(gg.compile(build(x))(x=[np.nan, 1.0])[0])
 
 
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_the_extreme_of_two_rows_is_that_of_two_arrays(name: str, dtype: str, keepdims: bool) -> None:
+    x = gg.Graph().input("x", (2, "N"), dtype)
+    f = gg.compile(getattr(gg, name)(x, axis=0, keepdims=keepdims))
+    assert f"{name}imum(x[0], x[1], out=" in f.source
+    value = np.array([[3, 0, 2], [1, 4, 0]]).astype(dtype)
+    if dtype.startswith("float"):
+        value[1, 2] = np.nan
+    for given_x in (value, value[:, :0]):
+        (result,) = f(x=given_x)
+        wanted = REDUCTIONS[name](given_x, axis=0, keepdims=keepdims)
+        np.testing.assert_array_equal(result, wanted)
+        assert (result.shape, result.dtype) == (wanted.shape, wanted.dtype)
+
+
 @pytest.mark.parametrize("axis", [None, 0, 1, (0, 2), (1, 2), (2, 0, 1)])
 @pytest.mark.parametrize("zeros", [0, 1, 2, 5])
 def test_product_is_derived_right_at_zeros(axis: Any, zeros: int) -> None:
