@@ -25,20 +25,21 @@ def check_indices(indices: Any, extent: int, negative: bool = True) -> Any:
     return np.where(i < 0, i + extent, i)
 
 
-def _outside(name: str, operand: str, limit: str) -> str:
+def _outside(s: Any, name: str, operand: str, limit: str) -> str:
     """The check as a statement. Seen as unsigned, a negative number is a huge one: one maximum finds both ends."""
     words = _OUTSIDE.format(f"{{{{{{{operand}}}.min()}}}}", f"{{{{{{{operand}}}.max()}}}}", "{{{extent}}}")
     # The methods argmax and item take half the time that one call of np.maximum.reduce takes.
-    largest = f"{{{name}}}.item({{{name}}}.view(np.uint64).argmax())"
+    unsigned = s.once("uint64", "np.dtype(np.uint64)")
+    largest = f"{{{name}}}.item({{{name}}}.view({unsigned}).argmax())"
     return f'if {{{name}}}.size and not 0 <= {largest} < {limit}: raise IndexError(f"{words}")'
 
 
 @operator(
     reference=check_indices,
     pullback=(None,),
-    numpy=(
+    numpy=lambda s: (
         "np.add({indices}, {extent}, out={out})",
-        _outside("out", "indices", "2 * ({extent})"),
+        _outside(s, "out", "indices", "2 * ({extent})"),
         "np.remainder({out}, {extent}, out={out})",
     ),
     refuses=True,
@@ -53,7 +54,7 @@ def checked_index(indices: Node, extent: Any) -> Inferred:
     reference=lambda labels, extent: check_indices(labels, extent, False),
     pullback=(None,),
     kind="view",
-    numpy=(_outside("labels", "labels", "{extent}"), "{labels}"),
+    numpy=lambda s: (_outside(s, "labels", "labels", "{extent}"), "{labels}"),
     refuses=True,
     name="checked_label",
 )
