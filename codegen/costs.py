@@ -29,6 +29,8 @@ ENDED = 0.3  # for an element of a small result of long inner products
 ROW = 10.0  # for a row to which another row, or a number, is added
 ASTRAY = 1.0  # for an element that is read against the order in which it lies
 COPY = 0.05  # for an element that is copied
+UNIT_ROW, UNIT = 2.8, 0.24  # for a row of a unit matrix that is picked and subtracted, and for an element of it
+INDEX, INDEXED = 180.0, 5.0  # for taking off its ones by an index in place of that, and for a row
 STATEMENT = 400.0  # for one more statement
 SPREAD = 700.0  # for one that adds a row to all rows
 

@@ -16,18 +16,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.operators.linear import matmul, swap
 from graphgrad.operators.shape import size
-from graphgrad.rewrite import op, rebuild, source
+from graphgrad.rewrite import compose, op, rebuild, source
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, count, size_of
 
 from .biases import Joining, find_biases
 from .costs import ASTRAY, ROW, SPREAD, STATEMENT, Cost, cheapest, joins_bias, product_cost
+from .labels import differences, index_cost, picked_cost
 from .program import nbytes
 
 #: Bytes of all values that a step computes, most of which live but shortly.
@@ -41,6 +40,7 @@ class Layout(NamedTuple):
     turned: frozenset[int] = frozenset()  # the nodes that lie transposed
     with_ones: frozenset[int] = frozenset()  # inputs, and nodes that lie transposed, beside ones for biases
     little: bool = False  # all of it together is little enough for the first caches, in whatever order it is computed
+    indexed: frozenset[int] = frozenset()  # differences that take off the ones of unit rows by an index
 
 
 WRITTEN = Layout()
@@ -52,19 +52,27 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
     ids = graph.ancestors([t.id for t in tensors])
     group = groups(graph, ids, keep)
     joins = _joins(graph, ids, keep, sizes)
+    taken_off = differences(graph, ids)
     costs: list[tuple[Cost, set[int]]] = []
     for id in ids:
         node = graph.nodes[id]
         read = [_base(graph, i)[0] for i in node.inputs]
         met = {group[b] for b in (id, joins.get(id), *read) if b in group}
-        cost = _cost(graph, node, group, sizes, joins) if met else None
+        cost = _cost(graph, node, group, sizes, joins, taken_off) if met else None
         if cost is not None:
             costs.append((cost, met))
     turned = cheapest(costs)
     lying = frozenset(id for id, g in group.items() if g in turned)
     with_ones = frozenset(h for h in joins.values() if h in lying or _is_input(graph, h))
     computed = [n for n in (graph.nodes[id] for id in ids) if n.operator.kind not in ("leaf", "view")]
-    return Layout(lying, with_ones, sum(size_of(nbytes(n), sizes) for n in computed) <= LITTLE)
+    little = sum(size_of(nbytes(n), sizes) for n in computed) <= LITTLE
+    indexed = frozenset(d for r, d in taken_off.items() if _is_indexed(graph.nodes[r], sizes, group.get(r) in turned))
+    return Layout(lying, with_ones, little, indexed)
+
+
+def _is_indexed(unit_rows: Node, sizes: Sizes, turned: bool) -> bool:
+    rows, columns = [size_of(d, sizes) for d in unit_rows.shape]
+    return index_cost(rows) < picked_cost(rows, columns, turned)
 
 
 def _joins(graph: Graph, ids: Sequence[int], keep: Collection[int], sizes: Sizes) -> dict[int, int]:
@@ -99,7 +107,7 @@ def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int,
                 if i in first and graph.nodes[i].shape == node.shape:
                     a, b = sorted((find(i), find(id)))
                     first[b] = a
-        elif _is_product(graph, node) or _is_row_choice(graph, node):
+        elif _is_product(graph, node) or node.operator.name == "unit_rows":
             first[id] = id
     if not first:
         return {}
@@ -113,12 +121,6 @@ def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int,
         if not fits and not _is_product(graph, node):
             stay |= {find(i) for i in node.inputs if i in first}
     return {id: g for id in first if (g := find(id)) not in stay}
-
-
-def _is_row_choice(graph: Graph, node: Node) -> bool:
-    """Rows of a constant, such as the unit vectors of labels."""
-    table = graph.nodes[node.inputs[0]] if node.operator.name == "gather" and node["axis"] == 0 else None
-    return table is not None and table.operator.name == "constant" and len(graph.nodes[node.inputs[1]].shape) == 1
 
 
 class Pick(NamedTuple):
@@ -174,7 +176,14 @@ def _base(graph: Graph, id: int) -> tuple[int, bool]:
 # -- what a statement costs more than it must --------------------------------------------------------------------------
 
 
-def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes, joins: Mapping[int, int]) -> Cost | None:
+def _cost(
+    graph: Graph,
+    node: Node,
+    group: Mapping[int, int],
+    sizes: Sizes,
+    joins: Mapping[int, int],
+    taken_off: Collection[int],
+) -> Cost | None:
     if (joined := joins.get(node.id)) is not None:
         if _is_input(graph, joined):
             return None
@@ -197,6 +206,10 @@ def _cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes, join
     if node.operator.name in ("max", "min") and node.inputs[0] in group:  # along rows: by way of a transposed copy
         extreme = group[node.inputs[0]]
         return lambda turned: STATEMENT * ((node["axis"] == (1,)) ^ (extreme in turned))
+    if node.operator.name == "unit_rows" and node.id in group:
+        rows, columns = [size_of(d, sizes) for d in node.shape]
+        most = index_cost(rows) if node.id in taken_off else float("inf")
+        return lambda turned: min(most, picked_cost(rows, columns, group[node.id] in turned))
     return _lying_cost(graph, node, group, sizes)
 
 
@@ -206,8 +219,6 @@ def _lying_cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes
         return None
     g = group[node.id]
     rows, columns = [size_of(d, sizes) for d in node.shape]
-    if node.operator.name == "gather":  # rows of a table are copied whole, columns of one element by element
-        return lambda turned: ASTRAY * rows * columns if g in turned else 0.0
     shapes = [(i in group, graph.nodes[i].shape) for i in node.inputs if graph.nodes[i].shape]
     spread = len([1 for _, shape in shapes if shape != node.shape])
     astray = len([1 for inside, shape in shapes if shape == node.shape and not inside])
@@ -222,6 +233,11 @@ class LaidOut(NamedTuple):
     moved: dict[int, Tensor]  # where each old node went: of one that lies transposed, to its transpose
     matrices: list[Tensor]  # that end with a bias
     copied: list[Tensor]  # inputs, beside ones
+
+    def after(self, moved: Mapping[int, Tensor]) -> LaidOut:
+        """The same after a pass."""
+        matrices, copied = [[moved[t.id] for t in tensors if t.id in moved] for tensors in (self.matrices, self.copied)]
+        return LaidOut(compose(self.moved, moved), matrices, copied)
 
 
 def lay_out(tensors: Sequence[Tensor], keep: Sequence[Tensor], layout: Layout) -> LaidOut:
@@ -271,9 +287,8 @@ def _transposed_product(node: Node, a: Tensor, b: Tensor) -> Tensor:
 def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
     if node.operator.name == "matmul":
         return _transposed_product(node, *inputs)
-    if node.operator.name == "gather":
-        table = new.constant(np.ascontiguousarray(inputs[0].node["value"].array.T))
-        return op("gather", table, inputs[1], axis=1)
+    if node.operator.name == "unit_rows":
+        return op("unit_rows", *inputs, **dict(node.attributes) | {"axis": 0})
     operands = []
     for t in inputs:
         if len(t.shape) == 2:

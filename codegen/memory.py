@@ -192,7 +192,8 @@ def may_overwrite(program: Program, id: int, operand: int) -> bool:
     """Whether a statement may write its result over an operand: it goes by elements, and nothing else is aliased."""
     nodes, bases = program.graph.nodes, program.bases
     node, source = nodes[id], nodes[operand]
-    if node.operator.kind != "elementwise" or not isinstance(node.operator.numpy, str):
+    by_elements = node.operator.kind == "elementwise" and isinstance(node.operator.numpy, str)
+    if not by_elements and not (node.operator.over and operand == node.inputs[0]):
         return False
     if node.shape != source.shape or node.dtype != source.dtype:
         return False

@@ -15,6 +15,7 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
 
 from .growing import growth, keep_in_units
+from .labels import take_off_at_labels
 from .layout import WRITTEN, LaidOut, Layout, best_layout, lay_out
 from .linear_state import linear_states, scale_quotients, scale_states
 from .program import InUnits, Program, Unit, build
@@ -145,6 +146,10 @@ def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
     if layout.turned or layout.with_ones:
         laid = lay_out(low.results, low.leaves, layout)
         low = low.moved(laid.moved)
+    if layout.indexed:
+        differences = {laid.moved[id].id if laid.moved else id for id in layout.indexed}
+        moved = take_off_at_labels(low.results, low.leaves, differences)
+        low, laid = low.moved(moved), laid.after(moved)
     lying = frozenset(laid.moved[id].id for id in layout.turned if id in laid.moved)
     held = {leaf.id for leaf in low.values}
     final = {leaf: _own_value(leaf, value) for leaf, value in low.values.items()}

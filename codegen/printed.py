@@ -24,6 +24,7 @@ class Call(NamedTuple):
     is_plain: Callable[[int], bool]
     once: Callable[[str, str], str]
     out: str  # the name of the statement's buffer
+    over: bool  # which is that of its first operand
 
     @property
     def shape(self) -> Shape:

@@ -63,6 +63,9 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
         told = ", ".join(printed.names[id] for id in printed.program.with_biases)
         told = f"# Of {told} the last row is the bias: x @ W + b is one product, x_ones @ W_b, with x beside ones."
         put([(told, None)])
+    if any(printed.program.node(id).operator.name == "take_off" for id in printed.program.step):
+        told = "# c·(p - onehot(y)) is c·p, less c at each row's label; c·(e / s) is e / (s / c), with s for each row."
+        put([(told, None)])
     put([("# The functions that the step calls, by their bare names.", None)] if printed.functions else [])
     put([(f"{bare} = {path}", None) for bare, path in printed.functions.items()])
     for source in printed.support.values():

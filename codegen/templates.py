@@ -39,7 +39,8 @@ class TemplatePrinter(NumberPrinter):
         spelling = node.operator.numpy
         if callable(spelling):
             inputs = [self.graph.nodes[i] for i in node.inputs]
-            spelling = spelling(Call(node, inputs, self._is_plain, self._once, self.out.names.get(node.id, "")))
+            over = node.operator.over and self.program.storage_of[node.id] == self.program.storage_of.get(inputs[0].id)
+            spelling = spelling(Call(node, inputs, self._is_plain, self._once, self.out.names.get(node.id, ""), over))
         if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
             spelling = "np.copyto({out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + "), {x})"
         elif (
@@ -112,12 +113,11 @@ class TemplatePrinter(NumberPrinter):
         dtype = operand_dtype(self.graph, node)
         op = node.operator
         # Conditions and indices are not promoted with the others.
-        own = op.kind not in ("elementwise", "pack") and not op.variadic and dtype in FLOATS
+        if op.kind not in ("elementwise", "pack") and not op.variadic and dtype in FLOATS:
+            floats = node.dtype if node.dtype in FLOATS else dtype
+            return [self._operand(i, floats if nodes[i].dtype in FLOATS else nodes[i].dtype) for i in node.inputs]
         conditions = op.operands[:1] == ("condition",)
-        return [
-            self._operand(i, nodes[i].dtype if own or (conditions and k == 0) else dtype)
-            for k, i in enumerate(node.inputs)
-        ]
+        return [self._operand(i, nodes[i].dtype if conditions and k == 0 else dtype) for k, i in enumerate(node.inputs)]
 
     def _single(self, id: int) -> str:
         """An operand; one element alone as an array of rank 0, which NumPy does not have to broadcast row by row."""

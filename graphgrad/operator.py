@@ -56,6 +56,7 @@ class Operator:
     doc: str = ""
     #: From (node, *operand nodes): what named sizes must satisfy, as (dimension, its least value, whose need it is).
     requires: Callable[..., Sequence[tuple[Dim, int, str]]] | None = None
+    over: bool = False  # its result may be written over its first operand, although it does not go by elements
     refuses: bool = False  # integers: a statement that gives such may raise for what it is given
     operand_defaults: Mapping[str, float] = field(default_factory=dict)  # operands that a call may leave out
 

@@ -101,6 +101,8 @@ NOT_IN_TORCH = {
     "linear_recurrence": "the adjoint of products_before; it stands in second derivatives of prod",
     "products_before": "a part of the derivative of prod; it stands in the gradients of prod",
     "scatter": "what scatter_add becomes when it is compiled",
+    "take_off": "what p - one_hot(y) becomes when a step is compiled",
+    "unit_rows": "what one_hot becomes when it is compiled",
 }
 
 

@@ -12,7 +12,7 @@ from graphgrad.operators.choice import equal
 from graphgrad.operators.elementwise import cast
 from graphgrad.operators.rows import Inferred, Node, Tensor, axis_of, operator
 from graphgrad.operators.shape import expand_dims, extent_of, reshape
-from graphgrad.types import Dimension, Shape, broadcast, count, dimension, dtype_name, show
+from graphgrad.types import Dimension, Shape, broadcast, count, dimension, dtype_name, np_dtype, show
 
 _OUTSIDE = "indices from {} to {} into an axis that is {} long"
 
@@ -210,11 +210,13 @@ def pick_along(x: Any, indices: Any, axis: int) -> Any:
 
 def pick_label(x: Any, labels: Any) -> Any:
     """From each row along the last axis the element that a label names. Labels are known to be inside."""
-    places = labels
-    if labels.shape:
-        rows = reshape(arange_in(labels.graph, count(labels.shape)), labels.shape)
-        places = scaled(rows, x.shape[-1]) + labels
-    return gather(reshape(x, (-1,)), places, 0)
+    return gather(reshape(x, (-1,)), label_places(labels, x.shape[-1]) if labels.shape else labels, 0)
+
+
+def label_places(labels: Any, columns: Dimension) -> Any:
+    """Where in a matrix as a vector each row has the element that a label names."""
+    rows = arange_in(labels.graph, count(labels.shape))
+    return scaled(rows if len(labels.shape) == 1 else reshape(rows, labels.shape), columns) + labels
 
 
 def _positions(indices: Any, shape: Shape, axis: int) -> Any:
@@ -310,20 +312,70 @@ def _one_hot(labels: Any, classes: int, dtype: str) -> Any:
     return (check_indices(labels, classes, False)[..., None] == np.arange(classes)).astype(dtype)
 
 
-FEW = 512  # classes; up to there rows of a unit matrix are picked, which takes a tenth of the time of comparing
+FEW = 512  # classes; up to there rows of a unit matrix are picked, which takes less time than to fill in the ones
 
 
-def _one_hot_definition(labels: Any, classes: Dimension, dtype: str) -> Any:
-    inside = checked_label(labels, classes)
+def _unit_rows_definition(labels: Any, classes: Dimension, dtype: str, axis: int) -> Any:
+    numbers = arange_in(labels.graph, classes)
+    if axis < len(labels.shape):
+        numbers = expand_dims(numbers, -1)
+    return cast(equal(expand_dims(labels, axis), numbers), dtype)
+
+
+def _unit_rows_numpy(s: Any) -> Any:
+    classes, axis = s.attributes["classes"], s.attributes["axis"]
     if isinstance(classes, int) and classes <= FEW:
-        return gather(labels.graph.constant(np.eye(classes, dtype=dtype)), inside, 0)
-    return cast(equal(expand_dims(inside, -1), arange_in(labels.graph, classes)), dtype)
+        unit = s.once("unit", f"np.eye({classes}, dtype=np.{np_dtype(s.dtype)})")
+        return f"{unit}.take({{labels}}, {0 if axis else 1}, {{out}}, 'clip')"
+    number = count(s.shapes[0])
+    rows = s.once("rows", f"np.arange({number})")
+    places = f"{{labels}} * ({number}) + {rows}" if not axis else f"{rows} * ({classes}) + {{labels}}.reshape(-1)"
+    flat = s.once(f"{s.out}_flat", f"{s.out}.reshape(-1)")
+    return "{out}.fill(0)", f"{flat}[{places}] = 1"
+
+
+@operator(
+    reference=lambda labels, classes, dtype, axis: np.moveaxis(np.eye(classes, dtype=dtype)[labels], -1, axis),
+    pullback=(None,),
+    definition=_unit_rows_definition,
+    numpy=_unit_rows_numpy,
+)
+def unit_rows(labels: Node, classes: Any, dtype: str, axis: int) -> Inferred:
+    """`one_hot` of labels that are known to be inside. Classes go along the last axis; of a matrix along any."""
+    shape = (classes, *labels.shape) if axis == 0 and labels.shape else (*labels.shape, classes)
+    return Inferred(shape, dtype, {"classes": classes, "dtype": dtype, "axis": axis}, weak=False)
+
+
+def _take_off(x: Any, places: Any, amount: Any) -> Any:
+    out = np.array(x, order="C")
+    out.reshape(-1)[places] -= amount
+    return out
+
+
+def _take_off_numpy(s: Any) -> Any:
+    flat = s.once(f"{s.out}_flat", f"{s.out}.reshape(-1)")
+    index = f"{flat}[{{places}}] -= {{amount}}"
+    return index if s.over else ("np.copyto({out}, {x})", index)
+
+
+@operator(
+    reference=_take_off,
+    pullback=(None, None, None),
+    over=True,
+    numpy=_take_off_numpy,
+    text="{x:10}, less {amount:20} at {places:0}",
+)
+def take_off(x: Node, places: Node, amount: Node) -> Inferred:
+    """x without a number at places of it as a vector, each of which is named once."""
+    return Inferred(x.shape, x.dtype)
 
 
 @operator(
     reference=_one_hot,
     pullback=(None,),
-    definition=_one_hot_definition,
+    definition=lambda labels, classes, dtype: unit_rows(
+        checked_label(labels, classes), classes, dtype, len(labels.shape)
+    ),
     text="one_hot({labels:0})",
     latex=r"\operatorname{{onehot}}({labels:0})",
 )

@@ -183,6 +183,7 @@ def operator(
     name: str = "",
     scalar: str = "",
     requires: Callable[..., Any] | None = None,
+    over: bool = False,
     refuses: bool = False,
 ) -> Callable[[Callable[..., Inferred]], Operator]:
     """The row of an operator whose shape rule is the decorated function.
@@ -221,6 +222,7 @@ def operator(
                 analytic=analytic,
                 domain=domain or {},
                 requires=requires,
+                over=over,
                 refuses=refuses,
                 doc=inspect.cleandoc(shape_rule.__doc__ or ""),
             )
