@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graphgrad.types import Array, Sizes, count, size_of
+from graphgrad.types import Array, Sizes, size_of
 
-from .program import Program, nbytes
+from .program import Program, nbytes, statement_flops
 
 if TYPE_CHECKING:
     from .loader import Function
@@ -129,18 +129,12 @@ def profile(function: Function, values: Sequence[Array], sizes: Sizes, space: di
     for unit, own in zip(units, times, strict=True):
         last = unit.nodes[-1]
         product = program.node(last).operator.name == "matmul"
-        work = sum(_flops(program, id, sizes) for id in unit.nodes)
+        work = sum(size_of(statement_flops(program, id), sizes) for id in unit.nodes)
         size = sum(size_of(nbytes(program.node(id)), sizes) for id in unit.nodes)
         name, text = printed.names.get(last, ""), "; ".join(t.strip() for t in unit.text)
         us = max(_median(own) - floor, 0.0) * 1e6
         rows.append(Row(owner.get(last, -1), last, size, name, text, unit.line, us, work, product))
     return Profile(tuple(rows))
-
-
-def _flops(program: Program, id: int, sizes: Sizes) -> int:
-    node = program.node(id)
-    inner = program.node(node.inputs[0]).shape[-1] * 2 if node.operator.name == "matmul" else 1
-    return size_of(count(node.shape) * inner, sizes)
 
 
 def _owners(program: Program) -> dict[int, int]:

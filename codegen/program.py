@@ -275,19 +275,26 @@ def whole_base(program: Program, id: int) -> int | None:
 
 
 def flops(program: Program) -> Dimension:
-    """Floating-point operations of one step: 2·m·n·k for a product, else one for each element written or reduced."""
+    """Floating-point operations of one step, its numbers aside."""
     total: Dimension = 0
     for id in program.step:
-        node = program.node(id)
-        if program.roles[id] == "view" or node.weak or node.operator.kind == "pack":
-            continue
-        shapes: list[Shape] = [program.node(i).shape for i in node.inputs]
-        if node.operator.name == "matmul":
-            total = total + count(node.shape) * shapes[0][-1] * 2
-        else:
-            reduces = node.operator.kind != "elementwise" and shapes
-            total = total + (count(shapes[0]) if reduces else count(node.shape))
+        total = total + statement_flops(program, id)
     return total
+
+
+def statement_flops(program: Program, id: int) -> Dimension:
+    """2·m·n·k for a product, else one for each element written, reduced or picked; nothing for what is not computed
+    over arrays."""
+    node = program.node(id)
+    if program.roles[id] == "view" or node.weak or node.operator.kind == "pack":
+        return 0
+    shapes: list[Shape] = [program.node(i).shape for i in node.inputs]
+    if node.operator.name == "matmul":
+        return count(node.shape) * shapes[0][-1] * 2
+    if node.operator.over:
+        return count(shapes[1])
+    reduces = node.operator.kind != "elementwise" and shapes
+    return count(shapes[0]) if reduces else count(node.shape)
 
 
 def scheduled(program: Program, order: Sequence[int]) -> Program:

@@ -7,6 +7,7 @@ import pytest
 
 import graphgrad as gg
 from graphgrad.errors import CallError
+from graphgrad.types import size_of
 
 
 def trainer() -> tuple[gg.Trainer, np.ndarray, np.ndarray]:
@@ -28,6 +29,7 @@ def test_every_statement_of_the_step_has_a_row() -> None:
     assert len(products) == 5  # two forward, two for weights, one for what lies between
     # Biases are in four of them.
     assert {row.flops for row in products} == {2 * 8 * 6 * 7, 2 * 8 * 8 * 3, 2 * 8 * 7 * 3}
+    assert sum(row.flops for row in profile.rows) == size_of(made.function.flops, {"N": len(X)})
     assert 0 < profile.products < profile.total
 
 
