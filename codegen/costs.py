@@ -29,6 +29,7 @@ ENDED = 0.3  # for an element of a small result of long inner products
 ROW = 10.0  # for a row to which another row, or a number, is added
 ASTRAY = 1.0  # for an element that is read against the order in which it lies
 COPY = 0.05  # for an element that is copied
+SHORT, SHORT_ROW = 8, 2.0  # numbers of a short row; for adding a bias to one, more than for copying a row of inputs
 UNIT_ROW, UNIT = 2.8, 0.24  # for a row of a unit matrix that is picked and subtracted, and for an element of it
 INDEX, INDEXED = 180.0, 5.0  # for taking off its ones by an index in place of that, and for a row
 STATEMENT = 400.0  # for one more statement
@@ -111,10 +112,12 @@ def product_cost(
     return (READ * k * n + SUMMED * m * n) * (1.0 if not first else 0.1 if m % 16 == 0 else 0.75)
 
 
-def joins_bias(samples: int, inputs: int, outputs: int) -> bool:
+def joins_bias(samples: int, inputs: int, outputs: int, *, by_rows: bool = False) -> bool:
     """Whether a row of ones beside h may put a bias into h @ W. A large product hides its sums, and may be slower with
-    one more row; of a large h the copy costs more than is won."""
-    return samples * inputs * outputs <= SMALL and COPY * samples * inputs <= SPREAD
+    one more row; of a large h the copy costs more than is won. More is won where the bias would be added to short rows
+    one by one."""
+    won = SPREAD + (SHORT_ROW * samples if by_rows and 1 < outputs <= SHORT else 0.0)
+    return samples * inputs * outputs <= SMALL and COPY * samples * inputs <= won
 
 
 class Layer(NamedTuple):

@@ -63,7 +63,8 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
             costs.append((cost, met))
     turned = cheapest(costs)
     lying = frozenset(id for id, g in group.items() if g in turned)
-    with_ones = frozenset(h for h in joins.values() if h in lying or _is_input(graph, h))
+    apart = {h for id, h in joins.items() if not _joins_bias(graph, id, h, sizes, group.get(id) not in turned)}
+    with_ones = frozenset(h for h in joins.values() if h not in apart and (h in lying or _is_input(graph, h)))
     computed = [n for n in (graph.nodes[id] for id in ids) if n.operator.kind not in ("leaf", "view")]
     little = sum(size_of(nbytes(n), sizes) for n in computed) <= LITTLE
     indexed = frozenset(d for r, d in taken_off.items() if _is_indexed(graph.nodes[r], sizes, group.get(r) in turned))
@@ -79,13 +80,14 @@ def _joins(graph: Graph, ids: Sequence[int], keep: Collection[int], sizes: Sizes
     """The sums of biases, and of their gradients, that a row of ones below an h makes part of products; which h."""
     biases = find_biases(graph, ids, keep)
     found = {id: joined.h for kind in (biases.affine, biases.gradients) for id, joined in kind.items()}
-
-    def joins(id: int, h: int) -> bool:
-        samples, inputs = [size_of(d, sizes) for d in graph.nodes[h].shape]
-        return joins_bias(samples, inputs, size_of(graph.nodes[id].shape[-1], sizes))
-
-    large = {h for id, h in found.items() if not joins(id, h)}
+    large = {h for id, h in found.items() if not _joins_bias(graph, id, h, sizes, by_rows=True)}
     return {id: h for id, h in found.items() if h not in large}
+
+
+def _joins_bias(graph: Graph, id: int, h: int, sizes: Sizes, by_rows: bool) -> bool:
+    samples, inputs = [size_of(d, sizes) for d in graph.nodes[h].shape]
+    outputs = size_of(graph.nodes[id].shape[-1], sizes)
+    return joins_bias(samples, inputs, outputs, by_rows=by_rows and _is_input(graph, h))
 
 
 def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int, int]:

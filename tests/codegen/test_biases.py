@@ -185,6 +185,26 @@ def test_random_networks_train_as_without(net: gg.Network, sizes: list[int], opt
         np.testing.assert_allclose(made.parameters[name], value, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("widths", "n", "beside_ones"),
+    [([31, 4], 512, True), ([31, 4], 400, True), ([31, 16], 512, False), ([31, 1], 512, False), ([300, 4], 512, False)],
+)
+def test_a_large_input_goes_beside_ones_where_short_rows_would_get_the_bias(
+    widths: list[int], n: int, beside_ones: bool
+) -> None:
+    net = gg.feedforward(widths, loss="mse")
+    made, exact = (
+        gg.Trainer(net, gg.SGD(0.1), dtype="float64"),
+        gg.Trainer(net, gg.SGD(0.1), dtype="float64", exact=True),
+    )
+    x, y = batch(widths, "mse", n)
+    for t in (made, exact):
+        t.step(x, y)
+    assert ("copyto(x_ones_part, x)" in made.source) == beside_ones
+    for name, value in exact.parameters.items():
+        np.testing.assert_allclose(made.parameters[name], value, rtol=1e-12, atol=1e-14)
+
+
 def test_an_input_beside_ones_has_memory_of_its_own() -> None:
     """From the first statement of a step to the last, since the ones are not written again. Nothing else has."""
     net = gg.feedforward([4, 8, 8, 3], activation="tanh", loss="mse")
