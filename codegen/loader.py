@@ -23,8 +23,9 @@ from graphgrad.types import Array, Dimension, Sizes, size_names, size_of, solve_
 
 from .layout import Layout
 from .lines import Lines, SourceLines
-from .memory import aligned, aligned_copy, plan
+from .memory import plan
 from .numpy_target import print_numpy
+from .pages import aligned, aligned_copy
 from .pieces import compiled
 from .plain_numbers import counters
 from .prepare import Prepared

@@ -6,21 +6,15 @@ ones, the operands of a pack in place inside it. `plan` works with numbers, once
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import DTypeLike
-
 from graphgrad.node import Node
-from graphgrad.types import Array, Dimension, Sizes, count, size_of
+from graphgrad.types import Dimension, Sizes, count, size_of
 
 from .blocks import inner_values
 from .program import ALIGNMENT, Program, Storage, nbytes, refusing, whole_base
-
-HUGE_PAGE = 1 << 21  # bytes; other systems than Linux have others, or none, and nothing depends on it
 
 
 def assign(program: Program) -> Program:
@@ -336,23 +330,3 @@ def by_size(spans: list[Span]) -> Plan:
         offsets[owner] = start
         insort(laid, (start, start + size, born, dies))
     return Plan(offsets, max((end for _, end, _, _ in laid), default=0))
-
-
-def aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """An array by np.empty or np.zeros that begins where a line of the cache does: on it NumPy's loops are faster.
-
-    A large one begins where a huge page does, which NumPy asks the system for from 4 MB on: with the room that this
-    takes, all of them are large enough.
-    """
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    alignment = HUGE_PAGE if size >= HUGE_PAGE else ALIGNMENT
-    raw = make(size + alignment, np.uint8)
-    start = -raw.ctypes.data % alignment
-    return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def aligned_copy(array: Array) -> Array:
-    copy = aligned(np.empty, array.shape, array.dtype)
-    copy[...] = array
-    return copy

@@ -11,7 +11,7 @@ from graphgrad.errors import CallError
 from graphgrad.evaluate import convert
 from graphgrad.types import Array, has_sizes, solve_sizes
 
-from .memory import aligned_copy
+from .pages import aligned_copy
 
 if TYPE_CHECKING:
     from .loader import Function

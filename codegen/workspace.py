@@ -14,7 +14,8 @@ from graphgrad.types import Array, Sizes, size_of
 
 from . import numpy_support
 from .blocks import inner_values
-from .memory import Plan, aligned, plan
+from .memory import Plan, plan
+from .pages import aligned
 from .program import Program
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Workspace:
         space |= dict(printed.constants)
         space |= {printed.names[id]: array for id, array in held.items()}
         for name, id in printed.kept:
-            space[name] = aligned(np.empty, _shape(program.node(id), sizes), program.node(id).dtype)
+            space[name] = aligned(np.empty, _shape(program.node(id), sizes), program.node(id).dtype, shared=False)
         # Values in the same place are one array: NumPy sees at once that such an operand and result may overlap.
         same: dict[Any, Array] = {}
         for name, id in printed.buffers:

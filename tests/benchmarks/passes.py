@@ -133,9 +133,9 @@ def units_that_stay() -> Iterator[None]:
 
 @contextmanager
 def small_pages() -> Iterator[None]:
-    from graphgrad.codegen import memory
+    from graphgrad.codegen import pages
 
-    with mock.patch.object(memory, "HUGE_PAGE", 1 << 62):
+    with mock.patch.object(pages, "SHARED", range(1 << 62, 1 << 62)):
         yield
 
 
@@ -208,7 +208,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "layers that lie transposed, matrices that fit, and biases in products": (layers_as_written, {}),
     "biases in products alone": (biases_apart, {}),
     "held values that begin on a line of the cache": (beside_the_line, {}),
-    "large vectors on huge pages": (small_pages, {}),
+    "vectors on huge pages": (small_pages, {}),
     "averages in units that shrink": (units_that_stay, {}),
     "values of a block in place of a vector that is done with": (a_block_for_each_value, {}),
     "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
