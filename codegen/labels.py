@@ -16,6 +16,7 @@ from graphgrad.operators.index import arange_in, label_places
 from graphgrad.operators.shape import size
 from graphgrad.rewrite import is_op, op, rebuild, source
 from graphgrad.tensor import Tensor
+from graphgrad.types import FLOATS
 
 from .costs import ASTRAY, INDEX, INDEXED, UNIT, UNIT_ROW
 
@@ -26,10 +27,12 @@ def differences(graph: Graph, ids: Sequence[int]) -> dict[int, int]:
     found = {}
     for id in ids:
         node = graph.nodes[id]
-        if node.operator.name == "subtract" and len(node.shape) == 2:
-            rows = graph.nodes[node.inputs[1]]
-            if rows.operator.name == "unit_rows" and rows.shape == node.shape and used[rows.id] == 1:
-                found[rows.id] = id
+        if node.operator.name != "subtract" or len(node.shape) != 2 or node.dtype not in FLOATS:
+            continue
+        p, rows = [graph.nodes[i] for i in node.inputs]
+        alike = (p.shape, p.dtype, rows.shape) == (node.shape, node.dtype, node.shape)
+        if rows.operator.name == "unit_rows" and alike and used[rows.id] == 1:
+            found[rows.id] = id
     return found
 
 

@@ -111,6 +111,37 @@ def test_what_is_given_away_is_whole(wanted: str, always: bool) -> None:
         np.testing.assert_allclose(quick.state["W"], exact.state["W"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("of", ["number", "column", "row", "input", "state", "integers", "float32", "view"])
+def test_unit_rows_are_taken_off_whatever_lies_there(of: str) -> None:
+    """What is no matrix of floats that may be written over is left as it is written, or copied first."""
+    g = gg.Graph()
+    x, y, w = g.input("x", (5, 5)), g.input("y", (5,), "int64"), g.state("w", (5, 5))
+    dtype = {"integers": "int64", "float32": "float32"}.get(of, "float64")
+    p = {
+        "number": lambda: gg.sum(x),
+        "column": lambda: gg.exp(x[:, :1]),
+        "row": lambda: gg.exp(x[0]),
+        "input": lambda: x,
+        "state": lambda: w,
+        "integers": lambda: gg.cast(x * 10, "int64"),
+        "float32": lambda: gg.cast(gg.exp(x), "float32"),
+        "view": lambda: gg.exp(x).T,
+    }[of]()
+    difference = p - gg.one_hot(y, 5, dtype)
+    value = gg.cast(difference * 3, "float64")
+    updates = {w: difference} if of == "state" else {w: value}
+    labels_, array = GENERATOR.integers(0, 5, 5), GENERATOR.normal(size=(5, 5))
+    with by_index(always=True):
+        quick, exact = (gg.compile([gg.sum(value)], updates, exact=e) for e in (False, True))
+        for f in (quick, exact):
+            f.state["w"] = array
+        kept = array.copy()
+        for _ in range(3):
+            np.testing.assert_allclose(quick(x=array, y=labels_), exact(x=array, y=labels_), rtol=1e-6)
+            np.testing.assert_allclose(quick.state["w"], exact.state["w"], rtol=1e-6)
+        np.testing.assert_array_equal(array, kept)
+
+
 @pytest.mark.parametrize("dies", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_taking_off_in_place_and_beside(dies: bool, dtype: str) -> None:
