@@ -329,7 +329,9 @@ def _unit_rows_numpy(s: Any) -> Any:
         return f"{unit}.take({{labels}}, {0 if axis else 1}, {{out}}, 'clip')"
     number = count(s.shapes[0])
     rows = s.once("rows", f"np.arange({number})")
-    places = f"{{labels}} * ({number}) + {rows}" if not axis else f"{rows} * ({classes}) + {{labels}}.reshape(-1)"
+    long = number if not axis else classes
+    step = str(long) if isinstance(long, int) or str(long).isidentifier() else f"({long})"
+    places = f"{{labels}} * {step} + {rows}" if not axis else f"{rows} * {step} + {{labels}}.reshape(-1)"
     flat = s.once(f"{s.out}_flat", f"{s.out}.reshape(-1)")
     return "{out}.fill(0)", f"{flat}[{places}] = 1"
 
@@ -339,6 +341,7 @@ def _unit_rows_numpy(s: Any) -> Any:
     pullback=(None,),
     definition=_unit_rows_definition,
     numpy=_unit_rows_numpy,
+    text="one_hot({labels:0})",
 )
 def unit_rows(labels: Node, classes: Any, dtype: str, axis: int) -> Inferred:
     """`one_hot` of labels that are known to be inside. Classes go along the last axis; of a matrix along any."""
