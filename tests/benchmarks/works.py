@@ -78,7 +78,6 @@ def others() -> list[Work]:
         Work("many classes alone", (2, 100), "relu", "cross_entropy", 256),
         Work("a thousand classes alone", (20, 1000), "relu", "cross_entropy", 256),
         Work("many classes, large batch", (20, 300), "tanh", "cross_entropy", 1000),
-        Work("two classes, two samples", (22, 2), "relu", "cross_entropy", 2),
         Work("narrow layers", (1376, 23, 3, 2), "relu", "mse", 100),
         Work("no hidden layer", (1000, 10), "relu", "cross_entropy", 256),
         Work("no hidden layer, float64", (784, 10), "relu", "cross_entropy", 600, dtype="float64"),
