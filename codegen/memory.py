@@ -183,8 +183,8 @@ def last_refusal(program: Program, order: Mapping[int, int]) -> int:
 
 
 def may_overwrite(program: Program, id: int, operand: int) -> bool:
-    """Whether a statement may write its result over an operand: it goes by elements, or its operator says so of its first
-    operand, and nothing else is aliased."""
+    """Whether a statement may write its result over an operand: it goes by elements, or its operator allows it of its
+    first operand, and nothing else is aliased."""
     nodes, bases = program.graph.nodes, program.bases
     node, source = nodes[id], nodes[operand]
     by_elements = node.operator.kind == "elementwise" and isinstance(node.operator.numpy, str)

@@ -39,7 +39,8 @@ class TemplatePrinter(NumberPrinter):
         spelling = node.operator.numpy
         if callable(spelling):
             inputs = [self.graph.nodes[i] for i in node.inputs]
-            over = node.operator.over and self.program.storage_of[node.id] == self.program.storage_of.get(inputs[0].id)
+            storage = self.program.storage_of.get(node.id, -1)  # none before the step
+            over = node.operator.over and storage == self.program.storage_of.get(inputs[0].id)
             spelling = spelling(Call(node, inputs, self._is_plain, self._once, self.out.names.get(node.id, ""), over))
         if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
             spelling = "np.copyto({out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + "), {x})"
