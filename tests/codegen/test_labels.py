@@ -142,6 +142,20 @@ def test_unit_rows_are_taken_off_whatever_lies_there(of: str) -> None:
         np.testing.assert_array_equal(array, kept)
 
 
+def test_what_only_sizes_enter_is_computed_once() -> None:
+    """Before the step, where nothing is written over anything."""
+    g = gg.Graph()
+    x, z, w = g.input("x", (4, 3)), g.input("z", ("N",)), g.state("w", (4, 3))
+    p = gg.exp(gg.tanh(g.constant(np.ones((4, 3))) * gg.cast(gg.size(z, 0), "float64")))
+    outputs = [gg.sum(x * (p - gg.one_hot(g.constant(np.array([0, 2, 1, 1])), 3))) + gg.sum(z)]
+    array = GENERATOR.normal(size=(4, 3))
+    with by_index(always=True):
+        quick, exact = (gg.compile(outputs, {w: w + x}, exact=e) for e in (False, True))
+        assert "] -= " in quick.source[: quick.source.index("def step")]
+        for n in (2, 2, 3):
+            np.testing.assert_allclose(quick(x=array, z=np.ones(n)), exact(x=array, z=np.ones(n)), rtol=1e-12)
+
+
 @pytest.mark.parametrize("dies", [True, False])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_taking_off_in_place_and_beside(dies: bool, dtype: str) -> None:
