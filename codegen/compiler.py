@@ -69,13 +69,14 @@ def compile(
         block = block_bytes() if block is None else _checked_block(block)
         if exact or not replaced:  # nothing is kept of the graphs on the way, which may be large
             made = _in_memory(*prepare(wanted, replaced, exact=exact), block, memory)
-            return Function(*made, copy=copy, leaves=leaves)
+            return Function(*made, written=graph, copy=copy, leaves=leaves)
         low = lowered(wanted, replaced, exact=exact)
         shapes = {node.shape for node in low.graph.nodes}
         sizes = {name: USUAL for shape in shapes for d in shape for name in size_names(d)}
         layout = low.best_layout(sizes)
         suited = Suited(layout, sizes, low.best_layout, lambda chosen: _laid_out(low, chosen, block, memory))
-        return Function(*suited.made(layout), copy=copy, leaves=leaves, suited=suited if sizes else None)
+        made = suited.made(layout)
+        return Function(*made, written=graph, copy=copy, leaves=leaves, suited=suited if sizes else None)
 
 
 def _laid_out(low: Lowered, layout: Layout, block: int, memory: str) -> Prepared:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphgrad.errors import GraphgradError
 from graphgrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Lines:
         self._function = function
 
     def __getitem__(self, tensor: Tensor | int) -> tuple[int, ...]:
+        if isinstance(tensor, Tensor) and tensor.graph is not self._function.written():
+            raise GraphgradError(
+                f"lines of {tensor.name} were asked for, which is of another graph than the compiled one; "
+                "f.lines takes tensors of the graph that was compiled"
+            )
         moved = self._function._where.get(tensor if isinstance(tensor, int) else tensor.id)
         if moved is None:
             return ()

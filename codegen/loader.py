@@ -17,6 +17,7 @@ import numpy as np
 from graphgrad.collector import paused_gc
 from graphgrad.errors import CallError, GraphgradError
 from graphgrad.evaluate import check_sizes, convert
+from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.tensor import Tensor
 from graphgrad.types import Array, Dimension, Sizes, size_names, size_of, solve_sizes, whole
@@ -64,11 +65,13 @@ class Function:
         program: Program,
         where: Mapping[int, Tensor],
         *,
+        written: Graph,  # the graph that was compiled; it is not kept
         copy: bool,
         leaves: frozenset[str] = frozenset(),  # names that a call may give although the function has no use for them
         suited: Suited | None = None,
     ) -> None:
         self._copy = copy
+        self.written = weakref.ref(written)
         self._leaves = leaves
         self._suited = suited
         self._counters = {program.node(id)["name"] for id in counters(program)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graphgrad.graph import Graph
 from graphgrad.types import Array, Sizes, size_of
 
 from .program import Program, nbytes, statement_flops
@@ -40,11 +42,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A number for each node, with its unit and what it is."""
+    """A number for each node of a graph, with its unit and what it is."""
 
     by_node: dict[int, float]
     unit: str
     title: str
+    graph: Graph | None  # None: it is gone
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,6 +55,8 @@ class Profile:
     """What each statement of one call takes. Prints as a table; `gg.draw(..., color=profile)` shows it on a picture."""
 
     rows: tuple[Row, ...]
+    written: weakref.ref[Graph] = field(repr=False)  # the graph that was compiled,
+    program: weakref.ref[Graph] = field(repr=False)  # and the one that it became
     unit: str = "µs"
     title: str = "time"
 
@@ -77,7 +82,8 @@ class Profile:
             id = row.statement_node if program else row.node
             if id >= 0:
                 found[id] = found.get(id, 0.0) + (row.us if what == "time" else row.bytes / 1024)
-        return Cost(found, *(("µs", "time") if what == "time" else ("KiB", "memory")))
+        unit, title = ("µs", "time") if what == "time" else ("KiB", "memory")
+        return Cost(found, unit, title, self.program() if program else self.written())
 
     def __str__(self) -> str:
         total = self.total or 1.0
@@ -134,7 +140,7 @@ def profile(function: Function, values: Sequence[Array], sizes: Sizes, space: di
         name, text = printed.names.get(last, ""), "; ".join(t.strip() for t in unit.text)
         us = max(_median(own) - floor, 0.0) * 1e6
         rows.append(Row(owner.get(last, -1), last, size, name, text, unit.line, us, work, product))
-    return Profile(tuple(rows))
+    return Profile(tuple(rows), function.written, weakref.ref(program.graph))
 
 
 def _owners(program: Program) -> dict[int, int]:

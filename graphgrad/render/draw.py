@@ -109,6 +109,8 @@ def draw(
         thing = heads
     if level is not None or optimizer is not None:
         raise GraphgradError("level= and optimizer= are of a Network, such as gg.feedforward makes")
+    if isinstance(color, Profile):
+        color, profile = "time", color
     if color in ("time", "memory") or (color is None and profile is not None):
         color = _cost(color or "time", profile, program=isinstance(thing, Function))
     if isinstance(thing, Function) and color is not None:  # the program's own graph, a box a statement
@@ -122,7 +124,7 @@ def draw(
     if isinstance(thing, (Graph, Derivation)) or _tensors_or_none(thing):
         made = prepare(thing, options, values=values)
         derivation = thing if isinstance(thing, Derivation) else None
-        diagram = made.diagram if color is None else coloured(made.diagram, derivation, color)
+        diagram = made.diagram if color is None else coloured(made.diagram, made.drawn.graph, derivation, color)
         return picture(diagram, place(diagram, engine), theme=theme, legend=legend, looks=made.looks)
     raise GraphgradError(
         f"draw takes a Network, Graph, Derivation, compiled Function, Program, or tensors of one graph, "

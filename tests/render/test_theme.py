@@ -220,6 +220,38 @@ def test_a_profile_colours_boxes_by_time_and_by_memory() -> None:
         gg.draw(d, color="hot")
 
 
+def test_numbers_of_another_graph_are_refused() -> None:
+    net = gg.feedforward([4, 5, 3], "tanh", "cross_entropy")
+    d, other = gg.derive(net.loss), gg.feedforward([4, 5, 3], "tanh", "cross_entropy").loss
+    given = {"x": np.ones((8, 4)), "y": np.zeros(8, np.int64), **net.initialize(0)}
+    f, g = gg.compile([net.loss, *d.values()]), gg.compile([net.loss])
+    profile = f.profile(**given)
+    with pytest.raises(GraphgradError, match="the profile is of another graph than the one that is drawn"):
+        gg.draw(gg.derive(other), color=profile)
+    with pytest.raises(GraphgradError, match="the profile is of another graph"):
+        gg.draw(g, color=profile)  # of the same graph, but another program
+    with pytest.raises(GraphgradError, match="color has a number for loss, which is of another graph than what is dr"):
+        gg.draw(d, color={other: 1.0})
+    with pytest.raises(GraphgradError, match="lines of loss were asked for, which is of another graph"):
+        f.lines[other]
+    trainer = gg.Trainer(net, gg.SGD())
+    own = trainer.profile(given["x"], given["y"])
+    with pytest.raises(GraphgradError, match=r"run\.profile\(\) with run\.trainer\.graph\.derivation"):
+        gg.draw(d, color=own)
+    assert gg.draw(trainer.graph.derivation, color=own, engine="layered").diagram is not None
+
+
+def test_a_profile_alone_means_its_times() -> None:
+    net = gg.feedforward([4, 5, 3], "tanh", "cross_entropy")
+    f = gg.compile([net.loss])
+    profile = f.profile(x=np.ones((8, 4)), y=np.zeros(8, np.int64), **net.initialize(0))
+    short, long = (gg.draw(f, **how, engine="layered").diagram for how in ({"color": profile}, {"profile": profile}))
+    assert short is not None
+    assert long is not None
+    assert [b.tint for b in short.boxes] == [b.tint for b in long.boxes]
+    assert any(b.tint for b in short.boxes)
+
+
 def test_what_stands_inside_a_box_counts_for_it() -> None:
     g = gg.Graph()
     x, w, b = g.input("x", ("N", 2)), g.parameter("w", (2,)), g.parameter("b")
