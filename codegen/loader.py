@@ -159,7 +159,7 @@ class Function:
         """
         if any(name not in arrays for name in self._names):
             raise self._missing(arrays)
-        values = self._as_arrays([arrays[name] for name in self._names], None)
+        values = self.as_arrays([arrays[name] for name in self._names], None)
         with self.lock, self._as_it_was():
             self._set_held(arrays)
             return self.profiled(values)
@@ -169,7 +169,8 @@ class Function:
         from .profile import profile
 
         with self.lock, self._as_it_was():
-            sizes = self._sizes([v.shape for v in values])
+            sizes = self.sizes([v.shape for v in values])
+            self._suit(sizes)
             self._hold_all(sizes)
             held = {name: aligned_copy(value) for name, value in self._values.items()}
         workspace = Workspace(self, sizes, held)
@@ -212,7 +213,7 @@ class Function:
         except KeyError:
             raise self._missing(arrays) from None
         if len(arrays) != len(names):
-            values = list(self._as_arrays(values, None))  # before anything is set: a wrong one changes nothing
+            values = list(self.as_arrays(values, None))  # before anything is set: a wrong one changes nothing
             self._set_held(arrays)
         return self.call(values)
 
@@ -222,7 +223,7 @@ class Function:
         `convert` makes arrays of the right dtypes of values that are none; by default what loses nothing is taken.
         """
         if not self._held:
-            values = self._as_arrays(values, convert)
+            values = self.as_arrays(values, convert)
             shapes = tuple([v.shape for v in values])
             workspace = self._take_idle(shapes) or self._workspace(shapes)
             try:
@@ -233,7 +234,7 @@ class Function:
             results = self.repeated(values)
             if results is not None:
                 return [np.array(r) for r in results] if self._copy else list(results)
-            values = self._as_arrays(values, convert)
+            values = self.as_arrays(values, convert)
             shapes = tuple([v.shape for v in values])
             latest = self._latest = self._take_idle(shapes) or self._workspace(shapes)
             self._idle.setdefault(shapes, []).append(latest)
@@ -252,9 +253,7 @@ class Function:
         except Exception as error:
             raise self._told(error) from error
 
-    def _as_arrays(
-        self, values: Sequence[Any], convert: Callable[[Sequence[Any]], list[Array]] | None
-    ) -> Sequence[Any]:
+    def as_arrays(self, values: Sequence[Any], convert: Callable[[Sequence[Any]], list[Array]] | None) -> Sequence[Any]:
         """The values as they are, if all are arrays of the right dtypes, else converted."""
         if len(values) != len(self._dtypes):
             return (convert or self._converted)(values)
@@ -283,7 +282,8 @@ class Function:
 
     def _workspace(self, shapes: tuple[tuple[int, ...], ...]) -> Workspace:
         """A workspace for sizes that were not met yet, or that other threads are using. Checks the shapes."""
-        sizes = self._sizes(shapes)
+        sizes = self.sizes(shapes)
+        self._suit(sizes)
         self._hold_all(sizes)
         while len(self._idle) >= WORKSPACES and shapes not in self._idle:
             self._idle.popitem(last=False)
@@ -305,9 +305,10 @@ class Function:
     def settle(self, shapes: Sequence[tuple[int, ...]]) -> None:
         """Settle how values lie by inputs of these shapes, in order: as a first call with such arrays does."""
         with self.lock:
-            self._sizes(shapes)
+            self._suit(self.sizes(shapes))
 
-    def _sizes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+    def sizes(self, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+        """The named sizes, by the shapes of the inputs in order. Raises CallError where they do not fit."""
         leaves = [(n["name"], n.shape, shape) for n, shape in zip(self._inputs, shapes, strict=True)]
         held = [
             (name, node.shape, self._values[name].shape) for name, node in self._held.items() if name in self._values
@@ -322,7 +323,6 @@ class Function:
                 f"the size {unknown[0]} is not known: no argument has it; set state[{whose!r}] to an array once"
             )
         check_sizes(program.graph, [*program.prologue, *program.step], sizes)
-        self._suit(sizes)
         return sizes
 
     def _hold(self, name: str, node: Node, sizes: Sizes) -> Array:

@@ -53,7 +53,7 @@ def module_text(net: Network | Tensor, optimizer: Optimizer | None = None, seed:
             parts.append(Part("predict", "predict", finished([net.prediction]), "What the network answers."))
         parameters, draws = initial_values(net, seed)
         if optimizer is not None:
-            training = training_graph(net, optimizer, net.parameters[0].dtype, transposed=True)
+            training = training_graph(net, optimizer, net.parameters[0].dtype, laid_for={})
             doc = f"One step on a batch, which changes `state` in place. Gives the {net.loss.name} before it: a float."
             parts.append(Part("step", "step", finished([training.loss], training.updates), doc))
             if training.theta is not None:

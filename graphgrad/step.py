@@ -21,7 +21,7 @@ from graphgrad.optimizers import SGD, Adam, Groups, Momentum, Optimizer
 from graphgrad.rewrite import with_dtype
 from graphgrad.tensor import Tensor
 from graphgrad.theta import free_name, on_one_vector, transposed_matrices
-from graphgrad.types import FLOATS, show
+from graphgrad.types import FLOATS, Sizes, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,14 @@ def training_graph(
     gradients: Gradients | None = None,
     weighted: bool = False,
     parted: bool = False,
-    transposed: bool = False,
+    laid_for: Sizes | None = None,
 ) -> TrainingGraph:
     """Forward pass, loss, backward pass and update of a network, in a graph of their own and in one float dtype.
 
     With `memory="low"` each parameter is updated on its own as soon as its gradient is there, which then needs no place
     beside the others. `weighted` makes the loss a weighted mean, by a further input with a weight for each sample.
-    `parted` is for several processes: the gradients leave the step, and their sums come back by leaves. `transposed`
-    lets some matrices lie in theta as their transposes, which is faster.
+    `parted` is for several processes: the gradients leave the step, and their sums come back by leaves. `laid_for` lets
+    some matrices lie in theta as their transposes, where that is faster for batches of these sizes.
     """
     if memory not in MEMORY:
         raise GraphgradError(f"memory {memory!r} does not exist; there are: {', '.join(MEMORY)}")
@@ -90,7 +90,7 @@ def training_graph(
     outputs = [net.loss, *leaves, *net.parameters]
     theta: Tensor | None = None
     starts: dict[str, int] = {}
-    turned = transposed_matrices(net, dtype) if packed and transposed else frozenset()
+    turned = transposed_matrices(net, dtype, laid_for) if packed and laid_for is not None else frozenset()
     kept: dict[str, Tensor] = {}
     if packed:
         graph, theta, starts, where, kept = on_one_vector(outputs, net.parameters, turned, dtype)

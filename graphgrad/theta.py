@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 from graphgrad.codegen.costs import ASTRAY, Cost, Layer, cheapest, layer_cost
-from graphgrad.codegen.program import usual
+from graphgrad.codegen.program import USUAL
 from graphgrad.graph import Graph
 from graphgrad.networks import Network
 from graphgrad.node import Node
@@ -20,7 +21,11 @@ from graphgrad.operators.shape import reshape, transpose
 from graphgrad.operators.slices import slice_
 from graphgrad.rewrite import in_dtype, rebuild
 from graphgrad.tensor import Tensor
-from graphgrad.types import count
+from graphgrad.types import Sizes, count, size_names, size_of
+
+#: It is worthwhile to make a step anew where that saves so many nanoseconds, by the same figures, and so much of what
+#: its products take, by MULTIPLIED for a multiplication.
+NANOSECONDS, PART, MULTIPLIED = 10_000.0, 0.01, 0.02
 
 
 class Use(NamedTuple):
@@ -32,6 +37,10 @@ class Use(NamedTuple):
     h: int | None  # the values that lie as h does, if it may lie either way
     z: int | None
 
+    @property
+    def groups(self) -> set[int]:
+        return {g for g in (self.h, self.z) if g is not None}
+
     def cost(self, turned: Container[int | None], w: bool) -> float:
         return layer_cost(self.layer, self.samples, self.h in turned, self.z in turned, w)
 
@@ -39,25 +48,37 @@ class Use(NamedTuple):
         return min(self.cost(turned, w) for w in (False, True))
 
 
-def transposed_matrices(net: Network, dtype: str) -> frozenset[str]:
-    """The parameters W that had better lie in theta as their transposes, for batches of the usual size.
+def transposed_matrices(net: Network, dtype: str, sizes: Sizes, now: frozenset[str] | None = None) -> frozenset[str]:
+    """The parameters W that had better lie in theta as their transposes, for batches of these sizes.
 
-    They are only used as h @ W.T. How h and z = h @ W.T lie is settled by the first batch; here each W is taken to fit
-    them, and they to lie so that all is cheapest.
+    They are only used as h @ W.T. How h and z = h @ W.T lie is settled with the program; here each W is taken to fit
+    them, and they to lie so that all is cheapest. What lies in theta `now` stays where moving it would win too little.
     """
     graph = net.graph
     ids = graph.ancestors([net.loss.id])
     group = _alike(graph, ids)
-    uses = _uses(net, ids, group, dtype)
-    of_layers = [(use.least_cost, {g for g in (use.h, use.z) if g is not None}) for use in uses]
-    turned = cheapest([*of_layers, *_read_astray(graph, ids, group)])
+    known = dict.fromkeys((n for i in ids for d in graph.nodes[i].shape for n in size_names(d)), USUAL) | dict(sizes)
+    uses = _uses(net, ids, group, dtype, known)
+    astray = list(_read_astray(graph, ids, group, known))
+    turned = cheapest([*[(use.least_cost, use.groups) for use in uses], *astray])
     more: dict[int, float] = {}  # what each W costs more as its transpose
     for use in uses:
         more[use.matrix] = more.get(use.matrix, 0.0) + use.cost(turned, True) - use.cost(turned, False)
-    return frozenset(p.name for p in net.parameters if more.get(p.id, 0.0) < 0)
+    wanted = frozenset(p.name for p in net.parameters if more.get(p.id, 0.0) < 0)
+    if now is None or wanted == now:
+        return wanted
+
+    def least(transposed: Container[str]) -> float:
+        """The cost of all, W lying so and all else as it then had better lie."""
+        names = {p.id: p.name for p in net.parameters}
+        costs = [(partial(use.cost, w=names[use.matrix] in transposed), use.groups) for use in uses] + astray
+        return sum(cost(turned) for turned in [cheapest(costs)] for cost, _ in costs)
+
+    products = sum(MULTIPLIED * 3 * use.samples * use.layer.inputs * use.layer.outputs for use in uses)
+    return wanted if least(now) - least(wanted) > max(NANOSECONDS, PART * products) else now
 
 
-def _uses(net: Network, ids: Sequence[int], group: Mapping[int, int], dtype: str) -> list[Use]:
+def _uses(net: Network, ids: Sequence[int], group: Mapping[int, int], dtype: str, sizes: Sizes) -> list[Use]:
     graph = net.graph
     matrices = {p.id for p in net.parameters if len(p.shape) == 2}
     behind = {w.id: b.id for w, b in pairwise(net.parameters)}
@@ -76,7 +97,7 @@ def _uses(net: Network, ids: Sequence[int], group: Mapping[int, int], dtype: str
                 matrices.discard(transposes.get(i, i))  # used otherwise
             elif i in transposes:
                 h, (outputs, inputs) = node.inputs[0], numbers(graph.tensor(transposes[i]))
-                samples = usual(count(graph.nodes[h].shape[:-1]))
+                samples = size_of(count(graph.nodes[h].shape[:-1]), sizes)
                 layer = Layer(inputs, outputs, h not in depending, False, dtype)
                 uses[id] = Use(transposes[i], layer, samples, group.get(h), group.get(id))
             elif i in uses and node.operator.name == "add" and behind.get(uses[i].matrix) in node.inputs:
@@ -104,13 +125,15 @@ def _alike(graph: Graph, ids: Sequence[int]) -> dict[int, int]:
     return group
 
 
-def _read_astray(graph: Graph, ids: Sequence[int], group: Mapping[int, int]) -> Iterator[tuple[Cost, Collection[int]]]:
+def _read_astray(
+    graph: Graph, ids: Sequence[int], group: Mapping[int, int], sizes: Sizes
+) -> Iterator[tuple[Cost, Collection[int]]]:
     """What it costs that a matrix lies transposed which is read beside one that is given, such as a target."""
     for node in (graph.nodes[id] for id in ids):
         given = {graph.nodes[i].shape for i in node.inputs if graph.nodes[i].operator.name == "input"}
         for i in node.inputs:
             if i in group and graph.nodes[i].shape in given and node.operator.name != "matmul":
-                yield _if_turned(group[i], ASTRAY * usual(count(graph.nodes[i].shape))), {group[i]}
+                yield _if_turned(group[i], ASTRAY * size_of(count(graph.nodes[i].shape), sizes)), {group[i]}
 
 
 def _if_turned(g: int, cost: float) -> Cost:

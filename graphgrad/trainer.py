@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from graphgrad.optimizers import Adam, Optimizer
 from graphgrad.parallel import Processes, SummedStep
 from graphgrad.samples import Data, as_array
 from graphgrad.step import training_graph
-from graphgrad.theta import numbers
-from graphgrad.types import FLOATS, Array, show
+from graphgrad.theta import numbers, transposed_matrices
+from graphgrad.types import FLOATS, Array, Sizes, show
 
 if TYPE_CHECKING:
     from graphgrad.codegen.profile import Profile
@@ -70,30 +70,36 @@ class Trainer:
         self.optimizer = optimizer if optimizer is not None else Adam()
         self.dtype = dtype
         self._target = target
+        self._graph = partial(
+            training_graph,
+            net,
+            self.optimizer,
+            dtype,
+            memory,
+            gradients=Gradients(l2, clip_value, clip_norm),
+            weighted=weighted,
+            parted=processes is not None,
+        )
+        self._compile = partial(compile, target=target, exact=exact, copy=False, memory=memory)
+        self._settled = processes is not None  # whether how values lie is settled, which the first batch does
+        self._make({})
+        self.parameters = net.initialize(seed) if parameters is None else parameters
+        self.summed = None if processes is None else SummedStep(self, processes)
+
+    def _make(self, sizes: Sizes) -> None:
+        """The step's graph and function, suited to batches of these sizes; its states are zeros."""
         with paused_gc():
-            self.graph = training_graph(
-                net,
-                self.optimizer,
-                dtype,
-                memory,
-                gradients=Gradients(l2, clip_value, clip_norm),
-                weighted=weighted,
-                parted=processes is not None,
-                transposed=True,
-            )
-            outputs = [] if processes is not None else [self.graph.loss]
-            updates = self.graph.updates
-            self.function = compile(outputs, updates, target=target, copy=False, exact=exact, memory=memory)
-        for leaf in (self.graph.k, *[slot.leaf for slot in self.graph.slots]):
-            self.function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
-        given = self.graph.received or self.graph.inputs
+            graph = self._graph(laid_for=sizes)
+            function = self._compile([] if graph.sent else [graph.loss], graph.updates)
+        for leaf in (graph.k, *[slot.leaf for slot in graph.slots]):
+            function.state[leaf.name] = np.zeros(numbers(leaf), leaf.dtype)
+        given = graph.received or graph.inputs
         named = {t.name: position for position, t in enumerate(given)}
-        order = [named[node["name"]] for node in self.function.program.inputs]
+        order = [named[node["name"]] for node in function.program.inputs]
         self._given = len(given)  # arrays of a batch, of which the step may have no use for some
         self._order = None if order == list(range(len(given))) else order  # None: that of a batch
         self._leaves = [given[i] for i in order]
-        self.parameters = net.initialize(seed) if parameters is None else parameters
-        self.summed = None if processes is None else SummedStep(self, processes)
+        self.graph, self.function = graph, function
 
     @property
     def source(self) -> str:
@@ -110,15 +116,39 @@ class Trainer:
             batch = self._taken(batch)
         function = self.function
         with function.lock:
-            results = function.repeated(batch) or function.call(batch, self._converted)
+            results = function.repeated(batch) or self._called(batch)
             return results[0].item()  # type: ignore[no-any-return]
+
+    def _called(self, batch: Sequence[Any]) -> list[Array]:
+        """A step from a batch unlike the latest one, with the lock held."""
+        if not self._settled:
+            batch = self.function.as_arrays(batch, self._converted)
+            self._settle([a.shape for a in batch])
+        return self.function.call(batch, self._converted)
 
     def settle(self, *shapes: tuple[int, ...]) -> None:
         """Settle by the shapes of a batch how values lie in a step, which else its first batch does, for good.
 
         So that a run that goes on with the rest of an epoch takes the steps that it would have taken.
         """
-        self.function.settle(shapes if self._order is None else [shapes[i] for i in self._order])
+        with self.function.lock:
+            self._settle(shapes if self._order is None else [shapes[i] for i in self._order])
+
+    def _settle(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """If parameters had better lie otherwise in theta, the step is made anew, and takes over what it holds."""
+        if self._settled:
+            return
+        sizes, now = self.function.sizes(shapes), self.graph.transposed
+        if self.graph.theta is not None and transposed_matrices(self.net, self.dtype, sizes, now) != now:
+            anew, kept = object.__new__(type(self)), self.kept()
+            vars(anew).update(vars(self))
+            anew._make(sizes)
+            anew.parameters = self.parameters
+            anew.keep({name: v for name, (v, _) in kept.items()}, {name: s for name, (_, s) in kept.items()})
+            anew.function.lock = self.function.lock  # which a thread may be waiting for
+            vars(self).update(vars(anew))  # at once, for a signal's handler may look, or Ctrl-C may come
+        self.function.settle(shapes)
+        self._settled = True
 
     def _converted(self, values: Sequence[Any]) -> list[Array]:
         """The arrays of a batch in the order in which the function takes them; floats may be of either dtype."""
@@ -133,7 +163,10 @@ class Trainer:
     def profile(self, *batch: Data) -> Profile:
         """Time each statement of a step on a batch (xb, yb); parameters and state are left as they are."""
         values = batch if self._order is None or self.summed is not None else self._taken(batch)
-        return self.function.profiled(self._converted(values))
+        with self.function.lock:
+            arrays = self._converted(values)
+            self._settle([a.shape for a in arrays])
+            return self.function.profiled(arrays)
 
     def _taken(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
         """What the step's function takes of a batch, in its order."""

@@ -9,6 +9,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -568,6 +569,88 @@ def test_a_matrix_lies_transposed_where_all_its_products_gain(loss_of: Any, tran
     again.state = apart.state
     assert again.step(x) == pytest.approx(apart.step(x), rel=1e-12)
     np.testing.assert_allclose(again.state["m.W"], apart.state["m.W"], rtol=1e-9, atol=1e-13)
+
+
+def layered(dtype: str = "float32", **options: Any) -> gg.Trainer:
+    """Of a network whose first matrix lies otherwise in theta for large batches than for those of the usual size."""
+    net = gg.feedforward([784, 32, 10], "relu", "cross_entropy")
+    return gg.Trainer(net, gg.Adam(0.01), dtype=dtype, seed=3, **options)
+
+
+def many(n: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(n)
+    return generator.normal(size=(n, 784)).astype(dtype), generator.integers(0, 10, n)
+
+
+@pytest.mark.parametrize("first", ["step", "settle", "profile"])
+def test_the_first_batch_settles_how_parameters_lie(first: str) -> None:
+    """And what was set before stays."""
+    trainer, apart = layered(), layered(memory="low")
+    x, y = many(1024)
+    generator = np.random.default_rng(0)
+    set_before = {n: generator.uniform(0.1, 1, v.shape) for n, v in trainer.state.items()} | {"k": 7}
+    other = gg.feedforward([784, 32, 10]).initialize(8)
+    for t in (trainer, apart):
+        t.parameters, t.state = other, set_before
+    before, held, state = trainer.graph.transposed, trainer.parameters, trainer.state
+    if first == "settle":
+        trainer.settle(x.shape, y.shape)
+    elif first == "profile":
+        trainer.profile(x, y)
+    if first != "step":
+        assert trainer.graph.transposed != before
+        for name, value in held.items():
+            assert trainer.parameters[name].tobytes() == value.tobytes()
+        for name, value in state.items():
+            assert trainer.state[name].tobytes() == value.tobytes()
+    for n in (1024, 3, 64):
+        assert trainer.step(*many(n)) == pytest.approx(apart.step(*many(n)), rel=1e-5)
+        assert trainer.graph.transposed == {"W2"} != before, "settled for good"
+    for name, value in apart.parameters.items():
+        np.testing.assert_allclose(trainer.parameters[name], value, rtol=1e-4, atol=1e-6)
+    assert trainer.k == 10
+
+
+def test_a_batch_that_does_not_fit_settles_nothing() -> None:
+    trainer = layered()
+    before = trainer.function
+    x, y = many(1024)
+    with pytest.raises(GraphgradError):
+        trainer.step(x, y[:7])
+    with pytest.raises(GraphgradError):
+        trainer.step(x)
+    assert trainer.function is before
+    trainer.step(x, y)
+    assert trainer.function is not before
+
+
+def test_a_step_that_is_made_anew_is_whole_or_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever Ctrl-C meets."""
+    trainer = layered()
+    function, parameters = trainer.function, trainer.parameters
+
+    def pressed(self: gg.Trainer, *given: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gg.Trainer, "keep", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.step(*many(1024))
+    assert trainer.function is function
+    for name, value in parameters.items():
+        assert trainer.parameters[name].tobytes() == value.tobytes()
+    trainer.step(*many(1024))
+    assert (trainer.k, trainer.function is function) == (1, False)
+
+
+def test_two_threads_take_the_first_steps() -> None:
+    """One makes the step anew, and the other, which waits for the old one, takes the new one too."""
+    trainer, one_by_one = layered(), layered()
+    batch = many(1024)
+    with ThreadPoolExecutor(4) as pool:
+        losses = sorted(pool.map(lambda _: trainer.step(*batch), range(12)))
+    assert losses == sorted(one_by_one.step(*batch) for _ in range(12))
+    assert trainer.k == 12
 
 
 # ---------------------------------------------------------------------------------------------------------------------
