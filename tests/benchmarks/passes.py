@@ -167,7 +167,7 @@ def matrices_as_they_are() -> Iterator[None]:
     from graphgrad import trainer
 
     def plain(*arguments: Any, **options: Any) -> Any:
-        return training_graph(*arguments, **{**options, "transposed": False})
+        return training_graph(*arguments, **{**options, "laid_for": None})
 
     training_graph = trainer.training_graph
     with mock.patch.object(trainer, "training_graph", plain):
