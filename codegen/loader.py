@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import linecache
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import count
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,6 +34,7 @@ from .printed import Printed
 from .program import Program, flops
 from .source import comment, frame
 from .state import State
+from .turn import Turn
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
 WORKSPACES = 8  # how many sets of sizes keep a workspace; the least recently used goes
 
 _numbers = count(1)  # of the generated files, so that each has a name of its own in tracebacks
+
+
+def _none(values: Sequence[Any]) -> None:
+    """Of values that are like none before."""
 
 
 class Suited(NamedTuple):
@@ -79,9 +84,12 @@ class Function:
         self._names = tuple(n["name"] for n in self._inputs)
         self._dtypes = tuple(np.dtype(n.dtype) for n in self._inputs)
         self._values: dict[str, Array] = {}
-        self.lock = threading.RLock()  # a signal's handler may look at the state in the middle of a call
+        self.lock = Turn()
         self._idle: OrderedDict[Any, list[Workspace]] = OrderedDict()
-        self._latest: Workspace | None = None  # of a function with state: the one last used
+        self._latest: Workspace | None = None  # of a function with state: the one last used,
+        #: and a call there with the lock held: its results, in the function's own memory, if the values in a list are
+        #: arrays like its latest ones; else None. What a training loop tries first: all tests are one expression.
+        self.repeated: Callable[[Sequence[Any]], Sequence[Array] | None] = _none
         self._given: set[str] = set()
 
     def _take(self, program: Program, where: Mapping[int, Tensor]) -> None:
@@ -194,7 +202,7 @@ class Function:
     def _forget(self) -> None:
         """Workspaces, whose views show arrays that are kept no more."""
         self._idle.clear()
-        self._latest = None
+        self._latest, self.repeated = None, _none
 
     def __repr__(self) -> str:
         return f"<compiled function of {', '.join(self._names) or 'nothing'}: {len(self.program.step)} statements>"
@@ -230,28 +238,31 @@ class Function:
                 return self._run(workspace, values)
             finally:
                 self._idle.setdefault(shapes, []).append(workspace)
-        with self.lock:  # so no other thread uses a workspace, and the latest one can stay at hand
-            results = self.repeated(values)
-            if results is not None:
-                return [np.array(r) for r in results] if self._copy else list(results)
+        lock = self.lock
+        if lock.owner == get_ident() and not lock.busy:  # see Turn
+            lock.busy = True
+            try:
+                if lock.owner and (results := self._again(values)) is not None:
+                    return results
+            finally:
+                lock.busy = False
+        with lock:  # so no other thread uses a workspace, and the latest one can stay at hand
+            if (results := self._again(values)) is not None:
+                return results
             values = self.as_arrays(values, convert)
             shapes = tuple([v.shape for v in values])
             latest = self._latest = self._take_idle(shapes) or self._workspace(shapes)
             self._idle.setdefault(shapes, []).append(latest)
+            self.repeated = latest.quick
             return self._run(latest, values)
 
-    def repeated(self, values: Sequence[Any]) -> Sequence[Array] | None:
-        """The results of a call whose arrays are like the latest one's, in the function's own memory; else None.
-
-        Only of a function with state, and with its lock held until the results are read. What a training loop tries
-        first: all tests are one expression.
-        """
-        if self._latest is None:
-            return None
+    def _again(self, values: Sequence[Any]) -> list[Array] | None:
+        """What `repeated` gives, as the caller gets it."""
         try:
-            return self._latest.quick(values)  # type: ignore[no-any-return]
+            results = self.repeated(values)
         except Exception as error:
-            raise self._told(error) from error
+            raise self.told(error) from error
+        return results if results is None else [np.array(r) for r in results] if self._copy else list(results)
 
     def as_arrays(self, values: Sequence[Any], convert: Callable[[Sequence[Any]], list[Array]] | None) -> Sequence[Any]:
         """The values as they are, if all are arrays of the right dtypes, else converted."""
@@ -266,7 +277,7 @@ class Function:
         try:
             results = workspace.step(*(values if workspace.plain else workspace.arguments(values)))
         except Exception as error:
-            if (told := self._told(error)) is error:
+            if (told := self.told(error)) is error:
                 raise
             raise told from error
         return [np.array(r) for r in results] if self._copy else list(results)
@@ -364,7 +375,7 @@ class Function:
         for name in extra:
             self.state[name] = arrays[name]
 
-    def _told(self, error: Exception) -> Exception:
+    def told(self, error: Exception) -> Exception:
         """An error inside generated code, with the node that it came from and the user's line."""
         trace, line = error.__traceback__, None
         while trace is not None:

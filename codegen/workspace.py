@@ -49,7 +49,7 @@ class Workspace:
                 for code in function._code:
                     exec(code, space)  # the source is this project's own print; names in it passed codegen.names
         except Exception as error:
-            raise function._told(error) from error
+            raise function.told(error) from error
         read_only([space[name] for name, _ in printed.kept], space.values())
         self.names = space
         step: Callable[..., Any] = space["step"]

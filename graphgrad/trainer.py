@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,16 +116,22 @@ class Trainer:
         if self._order is not None:
             batch = self._taken(batch)
         function = self.function
-        with function.lock:
-            results = function.repeated(batch) or self._called(batch)
-            return results[0].item()  # type: ignore[no-any-return]
-
-    def _called(self, batch: Sequence[Any]) -> list[Array]:
-        """A step from a batch unlike the latest one, with the lock held."""
-        if not self._settled:
-            batch = self.function.as_arrays(batch, self._converted)
-            self._settle([a.shape for a in batch])
-        return self.function.call(batch, self._converted)
+        lock = function.lock
+        if lock.owner == get_ident() and not lock.busy:  # see Turn
+            lock.busy = True
+            try:
+                if lock.owner and (results := function.repeated(batch)) is not None:
+                    return results[0].item()  # type: ignore[no-any-return]
+            except Exception as error:
+                raise function.told(error) from error
+            finally:
+                lock.busy = False
+        with lock:
+            values: Sequence[Any] = batch
+            if not self._settled:
+                values = self.function.as_arrays(batch, self._converted)
+                self._settle([a.shape for a in values])
+            return self.function.call(values, self._converted)[0].item()  # type: ignore[no-any-return]
 
     def settle(self, *shapes: tuple[int, ...]) -> None:
         """Settle by the shapes of a batch how values lie in a step, which else its first batch does, for good.

@@ -33,7 +33,7 @@ custom forms
 lowering
 symbolic
 storage transforms scalarize check
-codegen.names codegen.numpy_support codegen.literals codegen.module_lines codegen.costs codegen.pages
+codegen.names codegen.numpy_support codegen.literals codegen.module_lines codegen.costs codegen.pages codegen.turn
 codegen.program
 codegen.biases codegen.labels codegen.linear_state codegen.growing
 codegen.layout
