@@ -195,6 +195,14 @@ def nothing_late() -> Iterator[None]:
 
 
 @contextmanager
+def no_floor() -> Iterator[None]:
+    from graphgrad.codegen import prepare
+
+    with mock.patch.object(prepare, "floored", return_value=None):
+        yield
+
+
+@contextmanager
 def nothing() -> Iterator[None]:
     yield
 
@@ -214,6 +222,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
     "relu against an array of zeros": (relu_by_a_number, {}),
     "sums as products with ones": (plain_sums, {}),
+    "exponentials with a floor": (no_floor, {}),
     "one array object for each place": (an_array_for_each_name, {}),
 }
 
