@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 #: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
 SMALL = 100**3
+#: Multiplications of a product up to which it pays to put a bias in.
+JOINED = 10**7
 #: Numbers of a result that OpenBLAS computes by inner products where they lie, at most, and of each of those, at least.
 INNER, LONG = 1200, 32
 #: Numbers of an operand that the second cache still holds when the product begins.
@@ -116,10 +118,12 @@ def product_cost(
     return (READ * k * n + SUMMED * m * n) * (1.0 if not first else 0.1 if m % 16 == 0 else 0.75)
 
 
-def joins_bias(samples: int, inputs: int, outputs: int, *, by_rows: bool = False) -> bool:
-    """Whether a row of ones beside h may put a bias into h @ W. A large product hides its sums, and may be slower with
-    one more row; of a large h the copy costs more than is won. More is won where the bias would be added to short rows
-    one by one."""
+def joins_bias(samples: int, inputs: int, outputs: int, *, copied: bool, by_rows: bool = False) -> bool:
+    """Whether ones beside h may put a bias into h @ W. A large product hides its sums, and may be slower with one more
+    row. Of what is copied beside them, which a hidden h is not, the copy may cost more than is won; more is won where
+    the bias would be added to short rows one by one."""
+    if not copied:
+        return samples * inputs * outputs <= JOINED
     won = SPREAD + (SHORT_ROW * samples if by_rows and 1 < outputs <= SHORT else 0.0)
     return samples * inputs * outputs <= SMALL and COPY * samples * inputs <= won
 
@@ -144,6 +148,6 @@ def layer_cost(layer: Layer, samples: int, h: bool, z: bool, w: bool) -> float:
         cost += product(n, o, i, z, w, h)
     if not layer.has_bias:
         return cost
-    if not joins_bias(n, i, o):
+    if not joins_bias(n, i, o, copied=layer.is_first):
         return cost + ROW * (o if z else n)
     return cost if w and (h or layer.is_first) else cost + SPREAD + STATEMENT + ROW * (o if z else n)

@@ -87,7 +87,8 @@ def _joins(graph: Graph, ids: Sequence[int], keep: Collection[int], sizes: Sizes
 def _joins_bias(graph: Graph, id: int, h: int, sizes: Sizes, by_rows: bool) -> bool:
     samples, inputs = [size_of(d, sizes) for d in graph.nodes[h].shape]
     outputs = size_of(graph.nodes[id].shape[-1], sizes)
-    return joins_bias(samples, inputs, outputs, by_rows=by_rows and _is_input(graph, h))
+    copied = _is_input(graph, h)
+    return joins_bias(samples, inputs, outputs, copied=copied, by_rows=by_rows and copied)
 
 
 def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int, int]:

@@ -110,8 +110,8 @@ def test_the_first_batch_decides() -> None:
         return trainer
 
     small, large = first(64), first(4096)
-    assert [second_alone_transposed(t.function.program) for t in (small, large)] == [2, 2]
-    assert [len(t.function.program.with_biases) for t in (small, large)] == [3, 0]
+    assert [second_alone_transposed(t.function.program) for t in (small, large)] == [2, 3]
+    assert [len(t.function.program.with_biases) for t in (small, large)] == [3, 1]  # of two outputs, a small product
     source = large.source
     x, y = generator.normal(size=(8, 64)), generator.normal(size=(8, 2))
     large.parameters, large.state = small.parameters, small.state
