@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 #: Multiplications of a product up to which OpenBLAS works on the operands where they lie (on CPUs with AVX-512).
 SMALL = 100**3
-#: Multiplications of a product up to which it pays to put a bias in.
+#: Multiplications up to which the product of a hidden layer had better have its bias in it.
 JOINED = 10**7
 #: Numbers of a result that OpenBLAS computes by inner products where they lie, at most, and of each of those, at least.
 INNER, LONG = 1200, 32

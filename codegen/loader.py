@@ -251,9 +251,9 @@ class Function:
                 return results
             values = self.as_arrays(values, convert)
             shapes = tuple([v.shape for v in values])
-            latest = self._latest = self._take_idle(shapes) or self._workspace(shapes)
+            latest = self._take_idle(shapes) or self._workspace(shapes)
             self._idle.setdefault(shapes, []).append(latest)
-            self.repeated = latest.quick
+            self._latest, self.repeated = latest, latest.quick
             return self._run(latest, values)
 
     def _again(self, values: Sequence[Any]) -> list[Array] | None:

@@ -72,7 +72,8 @@ def transposed_matrices(net: Network, dtype: str, sizes: Sizes, now: frozenset[s
         """The cost of all, W lying so and all else as it then had better lie."""
         names = {p.id: p.name for p in net.parameters}
         costs = [(partial(use.cost, w=names[use.matrix] in transposed), use.groups) for use in uses] + astray
-        return sum(cost(turned) for turned in [cheapest(costs)] for cost, _ in costs)
+        lying = cheapest(costs)
+        return sum(cost(lying) for cost, _ in costs)
 
     products = sum(MULTIPLIED * 3 * use.samples * use.layer.inputs * use.layer.outputs for use in uses)
     return wanted if least(now) - least(wanted) > max(NANOSECONDS, PART * products) else now
