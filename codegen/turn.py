@@ -15,8 +15,8 @@ PAUSE = 50e-6  # seconds after which another thread looks again whether the firs
 class Turn:
     """A reentrant lock, for `with`, that leans towards the thread that made it.
 
-    To take and to give back a lock of `threading`, a CPU waits until all is in its cache that it has written: over half
-    a microsecond, and a step may take ten. So the first thread may, as long as no other one has come, go ahead by two
+    To take and to give back a lock of `threading`, a CPU waits until all is in its cache that it has written, which is
+    felt where a step takes ten microseconds. So the first thread may, as long as no other one has come, go ahead by two
     attributes, which a hot path does in its own lines:
 
         if turn.owner == get_ident() and not turn.busy:
