@@ -1,9 +1,9 @@
 """Exponentials of what is far below the largest number stay above the subnormal numbers.
 
 A network that has learned its samples gives some classes probabilities below 1e-38. Numbers of float32 that small are
-subnormal, with which a CPU computes much longer: a product of matrices with a few of them takes many times as long as one
-without. Where exp(z - max z) is below 1e-28, nothing that it is added to knows it from 0; so it is computed as 1e-28,
-which gradients may be multiplied by 1e-9 and more before they are subnormal.
+subnormal, and a product of matrices with a few of them takes many times as long as one without. Where exp(z - max z) is
+below 1e-28, nothing that it is added to knows it from 0; so it is computed as 1e-28, which a gradient may multiply by
+1e-9 before it is subnormal.
 """
 
 from __future__ import annotations
