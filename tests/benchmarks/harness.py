@@ -28,6 +28,9 @@ ONE_THREAD_XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_thread
 PROCESSES = 9
 BLOCKS = 25
 BLOCK = 0.015  # seconds
+#: Steps of a block at least, of contestants that take less than so many seconds: the first step after another one's
+#: finds a cold cache, and two that differ in the number of their steps would not bear the same share of that.
+LEAST, SLOW = 8, 0.05
 
 #: Takes n steps and returns the last loss, if it knows it. One that has an attribute `unit` takes multiples of that.
 Run = Callable[[int], Any]
@@ -133,7 +136,9 @@ def race(runs: Sequence[Run], blocks: int = BLOCKS, block: float = BLOCK) -> lis
             more = max(unit, done)
             run(more)  # 1, 1, 2, 4, ... units
             done += more
-        steps.append(unit * max(1, round(block * done / (now() - start) / unit)))
+        took = (now() - start) / done
+        least = 1 if took > SLOW else LEAST
+        steps.append(unit * max(1, round(max(block / took, least) / unit)))
     times: list[list[float]] = [[] for _ in runs]
     for k in range(blocks):
         order = range(len(runs)) if k % 2 else reversed(range(len(runs)))
