@@ -10,7 +10,7 @@ from graphgrad.collector import paused_gc
 from graphgrad.errors import GraphgradError
 from graphgrad.rewrite import compose
 from graphgrad.tensor import Tensor
-from graphgrad.types import show, size_names, whole
+from graphgrad.types import show, whole
 
 from .blocks import block_bytes, find_blocks
 from .late import compute_late
@@ -18,7 +18,7 @@ from .layout import Layout
 from .loader import Function, Suited
 from .memory import assign
 from .prepare import Lowered, Prepared, finished, lowered, prepare
-from .program import ITEM_SIZE, USUAL, Program
+from .program import ITEM_SIZE, Program, usual_sizes
 from .schedule import schedule
 
 MEMORY = ("fast", "low")
@@ -71,8 +71,7 @@ def compile(
             made = _in_memory(*prepare(wanted, replaced, exact=exact), block, memory)
             return Function(*made, written=graph, copy=copy, leaves=leaves)
         low = lowered(wanted, replaced, exact=exact)
-        shapes = {node.shape for node in low.graph.nodes}
-        sizes = {name: USUAL for shape in shapes for d in shape for name in size_names(d)}
+        sizes = usual_sizes(node.shape for node in low.graph.nodes)
         layout = low.best_layout(sizes)
         suited = Suited(layout, sizes, low.best_layout, lambda chosen: _laid_out(low, chosen, block, memory))
         made = suited.made(layout)

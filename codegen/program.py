@@ -15,7 +15,7 @@ What depends on no argument and nothing held is computed once for each workspace
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -127,6 +127,11 @@ def _nbytes(shape: Shape, dtype: str) -> Dimension:
 def usual(size: Dimension) -> int:
     """What a size is taken for before a call tells it."""
     return size_of(size, dict.fromkeys(size_names(size), USUAL))
+
+
+def usual_sizes(shapes: Iterable[Shape]) -> dict[str, int]:
+    """The named sizes of these shapes, as what they are taken for before a call tells them."""
+    return dict.fromkeys((name for shape in set(shapes) for d in shape for name in size_names(d)), USUAL)
 
 
 def operand_dtype(graph: Graph, node: Node) -> str:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from graphgrad.codegen.costs import ASTRAY, Cost, Layer, cheapest, layer_cost
-from graphgrad.codegen.program import USUAL
+from graphgrad.codegen.program import usual_sizes
 from graphgrad.graph import Graph
 from graphgrad.networks import Network
 from graphgrad.node import Node
@@ -21,7 +21,7 @@ from graphgrad.operators.shape import reshape, transpose
 from graphgrad.operators.slices import slice_
 from graphgrad.rewrite import in_dtype, rebuild
 from graphgrad.tensor import Tensor
-from graphgrad.types import Sizes, count, size_names, size_of
+from graphgrad.types import Sizes, count, size_of
 
 #: It is worthwhile to make a step anew where that saves so many nanoseconds, by the same figures, and so much of what
 #: its products take, by MULTIPLIED for a multiplication.
@@ -57,7 +57,7 @@ def transposed_matrices(net: Network, dtype: str, sizes: Sizes, now: frozenset[s
     graph = net.graph
     ids = graph.ancestors([net.loss.id])
     group = _alike(graph, ids)
-    known = dict.fromkeys((n for i in ids for d in graph.nodes[i].shape for n in size_names(d)), USUAL) | dict(sizes)
+    known = usual_sizes(graph.nodes[i].shape for i in ids) | dict(sizes)
     uses = _uses(net, ids, group, dtype, known)
     astray = list(_read_astray(graph, ids, group, known))
     turned = cheapest([*[(use.least_cost, use.groups) for use in uses], *astray])

@@ -23,7 +23,6 @@ def sure_of(made: gg.Trainer, gap: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_only_steps_in_float32_have_a_floor() -> None:
-    told = f"max(t, {FLOOR:g})"
     plain = gg.compile([trainer().net.loss])
     for source, there in (
         (trainer().source, True),
@@ -31,7 +30,7 @@ def test_only_steps_in_float32_have_a_floor() -> None:
         (trainer(exact=True).source, False),
         (plain.source, False),
     ):
-        assert (f"{FLOOR:g})" in source) == there, told
+        assert (f"{FLOOR:g})" in source) == there
         assert ("Exponents end at -64" in source) == there
 
 
