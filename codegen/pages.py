@@ -8,6 +8,7 @@ huge page is one run of physical memory, which fills all sets alike, and has one
 from __future__ import annotations
 
 import math
+import mmap
 import threading
 from collections.abc import Callable
 
@@ -18,8 +19,6 @@ from graphgrad.types import Array
 
 LINE = 64  # bytes
 HUGE_PAGE = 1 << 21
-#: What NumPy allocates in one piece it asks the system for on huge pages from 4 MB on.
-ASKED = 1 << 22
 #: Arrays that share a huge page: smaller ones are no matter, and larger ones have their own.
 SHARED = range(1 << 14, HUGE_PAGE // 2 + 1)
 
@@ -40,10 +39,7 @@ def aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: DTypeLike
         if make is np.zeros:
             memory.fill(0)
     else:
-        alignment = HUGE_PAGE if size >= SHARED.stop else LINE
-        raw = make(max(size + alignment, ASKED if alignment == HUGE_PAGE else 0), np.uint8)
-        start = -raw.ctypes.data % alignment
-        memory = raw[start : start + size]
+        memory = _on_huge_pages(make, size) if size >= SHARED.stop else _from(make(size + LINE, np.uint8), LINE, size)
     return memory.view(dtype).reshape(shape)
 
 
@@ -58,9 +54,29 @@ def _shared(size: int) -> Array:
     global _page, _used
     with _lock:
         if _used + size > len(_page):
-            raw = np.empty(ASKED, np.uint8)
-            start = -raw.ctypes.data % HUGE_PAGE
-            _page, _used = raw[start : start + HUGE_PAGE], 0
+            _page, _used = _on_huge_pages(np.empty, HUGE_PAGE), 0
         memory = _page[_used : _used + size]
         _used += -(-size // LINE) * LINE
         return memory
+
+
+def _on_huge_pages(make: Callable[..., Array], size: int) -> Array:
+    """So many bytes, zeros, from the system itself where it can be asked for huge pages; by NumPy elsewhere.
+
+    NumPy asks for them too, for all that it allocates in 4 MB or more, but what it gets may be memory that was in use
+    before, on the small pages that it had then.
+    """
+    whole = -(-size // HUGE_PAGE) * HUGE_PAGE + HUGE_PAGE
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            found = mmap.mmap(-1, whole, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            found.madvise(mmap.MADV_HUGEPAGE)
+            return _from(np.frombuffer(found, np.uint8), HUGE_PAGE, size)
+        except OSError:  # a kernel without them, or no more memory, of which NumPy tells
+            pass
+    return _from(make(whole, np.uint8), HUGE_PAGE, size)
+
+
+def _from(raw: Array, alignment: int, size: int) -> Array:
+    start = -raw.ctypes.data % alignment
+    return raw[start : start + size]

@@ -67,6 +67,36 @@ def test_a_page_goes_with_the_last_array_on_it() -> None:
     assert page() is None
 
 
+@pytest.mark.parametrize("make", [np.empty, np.zeros])
+def test_without_huge_pages_arrays_are_as_numpy_makes_them(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: Any, **__: Any) -> Any:
+        raise OSError("no memory")
+
+    for unfit in (
+        lambda: monkeypatch.setattr(pages.mmap, "mmap", refuses),
+        lambda: monkeypatch.delattr(pages.mmap, "MADV_HUGEPAGE", raising=False),
+    ):
+        unfit()
+        array = aligned(make, (SHARED.stop,), np.uint8)
+        assert array.nbytes == SHARED.stop
+        assert array.ctypes.data % HUGE_PAGE == 0
+        assert make is np.empty or not array.any()
+        array.fill(1)
+    with pytest.raises(MemoryError):
+        aligned(make, (1 << 60,), np.uint8)
+
+
+def test_memory_goes_back_with_the_last_view() -> None:
+    array = aligned(np.empty, (SHARED.stop,), np.uint8)
+    memory = weakref.ref(array.base)
+    view = array[5:]
+    del array
+    view.fill(1)
+    assert memory() is not None
+    del view
+    assert memory() is None
+
+
 def test_copies_are_of_any_layout() -> None:
     for array in (np.arange(40_000.0).reshape(200, 200)[::-1].T, np.array(3.5), np.empty((0, 4))):
         copy = aligned_copy(array)
