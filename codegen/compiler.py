@@ -39,7 +39,7 @@ def compile(
     `updates` maps parameters and states to what they become after each call; the function keeps their values (see
     `Function.state`). All new values are computed from the old ones. `exact=True` leaves out rewrites that move
     rounding. With `copy=False` the returned arrays are the function's own memory: the next call overwrites them, so
-    they are not to be its arguments. Long chains over vectors run in blocks of `block` bytes (by default a quarter of
+    they are not to be its arguments. Long chains over vectors run in blocks of `block` bytes (by default an eighth of
     the L2 cache; 0: no blocks). With `memory="low"` cheap values are computed twice where that makes the workspace
     smaller.
 

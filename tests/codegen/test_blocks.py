@@ -144,11 +144,12 @@ def test_short_chains_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list(loops(gg.compile([], updates={t: gg.tanh(t * 2.0 + 1.0)}, block=0)))
 
 
-def test_the_size_of_a_block_is_a_quarter_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda self: "2048K\n")
-    assert blocks.block_bytes() == 1 << 19
+def test_the_size_of_a_block_is_an_eighth_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cache, block in (("2048K\n", 1 << 18), ("4M", 1 << 19), ("512K", 1 << 17), ("256K", 1 << 16)):
+        monkeypatch.setattr(Path, "read_text", lambda self, cache=cache: cache)
+        assert blocks.block_bytes() == block
     monkeypatch.setattr(Path, "read_text", lambda self: "no number")
-    assert blocks.block_bytes() == blocks.DEFAULT_L2 // 4
+    assert blocks.block_bytes() == blocks.DEFAULT_L2 // 8
 
 
 @pytest.mark.parametrize("block", [-1, 1, 7, True, 3.5, "x"])
