@@ -24,8 +24,6 @@ SMALL = 100**3
 JOINED = 10**7
 #: Numbers of a result that OpenBLAS computes by inner products where they lie, at most, and of each of those, at least.
 INNER, LONG = 1200, 32
-#: Numbers of an operand that the second cache still holds when the product begins.
-NEAR = 256 * 1024
 #: Nanoseconds; their ratios matter, not the machine.
 READ = 0.3  # for an element of such a product's second operand that is transposed
 SUMMED = 0.15  # for an element of its result
@@ -46,16 +44,15 @@ class Rates(NamedTuple):
     lanes: int  # numbers of a register
     short: float  # for a multiplication that the columns of a small one lack to the next multiple of the lanes
     copied: float  # for an element of a large one's second operand that is transposed
-    gathered: float  # for an element of its first operand that is transposed,
-    far: float  # and more for one that is not near
+    gathered: float  # for an element of its first operand that is transposed
     second: float  # for an element of its second operand, however it lies
     first: float  # for an element of its first operand
-    large_short: float  # for a multiplication that its columns lack
+    uneven: float  # for an element of its first operand, where its columns are no multiple of the lanes
 
 
 RATES = {
-    "float32": Rates(16, 0.003, copied=0.33, gathered=0.16, far=0.3, second=0.03, first=-0.03, large_short=0.006),
-    "float64": Rates(8, 0.011, copied=0.15, gathered=0.47, far=0.0, second=0.1, first=0.3, large_short=0.028),
+    "float32": Rates(16, 0.003, copied=0.26, gathered=0.03, second=0.033, first=-0.033, uneven=0.135),
+    "float64": Rates(8, 0.011, copied=0.15, gathered=0.47, second=0.1, first=0.3, uneven=0.36),
 }
 
 Cost = Callable[[Collection[int]], float]  # of the groups of values that lie transposed
@@ -106,13 +103,11 @@ def product_cost(
     if m == 1 or n == 1:
         return 0.0
     rates = RATES.get(dtype, RATES["float64"])
-    lacking = m * k * (-n % rates.lanes)
     if m * k * n > SMALL:
-        copied = k * n * (rates.second + rates.copied * second)
-        gathered = rates.gathered + (rates.far if m * k > NEAR else 0.0)
-        return copied + m * k * (rates.first + gathered * first) + rates.large_short * lacking
+        uneven = rates.uneven if n % rates.lanes else 0.0
+        return k * n * (rates.second + rates.copied * second) + m * k * (rates.first + rates.gathered * first + uneven)
     if not second:
-        return rates.short * lacking
+        return rates.short * m * k * (-n % rates.lanes)
     if not first and m * n <= INNER and k >= LONG:
         return ENDED * m * n
     return (READ * k * n + SUMMED * m * n) * (1.0 if not first else 0.1 if m % 16 == 0 else 0.75)

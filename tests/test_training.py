@@ -573,13 +573,13 @@ def test_a_matrix_lies_transposed_where_all_its_products_gain(loss_of: Any, tran
 
 def layered(dtype: str = "float32", **options: Any) -> gg.Trainer:
     """Of a network whose first matrix lies otherwise in theta for large batches than for those of the usual size."""
-    net = gg.feedforward([784, 32, 10], "relu", "cross_entropy")
+    net = gg.feedforward([300, 30, 10], "relu", "cross_entropy")
     return gg.Trainer(net, gg.Adam(0.01), dtype=dtype, seed=3, **options)
 
 
 def many(n: int, dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(n)
-    return generator.normal(size=(n, 784)).astype(dtype), generator.integers(0, 10, n)
+    return generator.normal(size=(n, 300)).astype(dtype), generator.integers(0, 10, n)
 
 
 @pytest.mark.parametrize("first", ["step", "settle", "profile"])
@@ -589,7 +589,7 @@ def test_the_first_batch_settles_how_parameters_lie(first: str) -> None:
     x, y = many(1024)
     generator = np.random.default_rng(0)
     set_before = {n: generator.uniform(0.1, 1, v.shape) for n, v in trainer.state.items()} | {"k": 7}
-    other = gg.feedforward([784, 32, 10]).initialize(8)
+    other = gg.feedforward([300, 30, 10]).initialize(8)
     for t in (trainer, apart):
         t.parameters, t.state = other, set_before
     before, held, state = trainer.graph.transposed, trainer.parameters, trainer.state
