@@ -171,6 +171,7 @@ def load_libraries(name: str) -> None:
 def started(name: str, work: Work) -> tuple[Run, float, Any]:
     """A contestant, the seconds from its objects to the end of its first step, and that step's loss."""
     load_libraries(name)
+    batches(work)  # the data is there before anyone begins
     start = time.perf_counter()
     run = CONTESTANTS[name][0](work)
     loss = run(1)

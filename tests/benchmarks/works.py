@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -104,8 +105,12 @@ def parameters(work: Work) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
+@lru_cache(maxsize=1)
 def batches(work: Work) -> tuple[np.ndarray, np.ndarray]:
-    """x of shape (BATCHES, batch, inputs), and y: labels, zeros and ones, or numbers."""
+    """x of shape (BATCHES, batch, inputs), and y: labels, zeros and ones, or numbers.
+
+    All contestants of a process get the same arrays: where they happen to lie in memory may cost a step a tenth.
+    """
     generator = np.random.default_rng(1)
     x = generator.normal(size=(BATCHES, work.batch, work.widths[0])).astype(work.dtype)
     shape = (BATCHES, work.batch, work.widths[-1])
