@@ -10,8 +10,10 @@ from graphgrad.types import FLOATS, np_dtype
 
 from .listing import Listing
 from .literals import code, literal, number_name
-from .plain_numbers import plain_numbers
+from .plain_numbers import periodic_numbers, plain_numbers
 from .program import Program, number_template
+
+SHORT = 60  # characters of a formula that stands in others, where a longer one is looked up
 
 
 class NumberPrinter(Listing):
@@ -22,7 +24,9 @@ class NumberPrinter(Listing):
 
     def __init__(self, program: Program, *, counting: bool) -> None:
         super().__init__(program)
-        self.plain = plain_numbers(program) if counting else frozenset()  # that Python's own arithmetic computes
+        self.plain = plain_numbers(program) if counting else {}  # that Python's own arithmetic computes
+        self.periodic = periodic_numbers(program, self.plain)
+        self.formulas: dict[int, Piece] = {}  # of these, by the remainder that they depend on
         self.scalars: dict[int, Piece] = {}  # weak nodes as expressions
         self.zero_d: dict[tuple[int, str], str] = {}  # (weak node, dtype) -> the 0-d array that ufuncs take
         self.of_numbers: dict[Operator, str] = {}  # of statements that compute one number, for `str.format`
@@ -58,6 +62,11 @@ class NumberPrinter(Listing):
             value = node["value"].array.item() if node.operator.name == "constant" else None
             name = self.taken.take(number_name(value) if value is not None else self._scalar_name(id))
             self.zero_d[key] = name
+            if id in self.formulas:
+                made = f"np.array({self.formulas[id].text}, np.{np_dtype(own)})"
+                self._emit(f"{name} = {self._from_table(id, made)}", id)
+                self.out.locals.append(name)
+                return name
             text = self.scalars[id].text if id in self.scalars else literal(value)
             if self.program.stages[id] == 0:
                 self.out.prologue.append((f"{name} = np.array({text}, np.{np_dtype(own)})", id))
@@ -66,8 +75,15 @@ class NumberPrinter(Listing):
                 self._emit(f"{name}[()] = {text}", id)
         return self.zero_d[key]
 
+    def _from_table(self, id: int, formula: str) -> str:
+        """A number of each step in the period, made once: all that a step does is to look it up."""
+        remainder = self.periodic[id]
+        period = self.graph.nodes[self.graph.nodes[remainder].inputs[1]]["value"].array.item()
+        k = self.scalars[remainder].text
+        return f"{self._once(f'{self.out.names[id]}_of', f'[{formula} for {k} in range({period})]')}[{k}]"
+
     def _scalar_name(self, id: int) -> str:
-        text = self.scalars[id].text
+        text = self.out.names[id] if id in self.formulas else self.scalars[id].text
         return f"{text}_0d" if text.isidentifier() else f"c{id}"
 
     def _scalar(self, id: int) -> None:
@@ -91,7 +107,7 @@ class NumberPrinter(Listing):
         # One of NumPy's numbers makes the whole NumPy's arithmetic.
         numpys = [i for i in node.inputs if i not in self.plain and self.graph.nodes[i].operator.name != "constant"]
         as_it_is = id in self.plain or bool(numpys)
-        pieces = {n: self._number(i, as_it_is) for n, i in zip(op.operands, node.inputs, strict=True)}
+        pieces = {n: self._number(i, as_it_is, id) for n, i in zip(op.operands, node.inputs, strict=True)}
         if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
             pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
         if op.name == "power" and id not in self.plain:  # of Python's numbers it could raise, or be complex
@@ -108,13 +124,19 @@ class NumberPrinter(Listing):
         # A choice of Python's own numbers: NumPy's divide by zero as arrays do.
         if op.name == "where" and id not in self.plain:
             text = f"np.{np_dtype(node.dtype)}({text})"
-        name = self._local(id)
-        self._emit(f"{name} = {self._bare(text)}", id)
+        text = self._bare(text)
+        periodic = self.periodic.get(id, id) != id
+        name = self._name(id) if periodic and node.dtype in FLOATS else self._local(id)
+        if periodic:  # as an operand in parentheses: a choice, or a root as a power, is no call
+            self.formulas[id] = Piece(text, 0) if len(text) < SHORT else Piece(self._from_table(id, text), 100)
+            if node.dtype in FLOATS:
+                return
+        self._emit(f"{name} = {text}", id)
         self.scalars[id] = Piece(name, 100)
 
-    def _number(self, id: int, plain: bool) -> Piece:
+    def _number(self, id: int, plain: bool, user: int) -> Piece:
         """A number for an expression of Python's own arithmetic, or of NumPy's."""
-        piece = self._as_scalar(id)
+        piece = self.formulas[id] if id in self.formulas and user in self.periodic else self._as_scalar(id)
         if id not in self.plain or plain:
             return piece
         if self.program.roles[id] == "held":
@@ -122,6 +144,8 @@ class NumberPrinter(Listing):
         return Piece(f"np.{np_dtype(self.graph.nodes[id].dtype)}({piece.text})", 100)
 
     def _as_scalar(self, id: int) -> Piece:
+        if id in self.formulas and id not in self.scalars:
+            self.scalars[id] = Piece(self._from_table(id, self.formulas[id].text), 100)
         if id not in self.scalars:
             self._scalar(id)
         return self.scalars[id]

@@ -8,7 +8,7 @@ taken where the range shows that none of this can happen.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from graphgrad.node import Node
@@ -16,6 +16,8 @@ from graphgrad.node import Node
 from .program import Program
 
 Range: TypeAlias = "tuple[float, float]"
+
+LONGEST = 128  # steps of a period for which it is worth while to keep numbers at hand
 
 
 def counters(program: Program) -> frozenset[int]:
@@ -31,8 +33,8 @@ def counters(program: Program) -> frozenset[int]:
     return frozenset(found)
 
 
-def plain_numbers(program: Program) -> frozenset[int]:
-    """The counters, and the numbers made of them for which Python's arithmetic does.
+def plain_numbers(program: Program) -> dict[int, Range]:
+    """The counters, and the numbers made of them for which Python's arithmetic does, with their ranges.
 
     >>> import graphgrad as gg
     >>> g = gg.Graph()
@@ -42,7 +44,6 @@ def plain_numbers(program: Program) -> frozenset[int]:
     ['add', 'power', 'state', 'subtract']
     """
     ranges: dict[int, Range] = dict.fromkeys(counters(program), (0.0, math.inf))
-    found = set(ranges)
     for id in program.step:
         node = program.node(id)
         if program.roles[id] != "scalar" or node.operator.name not in RULES:
@@ -54,8 +55,39 @@ def plain_numbers(program: Program) -> frozenset[int]:
         if made is None or (of_its_kind is not None and node.operator.name not in of_its_kind):
             continue
         ranges[id] = made
-        found.add(id)
-    return frozenset(found)
+    return ranges
+
+
+def periodic_numbers(program: Program, plain: Mapping[int, Range]) -> dict[int, int]:
+    """Numbers that in each step depend only on the remainder of a counter by a small number, with that remainder.
+
+    Only such as are computed without a warning, so that they may be computed before their time: by Python's arithmetic,
+    or as multiples of what is positive.
+
+    >>> import graphgrad as gg
+    >>> g = gg.Graph()
+    >>> k, w = g.state("k", (), "int64", weak=True), g.parameter("w")
+    >>> f = gg.compile([], updates={k: k + 1, w: w * 0.9 ** (k % 5)})
+    >>> found = periodic_numbers(f.program, plain_numbers(f.program))
+    >>> sorted(f.program.node(id).operator.name for id in found)
+    ['power', 'remainder']
+    """
+    found: dict[int, int] = {}
+    for id in program.step:
+        node = program.node(id)
+        if program.roles[id] != "scalar" or not node.weak:
+            continue
+        remainders = {found.get(i) for i in node.inputs if program.stages[i]}  # None: it changes otherwise
+        remainder = remainders.pop() if len(remainders) == 1 else None
+        if remainder is not None:
+            factors = [plain.get(i, (0.0, 0.0)) for i in node.inputs if program.stages[i]]
+            if id in plain or (node.operator.name in ("multiply", "divide") and min(factors)[0] > 0):
+                found[id] = remainder
+        elif node.operator.name == "remainder" and id in plain and node.dtype == "int64":
+            by = program.node(node.inputs[1])
+            if by.operator.name == "constant" and by["value"].array.item() <= LONGEST:
+                found[id] = id
+    return found
 
 
 def _literal(node: Node) -> Range | None:

@@ -123,3 +123,69 @@ def test_a_sum_of_comparisons_is_a_bool() -> None:
     for count in range(5):
         for got, want in zip(f(a=[1.0, 2.0]), gg.evaluate(outputs, a=[1.0, 2.0], k=count), strict=True):
             np.testing.assert_allclose(got, want)
+
+
+N = 3  # rows of the first call
+
+
+@pytest.mark.parametrize(
+    ("build", "tables"),
+    [
+        (lambda k, n: 0.9 ** (k % 5), 1),
+        (lambda k, n: (1.0 / n) / 0.9 ** (k % 5), 1),
+        (lambda k, n: gg.where(gg.equal(k % 7, 0), 0.25, 2.0), 1),
+        (lambda k, n: 2.0 / (1 + k % 7) * gg.where(gg.equal(k % 7, 3), 0.25, 2.0), 1),
+        (lambda k, n: 0.9 ** (k % 5) * 0.8 ** ((k + 1) % 3), 2),  # of two periods: two factors
+        (lambda k, n: 0.9 ** (k % 5) / (k + 1), 1),
+        (lambda k, n: 0.9 ** (k % 500), 0),  # too long
+        (lambda k, n: 1.0 / (k % 5), 0),  # warns where it is infinite, and then
+        (lambda k, n: n / (k % 5), 0),
+        (lambda k, n: 1.0 * (k % n), 0),
+        (lambda k, n: k % 5, 0),
+    ],
+)
+def test_numbers_that_come_again_are_looked_up(build: Any, tables: int) -> None:
+    """As an operand of arrays, of other numbers, and as a result; for several sizes, and after the counter was set."""
+    g = gg.Graph()
+    k, a, w = g.state("k", (), "int64", weak=True), g.input("a", ("N",), "float32"), g.state("w", (4,))
+    number = build(k, gg.cast(gg.size(a, 0), "float64"))
+    outputs = [a * number, number, number - gg.sqrt(k + 1.0), number * gg.sum(a)]
+    f = gg.compile(outputs, {k: k + 1, w: 0.5 * w + number})
+    assert f.source.count(" for t") + f.source.count(" for v") >= tables
+    assert ("_of[" in f.source) == (tables > 0)
+    held = np.zeros(4)
+    with np.errstate(divide="ignore"):
+        for start in (0, 1001):
+            f.state["k"] = start
+            for count in range(start, start + 9):
+                values = np.arange(1.0, N + count % 2 + 1).astype("float32")
+                wanted = gg.evaluate([*outputs, 0.5 * w + number], a=values, k=count, w=held)
+                for got, want in zip(f(a=values), wanted, strict=False):
+                    np.testing.assert_allclose(got, want, rtol=1e-6)
+                held = wanted[-1]
+                np.testing.assert_allclose(f.state["w"], held, rtol=1e-12)
+
+
+def test_what_comes_again_is_infinite_when_numpy_warns_of_it() -> None:
+    g = gg.Graph()
+    k, a = g.state("k", (), "int64", weak=True), g.input("a", (2,))
+    f = gg.compile([a * (1.0 / (k % 3))], {k: k + 1})
+    for count in range(7):
+        if count % 3:
+            np.testing.assert_allclose(f(a=[1.0, 2.0])[0], np.array([1.0, 2.0]) / (count % 3))
+        else:
+            with pytest.warns(RuntimeWarning, match="divide by zero"):
+                assert np.isinf(f(a=[1.0, 2.0])[0]).all()
+
+
+def test_formulas_of_what_comes_again_stay_short() -> None:
+    def twice(k: Any) -> Any:
+        x = k % 5 + 0.5
+        for _ in range(40):
+            x = 0.5 * (x + 1.0 / x)
+        return x
+
+    f, value = counting(twice)
+    assert len(f.source) < 20_000
+    for k in range(7):
+        np.testing.assert_allclose(f()[0], gg.evaluate([value], k=k)[0], rtol=1e-12)
