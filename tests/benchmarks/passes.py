@@ -140,6 +140,14 @@ def small_pages() -> Iterator[None]:
 
 
 @contextmanager
+def by_the_c_library() -> Iterator[None]:
+    from graphgrad.codegen import pages
+
+    with mock.patch.object(pages.mmap, "mmap", side_effect=OSError):
+        yield
+
+
+@contextmanager
 def a_block_for_each_value() -> Iterator[None]:
     from graphgrad.codegen import memory
 
@@ -217,6 +225,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "biases in products alone": (biases_apart, {}),
     "held values that begin on a line of the cache": (beside_the_line, {}),
     "vectors on huge pages": (small_pages, {}),
+    "huge pages fresh from the system": (by_the_c_library, {}),
     "averages in units that shrink": (units_that_stay, {}),
     "values of a block in place of a vector that is done with": (a_block_for_each_value, {}),
     "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
