@@ -18,35 +18,19 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from graphgrad.data import set_aside
 from graphgrad.dataset import dataset
 from graphgrad.errors import GraphgradError
-from graphgrad.loop import Callback, Loop, Progress, TrainingWarning
+from graphgrad.loop import Loop, TrainingWarning
 from graphgrad.metrics import EarlyStopping
-from graphgrad.model_file import OPTIMIZERS, Model
+from graphgrad.model_file import OPTIMIZERS
 from graphgrad.networks import Network, feedforward
 from graphgrad.optimizers import Optimizer
 from graphgrad.parallel import Processes
-from graphgrad.run import Run, as_json
+from graphgrad.progress import Progress
+from graphgrad.run import Run
 from graphgrad.schedules import is_number
+from graphgrad.sklearn_callbacks import CallbackSupportMixin, Epochs, with_callbacks
 from graphgrad.trainer import Trainer
 from graphgrad.training import train
 from graphgrad.types import FLOATS, Array, show, whole
-
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # scikit-learn before 1.9
-
-    def with_callbacks(method: Any) -> Any:
-        return method
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Callbacks are functions of (trainer, record), as `gg.train` takes them."""
-
-        def set_callbacks(self, *callbacks: Callback) -> Self:
-            self._skl_callbacks = callbacks
-            return self
-
-        def __sklearn_clone__(self) -> Any:
-            same = super().__sklearn_clone__()  # type: ignore[misc]
-            return same.set_callbacks(*getattr(self, "_skl_callbacks", ()))
 
 
 class Fitted:
@@ -384,36 +368,3 @@ def first_values(widths: Sequence[int], activation: Any) -> dict[str, str]:
         bound = math.sqrt((2 if of == "sigmoid" else 6) / (inputs + outputs))
         rules |= {f"W{l}": f"uniform({bound!r})", f"b{l}": f"uniform({bound!r})"}
     return rules
-
-
-class Epochs:
-    """The tasks of scikit-learn's callbacks within a fit, one for each epoch. Called by `train` after each."""
-
-    def __init__(self, estimator: GraphEstimator, whole: Any, data: dict[str, Any]) -> None:
-        self.estimator, self.whole, self.data = estimator, whole, data
-        self.history: dict[str, list[float | None]] = {}
-        self._begin()
-
-    def _begin(self) -> None:
-        self.task = self.whole.subcontext(task_name="epoch")
-        self.task.call_on_fit_task_begin(estimator=self.estimator, **self.data)
-
-    def __call__(self, trainer: Trainer, record: Mapping[str, float]) -> bool:
-        """Whether a callback asks to stop."""
-        for name, value in record.items():
-            self.history.setdefault(name, []).append(as_json(value))
-
-        def fitted() -> dict[str, Any]:
-            model = Model(trainer.net, trainer.parameters, progress={"history": self.history})
-            return {"run_": Run(model, trainer), "_before": []}
-
-        task, self.task = self.task, None
-        stop = task.call_on_fit_task_end(estimator=self.estimator, reconstruction_attributes=fitted, **self.data)
-        if not stop and record["epoch"] < self.estimator.max_iter:
-            self._begin()
-        return bool(stop)
-
-    def end(self) -> None:
-        """Where training stopped early, a task has begun that no epoch belongs to."""
-        if self.task is not None:
-            self.task.call_on_fit_task_end(estimator=self.estimator, **self.data)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from graphgrad.metrics import EarlyStopping, Metric, measured_columns
 from graphgrad.model_file import Model, ModelError, write_model
 from graphgrad.optimizers import Groups
 from graphgrad.parallel import Processes, check_mean
-from graphgrad.run import Run, as_json, columns, line
+from graphgrad.progress import Moment, Progress, read_progress
+from graphgrad.run import Run, as_json, line
 from graphgrad.schedules import number_at, rate_at
 from graphgrad.sources import taken
 from graphgrad.trainer import Trainer
@@ -32,28 +33,6 @@ Callback: TypeAlias = "Callable[[Trainer, Mapping[str, float]], object]"
 
 class TrainingWarning(UserWarning):
     """Training ended otherwise than was asked for."""
-
-
-@dataclass
-class Progress:
-    """How far a run came: plain numbers, so that a file holds them."""
-
-    epoch: int = 0  # epochs that are over
-    batch: int = 0  # batches of the next one that are done
-    total: float = 0.0  # the sum over these of their losses times their weights
-    weight: float = 0.0
-    best: float | None = None
-    best_epoch: int = 0
-    stopped: str = ""
-    history: dict[str, list[float | None]] = field(default_factory=dict)
-
-
-class Moment(NamedTuple):
-    """What a run was between two updates; `values` are None where nothing has changed them since."""
-
-    values: Mapping[str, Array] | None
-    progress: Progress
-    best: dict[str, Array] | None
 
 
 @dataclass
@@ -425,18 +404,3 @@ class Loop:
             "loss": np.array(losses),
             "parameters": {name: np.stack([p[name] for p in kept]) for name in kept[0]},
         }
-
-
-def read_progress(told: Mapping[str, Any]) -> Progress:
-    """The progress that a file tells of. Raises ModelError for what is none."""
-    try:
-        found = Progress(**told)
-        columns(found.history)
-        counts = (found.epoch, found.batch, found.best_epoch)
-        known = found.best is None or type(found.best) in (int, float)
-        if all(type(n) is int and 0 <= n < 2**63 for n in counts) and isinstance(found.stopped, str) and known:
-            found.total, found.weight = float(found.total), float(found.weight)
-            return found
-    except (TypeError, ValueError):
-        pass
-    raise ModelError("what it tells of its progress is broken")

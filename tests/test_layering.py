@@ -65,8 +65,9 @@ render.*
 render
 trainer
 run
+progress
 loop
-training
+sklearn_callbacks training
 export
 page.*
 page

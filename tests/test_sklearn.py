@@ -745,10 +745,11 @@ def before_callbacks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module as a scikit-learn without callbacks of its own has it."""
     import graphgrad.estimator
     import graphgrad.sklearn
+    import graphgrad.sklearn_callbacks
 
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "sklearn.callback", None)
-        for module in (graphgrad.estimator, graphgrad.sklearn):
+        for module in (graphgrad.sklearn_callbacks, graphgrad.estimator, graphgrad.sklearn):
             patch.setattr(graphgrad, module.__name__.rpartition(".")[2], module)  # which the import below replaces
             patch.setitem(sys.modules, module.__name__, module)
             patch.delitem(sys.modules, module.__name__)
