@@ -151,6 +151,11 @@ def _cut(graph: Graph, id: int, turned: bool, *, latex: bool) -> Piece:
 
 
 def _transposed(x: Piece, *, latex: bool) -> Piece:
+    """xᵀ; and x of what is named xᵀ."""
+    if not x.operator and latex and x.text.startswith("{") and x.text.endswith(TRANSPOSED + "}"):
+        return Piece(x.text[1 : -len(TRANSPOSED) - 1])
+    if not x.operator and not latex and x.text.endswith("ᵀ") and len(x.text) > 1:
+        return Piece(x.text[:-1])
     op = OPERATORS["transpose"]
     return piece(op, fill(op.latex if latex else op.text, {"x": x}, op.binding, op.name, latex=latex), latex=latex)
 

@@ -127,6 +127,19 @@ def test_parentheses(build: Any, text: str, latex: str) -> None:
     assert formula(g, t.id, {}, latex=True) == latex
 
 
+def test_what_is_named_a_transpose_is_turned_back_by_its_name() -> None:
+    g = gg.Graph()
+    x, Wt = g.input("x", ("N", 3)), g.parameter("W2ᵀ", (3, 2))
+    W = Wt.T.named("W")
+    names, typeset = {x.id: "x", Wt.id: "W2ᵀ"}, {x.id: "x", Wt.id: r"{W_{2}^\top}"}
+    assert formula(g, W.id, names) == "W2"
+    assert formula(g, W.id, typeset, latex=True) == "W_{2}"
+    product = (x @ Wt).T
+    assert formula(g, product.id, names) == "W2 @ xᵀ"
+    assert formula(g, product.id, typeset, latex=True) == r"W_{2} x^\top"
+    assert formula(g, Wt.T.id, {Wt.id: "ᵀ"}) == "ᵀᵀ"  # no name is left
+
+
 def test_sizes_in_formulas_have_their_parentheses() -> None:
     g = gg.Graph()
     a, x, y = g.input("a"), g.input("x", ("N", 2)), g.input("y", ("N",))
