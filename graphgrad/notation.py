@@ -110,6 +110,9 @@ def formula(graph: Graph, id: int, names: Mapping[int, str | Piece], *, latex: b
             continue
         operands = [done.get(w) or _cut(graph, *w, latex=latex) for w in wanted]
         if flips:
+            of = _named(names.get(read[0], "")) if root else Piece("")
+            if _names_transpose(of, latex=latex):  # W = (Wᵀ)ᵀ, where W = W would say nothing
+                operands[0] = _transposed(of._replace(binding=0, operator="transpose"), latex=latex)
             done[stack.pop()] = operands[0]
             continue
         made = piece(node.operator, written(graph, node, read, operands, latex=latex), latex=latex)
@@ -150,12 +153,16 @@ def _cut(graph: Graph, id: int, turned: bool, *, latex: bool) -> Piece:
     return _transposed(made, latex=latex) if turned else made
 
 
+def _names_transpose(x: Piece, *, latex: bool) -> bool:
+    if x.operator or len(x.text) < 2:
+        return False
+    return x.text.startswith("{") and x.text.endswith(TRANSPOSED + "}") if latex else x.text.endswith("ᵀ")
+
+
 def _transposed(x: Piece, *, latex: bool) -> Piece:
     """xᵀ; and x of what is named xᵀ."""
-    if not x.operator and latex and x.text.startswith("{") and x.text.endswith(TRANSPOSED + "}"):
-        return Piece(x.text[1 : -len(TRANSPOSED) - 1])
-    if not x.operator and not latex and x.text.endswith("ᵀ") and len(x.text) > 1:
-        return Piece(x.text[:-1])
+    if _names_transpose(x, latex=latex):
+        return Piece(x.text[1 : -len(TRANSPOSED) - 1] if latex else x.text[:-1])
     op = OPERATORS["transpose"]
     return piece(op, fill(op.latex if latex else op.text, {"x": x}, op.binding, op.name, latex=latex), latex=latex)
 

@@ -132,8 +132,11 @@ def test_what_is_named_a_transpose_is_turned_back_by_its_name() -> None:
     x, Wt = g.input("x", ("N", 3)), g.parameter("W2ᵀ", (3, 2))
     W = Wt.T.named("W")
     names, typeset = {x.id: "x", Wt.id: "W2ᵀ"}, {x.id: "x", Wt.id: r"{W_{2}^\top}"}
-    assert formula(g, W.id, names) == "W2"
-    assert formula(g, W.id, typeset, latex=True) == "W_{2}"
+    assert formula(g, W.id, names) == "(W2ᵀ)ᵀ"  # as the formula of W itself
+    assert formula(g, W.id, typeset, latex=True) == r"\left({W_{2}^\top}\right)^\top"
+    assert formula(g, (x @ W.T).id, names) == "x @ W2ᵀ"
+    assert formula(g, (gg.sum(x, axis=0, keepdims=True) @ W.T.T.T).id, names) == "sum(x, 0) @ W2ᵀ"
+    assert formula(g, gg.tanh(W).id, names) == "tanh(W2)"
     product = (x @ Wt).T
     assert formula(g, product.id, names) == "W2 @ xᵀ"
     assert formula(g, product.id, typeset, latex=True) == r"W_{2} x^\top"
