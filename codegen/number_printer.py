@@ -13,7 +13,7 @@ from .literals import code, literal, number_name
 from .plain_numbers import periodic_numbers, plain_numbers
 from .program import Program, number_template
 
-SHORT = 60  # characters of a formula that stands in others, where a longer one is looked up
+SHORT = 80  # characters of a formula that stands in others, where a longer one is looked up
 
 
 class NumberPrinter(Listing):
@@ -26,7 +26,7 @@ class NumberPrinter(Listing):
         super().__init__(program)
         self.plain = plain_numbers(program) if counting else {}  # that Python's own arithmetic computes
         self.periodic = periodic_numbers(program, self.plain)
-        self.formulas: dict[int, Piece] = {}  # of these, by the remainder that they depend on
+        self.formulas: dict[int, str] = {}  # of these, by the remainder that they depend on
         self.scalars: dict[int, Piece] = {}  # weak nodes as expressions
         self.zero_d: dict[tuple[int, str], str] = {}  # (weak node, dtype) -> the 0-d array that ufuncs take
         self.of_numbers: dict[Operator, str] = {}  # of statements that compute one number, for `str.format`
@@ -63,7 +63,7 @@ class NumberPrinter(Listing):
             name = self.taken.take(number_name(value) if value is not None else self._scalar_name(id))
             self.zero_d[key] = name
             if id in self.formulas:
-                made = f"np.array({self.formulas[id].text}, np.{np_dtype(own)})"
+                made = f"np.array({self.formulas[id]}, np.{np_dtype(own)})"
                 self._emit(f"{name} = {self._from_table(id, made)}", id)
                 self.out.locals.append(name)
                 return name
@@ -110,6 +110,10 @@ class NumberPrinter(Listing):
         pieces = {n: self._number(i, as_it_is, id) for n, i in zip(op.operands, node.inputs, strict=True)}
         if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
             pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
+        if op.name == "where" and node.dtype in FLOATS:  # 0 has no sign where 0.0 has one
+            for n, i in zip(op.operands[1:], node.inputs[1:], strict=True):
+                if self.graph.nodes[i].dtype == "int64":
+                    pieces[n] = Piece(f"float({pieces[n].text})", 100)
         if op.name == "power" and id not in self.plain:  # of Python's numbers it could raise, or be complex
             base = pieces["x"]
             number = self.graph.nodes[node.inputs[0]].operator.name == "constant"
@@ -127,8 +131,8 @@ class NumberPrinter(Listing):
         text = self._bare(text)
         periodic = self.periodic.get(id, id) != id
         name = self._name(id) if periodic and node.dtype in FLOATS else self._local(id)
-        if periodic:  # as an operand in parentheses: a choice, or a root as a power, is no call
-            self.formulas[id] = Piece(text, 0) if len(text) < SHORT else Piece(self._from_table(id, text), 100)
+        if periodic:
+            self.formulas[id] = text if len(text) < SHORT else self._from_table(id, text)
             if node.dtype in FLOATS:
                 return
         self._emit(f"{name} = {text}", id)
@@ -136,7 +140,10 @@ class NumberPrinter(Listing):
 
     def _number(self, id: int, plain: bool, user: int) -> Piece:
         """A number for an expression of Python's own arithmetic, or of NumPy's."""
-        piece = self.formulas[id] if id in self.formulas and user in self.periodic else self._as_scalar(id)
+        if id in self.formulas and user in self.periodic:  # a choice, or a root as a power, has to be in parentheses
+            piece = Piece(f"({self.formulas[id]})" if " " in self.formulas[id] else self.formulas[id], 100)
+        else:
+            piece = self._as_scalar(id)
         if id not in self.plain or plain:
             return piece
         if self.program.roles[id] == "held":
@@ -145,7 +152,7 @@ class NumberPrinter(Listing):
 
     def _as_scalar(self, id: int) -> Piece:
         if id in self.formulas and id not in self.scalars:
-            self.scalars[id] = Piece(self._from_table(id, self.formulas[id].text), 100)
+            self.scalars[id] = Piece(self._from_table(id, self.formulas[id]), 100)
         if id not in self.scalars:
             self._scalar(id)
         return self.scalars[id]
