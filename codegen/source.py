@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from graphgrad.notation import formula
 
 from .floors import FLOOR, has_floor
+from .plain_numbers import LONGEST
 from .printed import Printed
 
 
@@ -17,7 +18,7 @@ def comment(printed: Printed, id: int) -> str:
     if record is not None:
         text = record.told(
             {w: _as_written(printed, i) for i, w in printed.program.origins.items() if i in printed.names}
-        ).replace("ᵀᵀ", "")
+        )
     else:
         names = {i: printed.names.get(i) or graph.label(i) for i in graph.nodes[id].inputs if i in printed.names}
         text = f"{printed.names[id]} = {formula(graph, id, names)}"
@@ -59,6 +60,7 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
     if grown := [unit for unit in printed.program.units.values() if unit.base != 1]:
         counter = next(printed.names[n.id] for n in printed.program.held if n["name"] == grown[0].counter)
         told = f"# There e is {counter} % {grown[0].period}; the gradient is computed in units that fit."
+        told += " A list x_of has x for each e." if grown[0].period <= LONGEST else ""
         put([(told, None)])
     if printed.program.with_biases:
         told = ", ".join(printed.names[id] for id in printed.program.with_biases)

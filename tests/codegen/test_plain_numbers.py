@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -80,15 +81,20 @@ def test_what_counts_up(step: Any, counts: bool) -> None:
     assert bool(counters(function.program)) == counts
 
 
-@pytest.mark.parametrize("seed", range(80))
-def test_random_numbers_are_those_of_numpy(seed: int) -> None:
-    """Whatever the expression, no call raises, and none gives what NumPy would not."""
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("seed", range(60))
+def test_random_numbers_are_those_of_numpy(seed: int, periodic: bool) -> None:
+    """Whatever the expression, no call raises, and none gives what NumPy would not.
+
+    Where quotients of remainders may be infinite, no number is taken to the power 0.5: of -inf, NumPy's power gives
+    inf for a number, as C's does, and for an array NaN, as a root.
+    """
     draw = random.Random(seed)
 
     def expression(k: Any, depth: int) -> Any:
         if depth == 0:
             constant = k.graph.constant(draw.choice([0.5, 0.9, 2.0, 1.0, 3.0, -1.5]))
-            return draw.choice([k, k + 1, k % 3, (k + 1) % 4, constant])
+            return draw.choice([k, k + 1, constant, *([k % 3, (k + 1) % 4] if periodic else [])])
         x, y = expression(k, depth - 1), expression(k, draw.randrange(depth))
         kinds: list[Build] = [
             lambda _: x + y,
@@ -96,7 +102,7 @@ def test_random_numbers_are_those_of_numpy(seed: int) -> None:
             lambda _: x * y,
             lambda _: x / y,
             lambda _: abs(draw.choice([0.3, 0.9, 1.0])) ** y,
-            lambda _: x ** draw.choice([0.75, 0.25, 1.0]),  # not 0.5: a root of -inf is NaN, a power inf
+            lambda _: x ** draw.choice([0.75 if periodic else 0.5, 0.25, 1.0]),
             lambda _: gg.sqrt(x),
             lambda _: -x,
             lambda _: gg.where(gg.equal(x, y), x, y),
@@ -133,7 +139,7 @@ N = 3  # rows of the first call
 
 
 @pytest.mark.parametrize(
-    ("build", "tables"),
+    ("build", "periods"),
     [
         (lambda k, n: 0.9 ** (k % 5), 1),
         (lambda k, n: (1.0 / n) / 0.9 ** (k % 5), 1),
@@ -149,15 +155,14 @@ N = 3  # rows of the first call
         (lambda k, n: k % 5, 0),
     ],
 )
-def test_numbers_that_come_again_are_looked_up(build: Any, tables: int) -> None:
+def test_numbers_that_come_again_are_looked_up(build: Any, periods: int) -> None:
     """As an operand of arrays, of other numbers, and as a result; for several sizes, and after the counter was set."""
     g = gg.Graph()
     k, a, w = g.state("k", (), "int64", weak=True), g.input("a", ("N",), "float32"), g.state("w", (4,))
     number = build(k, gg.cast(gg.size(a, 0), "float64"))
     outputs = [a * number, number, number - gg.sqrt(k + 1.0), number * gg.sum(a)]
     f = gg.compile(outputs, {k: k + 1, w: 0.5 * w + number})
-    assert f.source.count(" for t") + f.source.count(" for v") >= tables
-    assert ("_of[" in f.source) == (tables > 0)
+    assert len(set(re.findall(r"_of\[(\w+)\]", f.source))) == periods
     held = np.zeros(4)
     with np.errstate(divide="ignore"):
         for start in (0, 1001):
