@@ -61,4 +61,4 @@ def number_name(value: Any) -> str:
     if not isinstance(value, bool) and value in words:
         return words[value]
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return "c_" + text.replace("-", "minus_").replace(".", "_").replace("+", "")
+    return "c_" + text.replace("e-", "e_minus_").replace("-", "minus_").replace(".", "_").replace("+", "")

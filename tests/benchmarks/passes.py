@@ -203,10 +203,10 @@ def nothing_late() -> Iterator[None]:
 
 
 @contextmanager
-def no_floor() -> Iterator[None]:
+def no_cutoff() -> Iterator[None]:
     from graphgrad.codegen import prepare
 
-    with mock.patch.object(prepare, "floored", return_value=None):
+    with mock.patch.object(prepare, "cut_off", return_value=None):
         yield
 
 
@@ -231,7 +231,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
     "relu against an array of zeros": (relu_by_a_number, {}),
     "sums as products with ones": (plain_sums, {}),
-    "exponentials with a floor": (no_floor, {}),
+    "exponentials that are cut off": (no_cutoff, {}),
     "one array object for each place": (an_array_for_each_name, {}),
 }
 

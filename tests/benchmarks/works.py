@@ -77,6 +77,8 @@ def others() -> list[Work]:
         Work("sgd odd", (50, 70, 70, 1), "tanh", "mse", 29, "sgd"),
         Work("momentum", (784, 300, 100, 10), "relu", "cross_entropy", 111, "momentum"),
         Work("sure of fifty classes", (8, 16, 50), "relu", "cross_entropy", 10),
+        Work("eight samples by heart", (300, 752, 1152, 2), "relu", "cross_entropy", 1),
+        Work("one sample, no hidden layer", (300, 3), "relu", "cross_entropy", 1),
         Work("many classes alone", (2, 100), "relu", "cross_entropy", 256),
         Work("a thousand classes alone", (20, 1000), "relu", "cross_entropy", 256),
         Work("many classes, large batch", (20, 300), "tanh", "cross_entropy", 1000),
