@@ -6,9 +6,9 @@ few of them a product of matrices, or a pass over the parameters, takes many tim
 
 In p - onehot(y) with p = e / sum(e) and e = exp(z - max z), the largest e of a row is 1. 1e-16 is taken off from each,
 and what was below is 0. That moves the difference by up to 1e-16, where rounding moves it by 6e-8 at the label. It is
-done where nothing else sees e or p: a logarithm of p, or a quotient by it, has use for 1e-20. And it is done where z has
-products of trained values in it, such as W2 @ relu(W1 @ x): there gains multiply, and a few steps may lead far; where z
-is linear in what is trained, distances grow slowly, and it would cost more than it gives.
+done where nothing else sees e or p: a logarithm of p, or a quotient by it, has use for 1e-20. And it is done where z
+has products of trained values in it, such as W2 @ relu(W1 @ x): there gains multiply, and a few steps may lead far;
+where z is linear in what is trained, distances grow slowly, and it would cost more than it gives.
 """
 
 from __future__ import annotations
