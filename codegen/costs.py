@@ -2,8 +2,8 @@
 
 A product of small matrices is up to twice as slow where the second operand alone is the transpose of what lies there:
 it is then computed by inner products, each summed up at its end. Where both are, that costs little for multiples of
-sixteen rows, and three quarters as much for others. A small result of long inner products, such as a last layer's, is
-no slower that way.
+sixteen rows, and some more for others. A small result of long inner products, such as a last layer's, is no slower that
+way if it has few columns; but a larger one with few columns is several times as slow.
 Of a large one the BLAS copies both operands into the order of its kernel, in which the second lies best as it is, and
 the first nearly as well transposed; with float32 it is quicker about a tall first one than about a wide second one, and
 with float64 the other way round. As many columns as a register has numbers, or a multiple, fill those of the kernel.
@@ -24,35 +24,54 @@ SMALL = 100**3
 JOINED = 10**7
 #: Numbers of a result that OpenBLAS computes by inner products where they lie, at most, and of each of those, at least.
 INNER, LONG = 1200, 32
+#: Columns, below which such a small result costs nothing more, and a larger one much.
+FEW = 16
 #: Nanoseconds; their ratios matter, not the machine.
-READ = 0.3  # for an element of such a product's second operand that is transposed
-SUMMED = 0.15  # for an element of its result
-ENDED = 0.3  # for an element of a small result of long inner products
+ENDED = 0.6  # for an element of a small result of long inner products, if it has many columns
 ROW = 10.0  # for a row to which another row, or a number, is added
 ASTRAY = 1.0  # for an element that is read against the order in which it lies
-COPY = 0.07  # for an element that is copied
-SHORT, SHORT_ROW = 8, 2.0  # numbers of a short row; for adding a bias to one, more than for copying a row of inputs
+BIAS_ROW, BIAS = 4.0, 0.06  # for a row to which a bias is added, and for an element of it
+BIAS_COLUMN, BIAS_TURNED = 3.0, 0.13  # for a number of a bias that is added to a row of its own, and for an element
+SUM = 0.05  # for an element of what is summed up over the batch
+COPY_ROW, COPY = 4.0, 0.08  # for a row of inputs that is copied beside ones, and for an element of it
+COPY_LARGE = 0.2  # for an element of those of a large product, which is slower with one more row
 UNIT_ROW, UNIT = 2.8, 0.24  # for a row of a unit matrix that is picked and subtracted, and for an element of it
 INDEX, INDEXED = 180.0, 5.0  # for taking off its ones by an index in place of that, and for a row
 STATEMENT = 400.0  # for one more statement
-SPREAD = 700.0  # for one that adds a row to all rows
+QUICK = 150.0  # for one that adds a number to a vector, or copies
+SPREAD = 850.0  # for one that adds a row to all rows
 
 
 class Rates(NamedTuple):
-    """What products of one dtype cost."""
+    """What products of one dtype cost: nanoseconds for each of what is told."""
 
     lanes: int  # numbers of a register
-    short: float  # for a multiplication that the columns of a small one lack to the next multiple of the lanes
-    copied: float  # for an element of a large one's second operand that is transposed
-    gathered: float  # for an element of its first operand that is transposed
-    second: float  # for an element of its second operand, however it lies
-    first: float  # for an element of its first operand
-    uneven: float  # for an element of its first operand, where its columns are no multiple of the lanes
+    # of small ones:
+    short: float  # multiplications that the columns lack to the next multiple of the lanes
+    read: float  # elements of a second operand that alone is transposed,
+    both: float  # or with the first one, whose rows are no multiple of sixteen
+    summed: float  # elements of the result of a second operand that is transposed,
+    each: float  # and multiplications of that, where the first operand is not
+    narrow: float  # multiplications of each row, where such a result has many rows of few columns
+    # of large ones:
+    copied: float  # elements of a second operand that is transposed
+    gathered: float  # elements of a first operand that is transposed
+    second: float  # elements of a second operand, however it lies
+    first: float  # elements of a first operand
+    uneven: float  # elements of a first operand, where its columns are no multiple of the lanes
 
 
 RATES = {
-    "float32": Rates(16, 0.003, copied=0.26, gathered=0.03, second=0.033, first=-0.033, uneven=0.135),
-    "float64": Rates(8, 0.011, copied=0.15, gathered=0.47, second=0.1, first=0.3, uneven=0.36),
+    "float32": Rates(
+        *(16, 0.003),
+        *(0.3, 0.25, 0.06, 0.0035, 0.17),
+        *(0.26, 0.03, 0.033, -0.033, 0.135),
+    ),
+    "float64": Rates(
+        *(8, 0.011),
+        *(0.1, 0.12, 0.12, 0.0115, 0.3),
+        *(0.15, 0.47, 0.1, 0.3, 0.36),
+    ),
 }
 
 Cost = Callable[[Collection[int]], float]  # of the groups of values that lie transposed
@@ -108,19 +127,44 @@ def product_cost(
         return k * n * (rates.second + rates.copied * second) + m * k * (rates.first + rates.gathered * first + uneven)
     if not second:
         return rates.short * m * k * (-n % rates.lanes)
-    if not first and m * n <= INNER and k >= LONG:
-        return ENDED * m * n
-    return (READ * k * n + SUMMED * m * n) * (1.0 if not first else 0.1 if m % 16 == 0 else 0.75)
+    if first:
+        return rates.summed * m * n + rates.both * k * n if m % 16 else 0.5 * rates.summed * m * n
+    if k >= LONG and m * n <= INNER:
+        return ENDED * m * n if n > FEW else 0.0
+    if k >= LONG and n < FEW:
+        return rates.narrow * m * k
+    return rates.read * k * n + (rates.summed + rates.each * k) * m * n
 
 
-def joins_bias(samples: int, inputs: int, outputs: int, *, copied: bool, by_rows: bool = False) -> bool:
-    """Whether ones beside h may put a bias into h @ W. A large product hides its sums, and may be slower with one more
-    row. Of what is copied beside them, which a hidden h is not, the copy may cost more than is won; more is won where
-    the bias would be added to short rows one by one."""
+def joins_bias(samples: int, inputs: int, outputs: int, *, copied: bool, turned: bool = False) -> bool:
+    """Whether ones beside h may put a bias into h @ W. A large product hides its sums. Inputs are copied beside them,
+    which a hidden h is not, and that may cost more than the bias, which depends on how h @ W lies."""
     if not copied:
         return samples * inputs * outputs <= JOINED
-    won = SPREAD + (SHORT_ROW * samples if by_rows and 1 < outputs <= SHORT else 0.0)
-    return samples * inputs * outputs <= SMALL and COPY * samples * inputs <= won
+    return ones_cost(samples, inputs, outputs) < adding_cost(samples, outputs, turned) + summing_cost(samples, outputs)
+
+
+def adding_cost(samples: int, outputs: int, turned: bool) -> float:
+    """Of a bias, to each row of z, which may lie transposed."""
+    if outputs == 1:
+        return QUICK
+    if turned:
+        return SPREAD + outputs * (BIAS_COLUMN + BIAS_TURNED * samples)
+    return SPREAD + samples * (BIAS_ROW + BIAS * outputs)
+
+
+def summing_cost(samples: int, outputs: int) -> float:
+    """Of the gradient of a bias."""
+    return STATEMENT + (SUM * samples * outputs if outputs > 1 else 0.0)
+
+
+def ones_cost(samples: int, inputs: int, outputs: int) -> float:
+    """Of copying inputs beside ones for a layer."""
+    size = samples * inputs * outputs
+    if size > JOINED or size <= SMALL < size + samples * outputs:
+        return float("inf")
+    row, element = COPY_ROW if inputs > 1 else 0.5, COPY if size <= SMALL else COPY_LARGE
+    return QUICK + samples * (row + element * inputs)
 
 
 class Layer(NamedTuple):
@@ -138,11 +182,10 @@ def layer_cost(layer: Layer, samples: int, h: bool, z: bool, w: bool) -> float:
     """With h, z and W lying transposed or not. The gradient of each lies as it does."""
     n, i, o = samples, layer.inputs, layer.outputs
     product = partial(product_cost, dtype=layer.dtype)
-    cost = product(n, i, o, h, not w, z) + (product(i, n, o, not h, z) if w else product(o, n, i, not z, h))
-    if not layer.is_first:
-        cost += product(n, o, i, z, w, h)
-    if not layer.has_bias:
-        return cost
-    if not joins_bias(n, i, o, copied=layer.is_first):
-        return cost + ROW * (o if z else n)
-    return cost if w and (h or layer.is_first) else cost + SPREAD + STATEMENT + ROW * (o if z else n)
+    joined = layer.has_bias and w and (layer.is_first or h) and joins_bias(n, i, o, copied=layer.is_first, turned=z)
+    cost = ones_cost(n, i, o) if joined and layer.is_first else 0.0
+    if layer.has_bias and not joined:
+        cost += adding_cost(n, o, z) + summing_cost(n, o)
+    rows = i + joined
+    cost += product(n, rows, o, h, not w, z) + (product(rows, n, o, not h, z) if w else product(o, n, i, not z, h))
+    return cost if layer.is_first else cost + product(n, o, i, z, w, h)

@@ -8,7 +8,8 @@ In p - onehot(y) with p = e / sum(e) and e = exp(z - max z), the largest e of a 
 and what was below is 0. That moves the difference by up to 1e-16, where rounding moves it by 6e-8 at the label. It is
 done where nothing else sees e or p: a logarithm of p, or a quotient by it, has use for 1e-20. And it is done where z
 has products of trained values in it, such as W2 @ relu(W1 @ x): there gains multiply, and a few steps may lead far;
-where z is linear in what is trained, distances grow slowly, and it would cost more than it gives.
+where z is linear in what is trained, distances grow slowly. There, and where little is trained, it would cost more than
+it gives.
 """
 
 from __future__ import annotations
@@ -20,15 +21,20 @@ from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.rewrite import is_op, op, rebuild, source
 from graphgrad.tensor import Tensor
+from graphgrad.types import count
+
+from .program import usual
 
 #: What an exponential has to be above, where the largest is 1. That 1 + 1e-16 is 1 holds for float64, too.
 CUTOFF = 1e-16
+LEAST = 1 << 10  # numbers that a step updates: with fewer, what this takes is some percent of it
 
 
 def cut_off(results: Sequence[Tensor], trained: Iterable[Tensor], keep: Sequence[Tensor]) -> dict[int, Tensor] | None:
     """exp(z - max z) as maximum(exp(z - max z) - CUTOFF, 0), in float32, for gradients by labels. Where each node
     went; None where there is no such exponential."""
-    found = set(_exponentials(results, {leaf.id for leaf in trained}))
+    leaves = {leaf.id: usual(count(leaf.shape)) for leaf in trained}
+    found = set(_exponentials(results, leaves)) if sum(leaves.values()) >= LEAST else set()
 
     def visit(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor | None:
         if node.id not in found:

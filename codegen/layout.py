@@ -25,7 +25,18 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, count, size_of
 
 from .biases import Joining, find_biases
-from .costs import ASTRAY, ROW, SPREAD, STATEMENT, Cost, cheapest, joins_bias, product_cost
+from .costs import (
+    ASTRAY,
+    ROW,
+    STATEMENT,
+    Cost,
+    adding_cost,
+    cheapest,
+    joins_bias,
+    ones_cost,
+    product_cost,
+    summing_cost,
+)
 from .labels import differences, index_cost, picked_cost
 from .program import nbytes
 
@@ -63,7 +74,7 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
             costs.append((cost, met))
     turned = cheapest(costs)
     lying = frozenset(id for id, g in group.items() if g in turned)
-    apart = {h for id, h in joins.items() if not _joins_bias(graph, id, h, sizes, group.get(id) not in turned)}
+    apart = {h for id, h in joins.items() if not _joins_bias(graph, id, h, sizes, group.get(_z(graph, id)) in turned)}
     with_ones = frozenset(h for h in joins.values() if h not in apart and (h in lying or _is_input(graph, h)))
     computed = [n for n in (graph.nodes[id] for id in ids) if n.operator.kind not in ("leaf", "view")]
     little = sum(size_of(nbytes(n), sizes) for n in computed) <= LITTLE
@@ -80,15 +91,19 @@ def _joins(graph: Graph, ids: Sequence[int], keep: Collection[int], sizes: Sizes
     """The sums of biases, and of their gradients, that a row of ones below an h makes part of products; which h."""
     biases = find_biases(graph, ids, keep)
     found = {id: joined.h for kind in (biases.affine, biases.gradients) for id, joined in kind.items()}
-    large = {h for id, h in found.items() if not _joins_bias(graph, id, h, sizes, by_rows=True)}
+    large = {h for id, h in found.items() if not any(_joins_bias(graph, id, h, sizes, t) for t in (False, True))}
     return {id: h for id, h in found.items() if h not in large}
 
 
-def _joins_bias(graph: Graph, id: int, h: int, sizes: Sizes, by_rows: bool) -> bool:
+def _joins_bias(graph: Graph, id: int, h: int, sizes: Sizes, turned: bool) -> bool:
     samples, inputs = [size_of(d, sizes) for d in graph.nodes[h].shape]
     outputs = size_of(graph.nodes[id].shape[-1], sizes)
-    copied = _is_input(graph, h)
-    return joins_bias(samples, inputs, outputs, copied=copied, by_rows=by_rows and copied)
+    return joins_bias(samples, inputs, outputs, copied=_is_input(graph, h), turned=turned)
+
+
+def _z(graph: Graph, id: int) -> int:
+    """What a bias is added to, or the gradient that is summed up to that of one."""
+    return graph.nodes[id].inputs[0] if graph.nodes[id].operator.name == "sum" else id
 
 
 def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int, int]:
@@ -188,20 +203,27 @@ def _cost(
     taken_off: Collection[int],
 ) -> Cost | None:
     if (joined := joins.get(node.id)) is not None:
-        if _is_input(graph, joined):
-            return None
+        samples, inputs = [size_of(d, sizes) for d in graph.nodes[joined].shape]
+        outputs, z, added = size_of(node.shape[-1], sizes), group.get(_z(graph, node.id)), node.operator.name == "add"
+        summing = summing_cost(samples, outputs)
+        if _is_input(graph, joined):  # either the ones, or both statements
+            ones = ones_cost(samples, inputs, outputs)
+            return (lambda turned: min(ones, adding_cost(samples, outputs, z in turned) + summing)) if added else None
         if (h := group.get(joined)) is not None:
-            apart = _lying_cost(graph, node, group, sizes)
-            more = SPREAD if node.operator.name == "add" else STATEMENT
-            return lambda turned: 0.0 if h in turned else more + (apart(turned) if apart is not None else 0.0)
+            if added:
+                return lambda turned: 0.0 if h in turned else adding_cost(samples, outputs, z in turned)
+            return lambda turned: 0.0 if h in turned else summing
     if _is_product(graph, node):
         (a, a_turned), (b, b_turned) = [_base(graph, i) for i in node.inputs]
         (m, n), k = [size_of(d, sizes) for d in node.shape], size_of(graph.nodes[node.inputs[1]].shape[0], sizes)
         first, second, result = group.get(a), group.get(b), group.get(node.id)
+        copied = {x: _is_input(graph, x) for x in (a, b) if x in joins.values()}
 
         def product(turned: Collection[int]) -> float:
             lying = a_turned ^ (first in turned), b_turned ^ (second in turned), result in turned
-            return product_cost(m, k, n, *lying, node.dtype)
+            one_a, one_b = [x in copied and (copied[x] or group.get(x) in turned) for x in (a, b)]  # more: of ones
+            one_k = one_b if b_turned else one_a and not a_turned
+            return product_cost(m + (one_a and a_turned), k + one_k, n + (one_b and not b_turned), *lying, node.dtype)
 
         return product
     if (pick := _pick(graph, node)) and pick.matrix in group:

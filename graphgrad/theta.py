@@ -25,7 +25,7 @@ from graphgrad.types import Sizes, count, size_of
 
 #: It is worthwhile to make a step anew where that saves so many nanoseconds, by the same figures, and so much of what
 #: its products take, by MULTIPLIED for a multiplication.
-NANOSECONDS, PART, MULTIPLIED = 10_000.0, 0.01, 0.02
+NANOSECONDS, PART, MULTIPLIED = 1_000.0, 0.01, 0.02
 
 
 class Use(NamedTuple):

@@ -533,7 +533,7 @@ def test_an_input_that_the_loss_does_not_use_is_part_of_a_batch_all_the_same() -
 
 def own_network(loss_of: Callable[[Any, Any, Any], Any]) -> gg.Network:
     g = gg.Graph()
-    x, W, V = g.input("x", ("N", 3)), g.parameter("W", (3, 3)), g.parameter("V", (3, 3))
+    x, W, V = g.input("x", ("N", 8)), g.parameter("W", (8, 8)), g.parameter("V", (8, 8))
     return gg.Network(loss=loss_of(x, W, V), inputs=[x])
 
 
@@ -557,7 +557,7 @@ def test_a_matrix_lies_transposed_where_all_its_products_gain(loss_of: Any, tran
     assert one.graph.transposed == transposed
     for name, value in net.initialize(3).items():
         np.testing.assert_array_equal(one.parameters[name], value)
-    x = np.random.default_rng(0).normal(size=(7, 3))
+    x = np.random.default_rng(0).normal(size=(7, 8))
     for _ in range(5):
         assert one.step(x) == pytest.approx(apart.step(x), rel=1e-12)
     for have, want in ((one.parameters, apart.parameters), (one.state, apart.state)):
@@ -573,7 +573,7 @@ def test_a_matrix_lies_transposed_where_all_its_products_gain(loss_of: Any, tran
 
 def layered(dtype: str = "float32", **options: Any) -> gg.Trainer:
     """Of a network whose first matrix lies otherwise in theta for large batches than for those of the usual size."""
-    net = gg.feedforward([300, 30, 10], "relu", "cross_entropy")
+    net = gg.feedforward([300, 40, 10], "relu", "cross_entropy")
     return gg.Trainer(net, gg.Adam(0.01), dtype=dtype, seed=3, **options)
 
 
@@ -589,7 +589,7 @@ def test_the_first_batch_settles_how_parameters_lie(first: str) -> None:
     x, y = many(1024)
     generator = np.random.default_rng(0)
     set_before = {n: generator.uniform(0.1, 1, v.shape) for n, v in trainer.state.items()} | {"k": 7}
-    other = gg.feedforward([300, 30, 10]).initialize(8)
+    other = gg.feedforward([300, 40, 10]).initialize(8)
     for t in (trainer, apart):
         t.parameters, t.state = other, set_before
     before, held, state = trainer.graph.transposed, trainer.parameters, trainer.state

@@ -187,9 +187,18 @@ def test_random_networks_train_as_without(net: gg.Network, sizes: list[int], opt
 
 @pytest.mark.parametrize(
     ("widths", "n", "beside_ones"),
-    [([31, 4], 512, True), ([31, 4], 400, True), ([31, 16], 512, False), ([31, 1], 512, False), ([300, 4], 512, False)],
+    [
+        ([31, 4], 512, True),
+        ([31, 4], 2000, False),
+        ([31, 16], 512, True),
+        ([8, 64], 2000, True),  # a product that is no longer small
+        ([2, 1], 64, True),
+        ([2, 1], 128, False),  # where the bias is a number, and rows are copied one by one
+        ([1, 1], 512, True),
+        ([300, 4], 512, False),
+    ],
 )
-def test_a_large_input_goes_beside_ones_where_short_rows_would_get_the_bias(
+def test_an_input_goes_beside_ones_where_that_costs_less_than_the_bias(
     widths: list[int], n: int, beside_ones: bool
 ) -> None:
     net = gg.feedforward(widths, loss="mse")

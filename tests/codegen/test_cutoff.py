@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
+from graphgrad.codegen import cutoff
 from graphgrad.codegen.cutoff import CUTOFF
 
 HEADLINE = "Beside 1, an exponential below 1e-16 counts for nothing"
+
+
+@pytest.fixture(autouse=True)
+def also_in_small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cutoff, "LEAST", 0)
 
 
 def trainer(dtype: str = "float32", widths: tuple[int, ...] = (2, 2, 3), **options: Any) -> gg.Trainer:
@@ -52,6 +58,11 @@ def test_only_steps_in_float32_cut_off() -> None:
 )
 def test_only_where_gains_multiply(widths: tuple[int, ...], there: bool) -> None:
     assert (HEADLINE in trainer(widths=widths).source) == there
+
+
+def test_only_where_enough_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert [HEADLINE in trainer(widths=(8, n, 50)).source for n in (8, 24)] == [False, True]
 
 
 def test_a_product_of_trained_values_that_is_no_layer() -> None:
