@@ -23,9 +23,9 @@ from graphgrad.rewrite import in_dtype, rebuild
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, count, size_of
 
-#: It is worthwhile to make a step anew where that saves so many nanoseconds, by the same figures, and so much of what
-#: its products take, by MULTIPLIED for a multiplication.
-NANOSECONDS, PART, MULTIPLIED = 1_000.0, 0.01, 0.02
+#: It is worthwhile to make a step anew where that saves so many nanoseconds a layer, by the same figures, and so much
+#: of what its products take, by MULTIPLIED for a multiplication.
+NANOSECONDS, PART, MULTIPLIED = 500.0, 0.01, 0.02
 
 
 class Use(NamedTuple):
@@ -76,7 +76,7 @@ def transposed_matrices(net: Network, dtype: str, sizes: Sizes, now: frozenset[s
         return sum(cost(lying) for cost, _ in costs)
 
     products = sum(MULTIPLIED * 3 * use.samples * use.layer.inputs * use.layer.outputs for use in uses)
-    return wanted if least(now) - least(wanted) > max(NANOSECONDS, PART * products) else now
+    return wanted if least(now) - least(wanted) > max(NANOSECONDS * len(uses), PART * products) else now
 
 
 def _uses(net: Network, ids: Sequence[int], group: Mapping[int, int], dtype: str, sizes: Sizes) -> list[Use]:
