@@ -63,14 +63,32 @@ class Rates(NamedTuple):
 
 RATES = {
     "float32": Rates(
-        *(16, 0.003),
-        *(0.3, 0.25, 0.06, 0.0035, 0.17),
-        *(0.26, 0.03, 0.033, -0.033, 0.135),
+        lanes=16,
+        short=0.003,
+        read=0.3,
+        both=0.25,
+        summed=0.06,
+        each=0.0035,
+        narrow=0.17,
+        copied=0.26,
+        gathered=0.03,
+        second=0.033,
+        first=-0.033,
+        uneven=0.135,
     ),
     "float64": Rates(
-        *(8, 0.011),
-        *(0.1, 0.12, 0.12, 0.0115, 0.3),
-        *(0.15, 0.47, 0.1, 0.3, 0.36),
+        lanes=8,
+        short=0.011,
+        read=0.1,
+        both=0.12,
+        summed=0.12,
+        each=0.0115,
+        narrow=0.3,
+        copied=0.15,
+        gathered=0.47,
+        second=0.1,
+        first=0.3,
+        uneven=0.36,
     ),
 }
 

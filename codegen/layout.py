@@ -63,13 +63,14 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
     ids = graph.ancestors([t.id for t in tensors])
     group = groups(graph, ids, keep)
     joins = _joins(graph, ids, keep, sizes)
+    copied = {h: _is_input(graph, h) for h in joins.values()}
     taken_off = differences(graph, ids)
     costs: list[tuple[Cost, set[int]]] = []
     for id in ids:
         node = graph.nodes[id]
         read = [_base(graph, i)[0] for i in node.inputs]
         met = {group[b] for b in (id, joins.get(id), *read) if b in group}
-        cost = _cost(graph, node, group, sizes, joins, taken_off) if met else None
+        cost = _cost(graph, node, group, sizes, joins, copied, taken_off) if met else None
         if cost is not None:
             costs.append((cost, met))
     turned = cheapest(costs)
@@ -200,24 +201,16 @@ def _cost(
     group: Mapping[int, int],
     sizes: Sizes,
     joins: Mapping[int, int],
+    copied: Mapping[int, bool],  # what may lie beside ones: whether it is copied there
     taken_off: Collection[int],
 ) -> Cost | None:
-    if (joined := joins.get(node.id)) is not None:
-        samples, inputs = [size_of(d, sizes) for d in graph.nodes[joined].shape]
-        outputs, z, added = size_of(node.shape[-1], sizes), group.get(_z(graph, node.id)), node.operator.name == "add"
-        summing = summing_cost(samples, outputs)
-        if _is_input(graph, joined):  # either the ones, or both statements
-            ones = ones_cost(samples, inputs, outputs)
-            return (lambda turned: min(ones, adding_cost(samples, outputs, z in turned) + summing)) if added else None
-        if (h := group.get(joined)) is not None:
-            if added:
-                return lambda turned: 0.0 if h in turned else adding_cost(samples, outputs, z in turned)
-            return lambda turned: 0.0 if h in turned else summing
+    joined = joins.get(node.id)
+    if joined is not None and (copied[joined] or joined in group):
+        return _bias_cost(graph, node, group, sizes, joined, copied[joined])
     if _is_product(graph, node):
         (a, a_turned), (b, b_turned) = [_base(graph, i) for i in node.inputs]
         (m, n), k = [size_of(d, sizes) for d in node.shape], size_of(graph.nodes[node.inputs[1]].shape[0], sizes)
         first, second, result = group.get(a), group.get(b), group.get(node.id)
-        copied = {x: _is_input(graph, x) for x in (a, b) if x in joins.values()}
 
         def product(turned: Collection[int]) -> float:
             lying = a_turned ^ (first in turned), b_turned ^ (second in turned), result in turned
@@ -236,6 +229,20 @@ def _cost(
         most = index_cost(rows) if node.id in taken_off else float("inf")
         return lambda turned: min(most, picked_cost(rows, columns, group[node.id] in turned))
     return _lying_cost(graph, node, group, sizes)
+
+
+def _bias_cost(
+    graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes, joined: int, copied: bool
+) -> Cost | None:
+    """Of adding a bias, or of its gradient, which may both be parts of products by ones beside `joined`."""
+    samples, inputs = [size_of(d, sizes) for d in graph.nodes[joined].shape]
+    outputs, h, z = size_of(node.shape[-1], sizes), group.get(joined), group.get(node.id)
+    summing, ones = summing_cost(samples, outputs), ones_cost(samples, inputs, outputs)
+    if node.operator.name == "sum":  # of copied inputs it is told with what is added
+        return None if copied else lambda turned: 0.0 if h in turned else summing
+    if copied:
+        return lambda turned: min(ones, adding_cost(samples, outputs, z in turned) + summing)
+    return lambda turned: 0.0 if h in turned else adding_cost(samples, outputs, z in turned)
 
 
 def _lying_cost(graph: Graph, node: Node, group: Mapping[int, int], sizes: Sizes) -> Cost | None:
