@@ -34,6 +34,7 @@ BIAS_ROW, BIAS = 4.0, 0.06  # for a row to which a bias is added, and for an ele
 BIAS_COLUMN, BIAS_TURNED = 3.0, 0.13  # for a number of a bias that is added to a row of its own, and for an element
 SUM = 0.05  # for an element of what is summed up over the batch
 COPY_ROW, COPY = 4.0, 0.08  # for a row of inputs that is copied beside ones, and for an element of it
+COPY_NUMBER = 0.5  # for a row of one number, which is no loop of its own
 COPY_LARGE = 0.2  # for an element of those of a large product, which is slower with one more row
 UNIT_ROW, UNIT = 2.8, 0.24  # for a row of a unit matrix that is picked and subtracted, and for an element of it
 INDEX, INDEXED = 180.0, 5.0  # for taking off its ones by an index in place of that, and for a row
@@ -181,8 +182,8 @@ def ones_cost(samples: int, inputs: int, outputs: int) -> float:
     size = samples * inputs * outputs
     if size > JOINED or size <= SMALL < size + samples * outputs:
         return float("inf")
-    row, element = COPY_ROW if inputs > 1 else 0.5, COPY if size <= SMALL else COPY_LARGE
-    return QUICK + samples * (row + element * inputs)
+    row = COPY_ROW if inputs > 1 else COPY_NUMBER
+    return QUICK + samples * (row + (COPY if size <= SMALL else COPY_LARGE) * inputs)
 
 
 class Layer(NamedTuple):
