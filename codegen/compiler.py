@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import show, whole
 
 from .blocks import block_bytes, find_blocks
+from .flush import multiplies
 from .late import compute_late
 from .layout import Layout
 from .loader import Function, Suited
@@ -79,7 +81,9 @@ def compile(
 
 
 def _laid_out(low: Lowered, layout: Layout, block: int, memory: str) -> Prepared:
-    return _in_memory(*finished(low, layout), block, memory, as_derived=layout.little and memory == "fast")
+    as_derived = layout.little and memory == "fast"
+    program, where = _in_memory(*finished(low, layout), block, memory, as_derived=as_derived)
+    return replace(program, flushes=multiplies(program)), where
 
 
 def _in_memory(

@@ -14,7 +14,6 @@ from graphgrad.simplify import Simpler, simplify
 from graphgrad.tensor import Tensor
 from graphgrad.types import Sizes, size_names
 
-from .cutoff import cut_off
 from .growing import growth, keep_in_units
 from .labels import take_off_at_labels
 from .layout import WRITTEN, LaidOut, Layout, best_layout, lay_out
@@ -97,8 +96,6 @@ def lowered(
         low = low.simpler(_lowering(exact=exact))
     if updates and not exact:
         low = low.moved(scale_quotients(low.outputs, low.values, low.leaves, _lowering()))
-        if (moved := cut_off(low.results, low.values, low.leaves)) is not None:
-            low = low.moved(moved)
     return replace(low, outputs=[_in_dtype(t, of.dtype) for t, of in zip(low.outputs, outputs, strict=True)])
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from graphgrad.notation import formula
 
-from .cutoff import CUTOFF, has_cutoff
 from .plain_numbers import LONGEST
 from .printed import Printed
 
@@ -68,9 +67,6 @@ def frame(printed: Printed, name: str = "step") -> tuple[list[str], dict[int, in
         put([(told, None)])
     if any(printed.program.node(id).operator.name == "take_off" for id in printed.program.step):
         told = "# c·(p - onehot(y)) is c·p, less c at each row's label; c·(e / s) is e / (s / c), with s for each row."
-        put([(told, None)])
-    if has_cutoff(printed.program.graph, printed.program.step):
-        told = f"# Beside 1, an exponential below {CUTOFF:g} counts for nothing: it is 0. Numbers below 1e-38 are slow."
         put([(told, None)])
     put([("# The functions that the step calls, by their bare names.", None)] if printed.functions else [])
     put([(f"{bare} = {path}", None) for bare, path in printed.functions.items()])

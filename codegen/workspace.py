@@ -14,12 +14,24 @@ from graphgrad.types import Array, Sizes, size_of
 
 from . import numpy_support
 from .blocks import inner_values
+from .flush import Flush, flush
 from .memory import Plan, plan
 from .pages import aligned
 from .program import Program
 
 if TYPE_CHECKING:
     from .loader import Function
+
+
+QUICK_FLUSHED = """
+def quick(v):
+    if {tests}:
+        try:
+            set(on)
+            return step({values})
+        finally:
+            set(off)
+"""
 
 
 class Workspace:
@@ -55,10 +67,12 @@ class Workspace:
         step: Callable[..., Any] = space["step"]
         shapes = {program.node(id).shape for id in (*program.prologue, *program.step)}
         empty = any(0 in [size_of(d, sizes) for d in shape] for shape in shapes)
-        self.step = sparing(step, list(held.values())) if empty else step
+        step = sparing(step, list(held.values())) if empty else step
         self._weak = [n.weak for n in function._inputs]
         self.plain = True not in self._weak
-        self.quick = quick(self.step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak)
+        self.flush = flush() if program.flushes else None
+        self.quick = quick(step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak, self.flush)
+        self.step = step if self.flush is None else flushed(step, self.flush)
 
     def __del__(self) -> None:
         """Generated functions and their names form a cycle, which would keep the arena until the collector comes by."""
@@ -115,12 +129,27 @@ def sparing(step: Callable[..., Any], held: Sequence[Array]) -> Callable[..., An
     return spare
 
 
+def flushed(step: Callable[..., Any], flush: Flush) -> Callable[..., Any]:
+    """The step, with zeros for subnormal numbers."""
+
+    def flushing(*values: Any) -> Any:
+        with flush:
+            return step(*values)
+
+    return flushing
+
+
 def quick(
-    step: Callable[..., Any], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype[Any]], weak: Sequence[bool]
+    step: Callable[..., Any],
+    shapes: Sequence[tuple[int, ...]],
+    dtypes: Sequence[np.dtype[Any]],
+    weak: Sequence[bool],
+    flush: Flush | None,
 ) -> Callable[[Sequence[Any]], Any]:
     """The step on values that are arrays of just these shapes and dtypes; None for all others.
 
-    The tests are written out, since all of a step may take but microseconds. Nothing but numbers is in their text.
+    The tests are written out, and so is `flushed`, since all of a step may take but microseconds. Nothing but numbers
+    is in their text.
     """
     each = "v[{0}].__class__ is array and v[{0}].shape == shape_{0} and v[{0}].dtype is dtype_{0}"
     tests = " and ".join([f"len(v) == {len(shapes)}", *[each.format(k) for k in range(len(shapes))]])
@@ -128,7 +157,11 @@ def quick(
     space: dict[str, Any] = {"array": np.ndarray, "step": step}
     space |= {f"shape_{k}": shape for k, shape in enumerate(shapes)}
     space |= {f"dtype_{k}": dtype for k, dtype in enumerate(dtypes)}
-    return eval(f"lambda v: step({values}) if {tests} else None", space)  # type: ignore[no-any-return]
+    if flush is None:
+        return eval(f"lambda v: step({values}) if {tests} else None", space)  # type: ignore[no-any-return]
+    space |= flush._asdict()
+    exec(QUICK_FLUSHED.format(tests=tests, values=values), space)
+    return space["quick"]  # type: ignore[no-any-return]
 
 
 def _shape(node: Node, sizes: Sizes) -> tuple[int, ...]:

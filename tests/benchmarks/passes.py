@@ -83,7 +83,7 @@ def an_array_for_each_name() -> Iterator[None]:
 
     def made(workspace: Any, function: Any, sizes: Any) -> None:
         before(workspace, function, sizes)
-        space = workspace.step.__globals__
+        space = workspace.names
         for name, _ in function._printed.buffers:
             space[name] = space[name].view()
 
@@ -203,10 +203,10 @@ def nothing_late() -> Iterator[None]:
 
 
 @contextmanager
-def no_cutoff() -> Iterator[None]:
-    from graphgrad.codegen import prepare
+def subnormal_numbers() -> Iterator[None]:
+    from graphgrad.codegen import workspace
 
-    with mock.patch.object(prepare, "cut_off", return_value=None):
+    with mock.patch.object(workspace, "flush", return_value=None):
         yield
 
 
@@ -231,7 +231,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
     "relu against an array of zeros": (relu_by_a_number, {}),
     "sums as products with ones": (plain_sums, {}),
-    "exponentials that are cut off": (no_cutoff, {}),
+    "zeros for subnormal numbers": (subnormal_numbers, {}),
     "one array object for each place": (an_array_for_each_name, {}),
 }
 
