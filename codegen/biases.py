@@ -20,7 +20,7 @@ from graphgrad.graph import Graph
 from graphgrad.node import Node
 from graphgrad.operators.linear import swap
 from graphgrad.operators.slices import slice_
-from graphgrad.rewrite import op
+from graphgrad.rewrite import name_of, op
 from graphgrad.tensor import Tensor
 
 
@@ -190,12 +190,6 @@ class Joining:
 
     def _named(self, tensor: Tensor, form: str, *of: int) -> Tensor:
         """A name made of the names of others, where they have any and the name is free, also for what is to come."""
-        names = [_name(self._old, id) for id in of]
+        names = [name_of(self._old, id) for id in of]
         name = form.format(*names)
         return tensor if None in names or name in self._old or name in tensor.graph else tensor.named(name)
-
-
-def _name(graph: Graph, id: int) -> str | None:
-    """A node's name, or what its step of the derivation calls it."""
-    record = graph.records.get(id)
-    return next(iter(graph.names.get(id, ())), record.symbol if record is not None else None) or None

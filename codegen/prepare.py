@@ -19,6 +19,7 @@ from .labels import take_off_at_labels
 from .layout import WRITTEN, LaidOut, Layout, best_layout, lay_out
 from .linear_state import linear_states, scale_quotients, scale_states
 from .program import InUnits, Program, Unit, build
+from .sides import from_other_side
 
 Prepared: TypeAlias = "tuple[Program, Mapping[int, Tensor]]"
 
@@ -140,9 +141,9 @@ def _spelled(node: Node) -> bool:
     return node.operator.numpy is not None
 
 
-def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
-    """The second part of `prepare`: the program, whose values lie so."""
-    laid = LaidOut({}, [], [])
+def finished(low: Lowered, layout: Layout | None = None) -> Prepared:
+    """The second part of `prepare`: the program, whose values lie so, or as they are written."""
+    laid, free, layout = LaidOut({}, [], []), layout is not None, layout or WRITTEN
     if layout.turned or layout.with_ones:
         laid = lay_out(low.results, low.leaves, layout)
         low = low.moved(laid.moved)
@@ -150,6 +151,8 @@ def finished(low: Lowered, layout: Layout = WRITTEN) -> Prepared:
         differences = {laid.moved[id].id if laid.moved else id for id in layout.indexed}
         moved = take_off_at_labels(low.results, low.leaves, differences)
         low, laid = low.moved(moved), laid.after(moved)
+    if free and (sides := from_other_side(low.results, low.leaves)) is not None:
+        low, laid = low.moved(sides), laid.after(sides)
     lying = frozenset(laid.moved[id].id for id in layout.turned if id in laid.moved)
     held = {leaf.id for leaf in low.values}
     final = {leaf: _own_value(leaf, value) for leaf, value in low.values.items()}

@@ -193,5 +193,11 @@ def source(x: Tensor, position: int = 0) -> Tensor:
     return x.graph.tensor(x.node.inputs[position])
 
 
+def name_of(graph: Graph, id: int) -> str | None:
+    """A node's name, or what its step of the derivation calls it."""
+    record = graph.records.get(id)
+    return next(iter(graph.names.get(id, ())), record.symbol if record is not None else None) or None
+
+
 def op_of(n: Node, operands: Sequence[Tensor]) -> Tensor:
     return operands[0].graph.apply(n.operator, operands, dict(n.attributes))
