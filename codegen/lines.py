@@ -43,7 +43,12 @@ class Lines:
                 f"lines of {tensor.name} were asked for, which is of another graph than the compiled one; "
                 "f.lines takes tensors of the graph that was compiled"
             )
-        moved = self._function._where.get(tensor if isinstance(tensor, int) else tensor.id)
+        moved, program = (
+            self._function._where.get(tensor if isinstance(tensor, int) else tensor.id),
+            self._function.program,
+        )
         if moved is None:
             return ()
-        return tuple(line for line, node in self._function._line_nodes.items() if node == moved.id)
+        base = program.base(moved.id)  # of a view, what computes it, if that is nothing that was written
+        shown = {moved.id} if base in program.origins else {moved.id, base}
+        return tuple(line for line, node in self._function._line_nodes.items() if node in shown)

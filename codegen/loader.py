@@ -6,7 +6,7 @@ import linecache
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import count
 from threading import get_ident
@@ -184,8 +184,8 @@ class Function:
         workspace = Workspace(self, sizes, held)
         with np.errstate(all="ignore"):
             self._run(workspace, values)  # which tells what is wrong as a call does
-            with workspace.flush or nullcontext():
-                return profile(self, workspace.arguments(values), sizes, workspace.names)
+            arguments = self, workspace.arguments(values), sizes, workspace.names
+            return profile(*arguments) if workspace.flush is None else workspace.flush.call(profile, *arguments)
 
     @contextmanager
     def _as_it_was(self) -> Iterator[None]:

@@ -148,7 +148,7 @@ def _owners(program: Program) -> dict[int, int]:
     composite becomes several."""
     owner: dict[int, int] = {}
     readers: dict[int, int] = {}
-    for id in reversed(program.step):
+    for id in sorted((*program.prologue, *program.step), reverse=True):  # also views that are made once, of its values
         written = program.origins.get(id, owner.get(readers.get(id, -1), -1))
         owner[id] = written
         readers.update(dict.fromkeys(program.node(id).inputs, id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from graphgrad.types import Array, Sizes, size_of
 
 from . import numpy_support
 from .blocks import inner_values
-from .flush import Flush, flush
+from .flush import LEAST, ONE, Flush, flush
 from .memory import Plan, plan
 from .pages import aligned
 from .program import Program
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from .loader import Function
 
 
+#: `Flush.call`, written out.
 QUICK_FLUSHED = """
 def quick(v):
     if {tests}:
+        if not LEAST * ONE:
+            return step({values})
         try:
             set(on)
             return step({values})
@@ -72,7 +76,7 @@ class Workspace:
         self.plain = True not in self._weak
         self.flush = flush() if program.flushes else None
         self.quick = quick(step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak, self.flush)
-        self.step = step if self.flush is None else flushed(step, self.flush)
+        self.step = step if self.flush is None else partial(self.flush.call, step)
 
     def __del__(self) -> None:
         """Generated functions and their names form a cycle, which would keep the arena until the collector comes by."""
@@ -129,16 +133,6 @@ def sparing(step: Callable[..., Any], held: Sequence[Array]) -> Callable[..., An
     return spare
 
 
-def flushed(step: Callable[..., Any], flush: Flush) -> Callable[..., Any]:
-    """The step, with zeros for subnormal numbers."""
-
-    def flushing(*values: Any) -> Any:
-        with flush:
-            return step(*values)
-
-    return flushing
-
-
 def quick(
     step: Callable[..., Any],
     shapes: Sequence[tuple[int, ...]],
@@ -148,8 +142,7 @@ def quick(
 ) -> Callable[[Sequence[Any]], Any]:
     """The step on values that are arrays of just these shapes and dtypes; None for all others.
 
-    The tests are written out, and so is `flushed`, since all of a step may take but microseconds. Nothing but numbers
-    is in their text.
+    The tests are written out, since all of a step may take but microseconds. Nothing but numbers is in their text.
     """
     each = "v[{0}].__class__ is array and v[{0}].shape == shape_{0} and v[{0}].dtype is dtype_{0}"
     tests = " and ".join([f"len(v) == {len(shapes)}", *[each.format(k) for k in range(len(shapes))]])
@@ -159,7 +152,7 @@ def quick(
     space |= {f"dtype_{k}": dtype for k, dtype in enumerate(dtypes)}
     if flush is None:
         return eval(f"lambda v: step({values}) if {tests} else None", space)  # type: ignore[no-any-return]
-    space |= flush._asdict()
+    space |= flush._asdict() | {"LEAST": LEAST, "ONE": ONE}
     exec(QUICK_FLUSHED.format(tests=tests, values=values), space)
     return space["quick"]  # type: ignore[no-any-return]
 

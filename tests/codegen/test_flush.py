@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,16 @@ import pytest
 
 import graphgrad as gg
 from graphgrad.codegen import workspace
-from graphgrad.codegen.flush import flush
+from graphgrad.codegen.flush import Flush, flush
 
 pytestmark = pytest.mark.skipif(flush() is None, reason="this system's C library has no such mode of x86-64")
+
+
+def mode() -> Flush:
+    found = flush()
+    assert found is not None
+    return found
+
 
 X, Y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
 STEPS = 45  # in which m, kept as ten times itself, shrinks to a hundredth
@@ -93,18 +101,18 @@ def test_the_mode_ends_with_an_error() -> None:
 
 
 @pytest.mark.parametrize("way", [0, 1], ids=["in a new workspace", "by the shortest way"])
-def test_the_mode_ends_with_what_breaks_a_step_off(way: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mode_ends_with_what_breaks_a_step_off(way: int) -> None:
     met = []
 
     def broken(*values: Any) -> None:
         met.append(is_as_usual())
         raise KeyboardInterrupt
 
-    made: Callable[..., Any] = workspace.flushed
-    on = flush()
-    assert on is not None
-    shapes, dtypes = [(1,)], [np.dtype("float32")]
-    steps = (made(broken, on), workspace.quick(broken, shapes, dtypes, [False], on))
+    own = mode()
+    steps: list[Callable[..., Any]] = [
+        partial(own.call, broken),
+        workspace.quick(broken, [(1,)], [np.dtype("float32")], [False], own),
+    ]
     with pytest.raises(KeyboardInterrupt):
         steps[way]([np.zeros(1, np.float32)])
     assert met == [False]
@@ -118,32 +126,86 @@ def test_a_profile_runs_in_the_same_mode_and_ends_it() -> None:
 
 
 def test_another_thread_computes_as_it_did() -> None:
-    found, mode, entered = [], flush(), threading.Event()
-    assert mode is not None
+    found, entered = [], threading.Event()
 
     def other() -> None:
         entered.wait()
         found.append(is_as_usual())
 
-    thread = threading.Thread(target=other)
-    thread.start()
-    with mode:
+    def enter() -> None:
         assert not is_as_usual()
         entered.set()
         thread.join()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    mode().call(enter)
     assert found == [True]
 
 
-def test_a_mode_ends_with_what_was_before_it() -> None:
-    """Who has set it for all that his thread computes finds it set after a step."""
-    outer = flush()
-    assert outer is not None
-    with outer:
-        made = trainer()
+def test_a_mode_that_was_set_before_stays_until_its_own_end() -> None:
+    """So does a step within a step, by a handler of NumPy's warnings, and who has set it for all that he computes."""
+    kept = trainer()
+
+    def steps() -> None:
         for _ in range(3):
-            made.step(X, Y)
+            kept.step(X, Y)
             assert not is_as_usual()
+
+    mode().call(steps)  # in which its workspace is new
+    for _ in range(3):
+        assert is_as_usual()
+        kept.step(X, Y)
+    mode().call(steps)
     assert is_as_usual()
+
+
+@pytest.mark.parametrize(
+    ("loss", "there"),
+    [
+        (lambda z, y: -gg.mean(gg.log(gg.softmax(z)) * y), False),
+        (lambda z, y: gg.mean(1 / gg.sigmoid(z)), False),
+        (lambda z, y: gg.mean(gg.exp(z) ** -2.0), False),
+        (lambda z, y: gg.mean(y / gg.exp(z)), False),
+        (lambda z, y: -gg.mean(gg.log_softmax(z) * y), True),
+        (lambda z, y: gg.mean(gg.softplus(z)), True),
+        (lambda z, y: gg.mean(gg.log(1 + gg.sum(gg.exp(z), axis=1))), True),
+        (lambda z, y: gg.mean(gg.silu(z) / (2 * gg.sqrt(gg.mean(z**2) + 1e-5))), True),
+        (lambda z, y: gg.mean(gg.exp(z) ** 2.0), True),
+    ],
+)
+def test_only_where_nothing_has_use_for_them(loss: Callable[..., gg.Tensor], there: bool) -> None:
+    g = gg.Graph()
+    x, y = g.input("x", ("N", 2), "float32"), g.input("y", ("N", 2), "float32")
+    v, w = g.parameter("v", (2, 3), "float32"), g.parameter("w", (3, 2), "float32")
+    value = loss(gg.tanh(x @ v) @ w, y)
+    gradients = gg.derive(value)
+    f = gg.compile([value], {t: t - 0.1 * gradients[t] for t in (v, w)})
+    assert f.program.flushes == there
+
+
+def test_a_logarithm_of_what_is_subnormal_is_what_it_was() -> None:
+    """Of a probability of 6e-39, that of 0 would be infinite, and all parameters none."""
+    g = gg.Graph()
+    x, v, w = g.input("x", ("N", 1), "float32"), *(g.parameter(n, (2, 2), "float32") for n in "vw")
+    z = gg.concatenate([x, 0 * x], axis=1) @ v @ w
+    e = gg.exp(z - gg.max(z, axis=1, keepdims=True))
+    loss = -gg.mean(gg.log((e / gg.sum(e, axis=1, keepdims=True))[:, 1:]))
+    gradients = gg.derive(loss)
+    f = gg.compile([loss], {t: t - 1e-6 * gradients[t] for t in (v, w)})
+    f.state["v"] = f.state["w"] = np.eye(2, dtype=np.float32)
+    for _ in range(2):
+        (value,) = f(x=np.array([[88.0]], np.float32))
+        assert value == pytest.approx(88, abs=0.1)
+    assert np.isfinite(f.state["v"]).all()
+
+
+@pytest.mark.parametrize("optimizer", [gg.SGD(), gg.Momentum(), gg.Adam(), gg.Adam(weight_decay=0.1)])
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "elu", "gelu", "silu", "mish", "softplus"])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy", "huber"])
+def test_networks_as_people_write_them(activation: str, loss: str, optimizer: Any) -> None:
+    net = gg.feedforward([2, 3, 2], activation, loss)
+    assert gg.Trainer(net, optimizer, clip_norm=1.0, l2=0.1).function.program.flushes
 
 
 def test_where_the_mode_is_unknown_steps_are_the_same_but_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
