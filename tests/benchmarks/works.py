@@ -78,6 +78,7 @@ def others() -> list[Work]:
         Work("momentum", (784, 300, 100, 10), "relu", "cross_entropy", 111, "momentum"),
         Work("sure of fifty classes", (8, 16, 50), "relu", "cross_entropy", 10),
         Work("eight samples by heart", (300, 752, 1152, 2), "relu", "cross_entropy", 1),
+        Work("units that shrink to nothing", (1, 64, 1), "tanh", "mse", 50),
         Work("one output alone", (3, 1), "relu", "mse", 300),
         Work("two outputs alone", (20, 2), "relu", "mse", 1000),
         Work("three outputs, large batch", (2, 16, 3), "tanh", "mse", 1000),
