@@ -79,10 +79,13 @@ def _library() -> Any:
     try:
         library = ctypes.PyDLL(
             "libm.so.6"
-        )  # which keeps the interpreter's lock: giving it back takes longer than a call
+        )  # which keeps the interpreter's lock: to give it back takes more than a call
     except OSError:  # another C library,
         return None
-    return library if hasattr(library, "fesetmode") else None  # or one from before 2016
+    if not hasattr(library, "fesetmode"):  # or one from before 2016
+        return None
+    library.fesetmode.restype = None  # to make a number of what it returns takes a part of the call
+    return library
 
 
 # -- which steps -------------------------------------------------------------------------------------------------------
