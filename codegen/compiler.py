@@ -14,7 +14,7 @@ from graphgrad.tensor import Tensor
 from graphgrad.types import show, whole
 
 from .blocks import block_bytes, find_blocks
-from .flush import flushes
+from .flush import trained_products
 from .late import compute_late
 from .layout import Layout
 from .loader import Function, Suited
@@ -83,7 +83,7 @@ def compile(
 def _laid_out(low: Lowered, layout: Layout, block: int, memory: str) -> Prepared:
     as_derived = layout.little and memory == "fast"
     program, where = _in_memory(*finished(low, layout), block, memory, as_derived=as_derived)
-    return replace(program, flushes=flushes(program)), where
+    return replace(program, trained=trained_products(program)), where
 
 
 def _in_memory(

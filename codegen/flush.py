@@ -7,8 +7,9 @@ sixteen is enough for all of a layer's to meet one. x86 CPUs can take them for z
 them do always; here a step does, from its first statement to its last.
 
 It is done where two values that depend on what a step updates are multiplied as matrices: in networks with a hidden
-layer. A step without one takes so few microseconds that setting the mode, twice, would be felt. And it is done where
-nothing has use for numbers so small: a logarithm of one, or a quotient by one, is a number of ordinary size.
+layer. A step without one, or with a few neurons and samples, takes so few microseconds that setting the mode, twice,
+would be felt, and has few numbers to be slow with. And it is done where nothing has use for numbers so small: a
+logarithm of one, or a quotient by one, is a number of ordinary size.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from typing import Any, NamedTuple
 
 from graphgrad.graph import Graph
 from graphgrad.node import Node
+from graphgrad.types import Sizes, size_of
 
-from .program import Program
+from .program import Program, statement_flops
 
 #: Bits of the control word of x86's vector unit: subnormal results are 0, and subnormal operands count as 0.
 FLUSH = 1 << 15 | 1 << 6
 #: Their product is 0 where the mode is set: a look at it that takes no call.
-LEAST, ONE = 5e-324, 1.0
+SMALLEST, ONE = 5e-324, 1.0
+#: Floating-point operations of such a product, from which on the mode is worth its price.
+LEAST = 2048
 
 
 class Flush(NamedTuple):
@@ -43,7 +47,7 @@ class Flush(NamedTuple):
 
         Not by `with`: a signal's handler may raise as soon as a method in Python is entered, or left.
         """
-        if not LEAST * ONE:
+        if not SMALLEST * ONE:
             return function(*values)
         try:
             self.set(self.on)
@@ -77,31 +81,36 @@ def _library() -> Any:
     if not sys.platform.startswith("linux") or platform.machine() != "x86_64" or sys.maxsize < 1 << 32:
         return None
     try:
-        library = ctypes.PyDLL(
-            "libm.so.6"
-        )  # which keeps the interpreter's lock: to give it back takes more than a call
+        library = ctypes.PyDLL("libm.so.6")
     except OSError:  # another C library,
         return None
     if not hasattr(library, "fesetmode"):  # or one from before 2016
         return None
-    library.fesetmode.restype = None  # to make a number of what it returns takes a part of the call
+    # A call keeps the interpreter's lock, and makes no number of what it returns, which would take longer than itself.
+    library.fesetmode.restype = None
     return library
 
 
 # -- which steps -------------------------------------------------------------------------------------------------------
 
 
-def flushes(program: Program) -> bool:
-    """Whether a step has a product of two matrices that both depend on what it updates, and no use for the smallest."""
-    graph, depends, multiplies = program.graph, {n.id for n in program.held}, False
-    for node in graph.nodes:
+def trained_products(program: Program) -> tuple[int, ...]:
+    """The products of two matrices that both depend on what a step updates; none if it has use for the smallest."""
+    graph, depends, found = program.graph, {n.id for n in program.held}, []
+    for id in sorted((*program.prologue, *program.step)):
+        node = graph.nodes[id]
         if _has_use(graph, node):
-            return False
+            return ()
         if not depends.isdisjoint(node.inputs):
-            depends.add(node.id)
-            both = node.operator.name == "matmul" and len({*node.inputs}) > 1
-            multiplies |= both and depends.issuperset(node.inputs)
-    return multiplies
+            depends.add(id)
+            if node.operator.name == "matmul" and len({*node.inputs}) > 1 and depends.issuperset(node.inputs):
+                found.append(id)
+    return tuple(found)
+
+
+def is_worthwhile(program: Program, sizes: Sizes) -> bool:
+    """Whether one of those products is large enough in a call with such sizes."""
+    return any(size_of(statement_flops(program, id), sizes) >= LEAST for id in program.trained)
 
 
 def _has_use(graph: Graph, node: Node) -> bool:

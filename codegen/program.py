@@ -92,7 +92,7 @@ class Program:
     with_biases: tuple[int, ...] = ()  # matrices whose last row is a bias
     lasting: frozenset[int] = frozenset()  # concatenations that keep their memory, and constants in it, between steps
     units: Mapping[int, Unit] = field(default_factory=dict)  # of held leaves that are kept in others than their own
-    flushes: bool = False  # whether subnormal numbers are zeros in a step, where the CPU can have it so
+    trained: tuple[int, ...] = ()  # products of two values that a step trains, if it has no use for subnormal numbers
     again: Mapping[int, int] = field(
         default_factory=dict
     )  # a node that computes a value once more -> the first that does

@@ -15,7 +15,7 @@ from graphgrad.types import Array, Sizes, size_of
 
 from . import numpy_support
 from .blocks import inner_values
-from .flush import LEAST, ONE, Flush, flush
+from .flush import ONE, SMALLEST, Flush, flush, is_worthwhile
 from .memory import Plan, plan
 from .pages import aligned
 from .program import Program
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 QUICK_FLUSHED = """
 def quick(v):
     if {tests}:
-        if not LEAST * ONE:
+        if not SMALLEST * ONE:
             return step({values})
         try:
             set(on)
@@ -74,7 +74,7 @@ class Workspace:
         step = sparing(step, list(held.values())) if empty else step
         self._weak = [n.weak for n in function._inputs]
         self.plain = True not in self._weak
-        self.flush = flush() if program.flushes else None
+        self.flush = flush() if is_worthwhile(program, sizes) else None
         self.quick = quick(step, [_shape(n, sizes) for n in function._inputs], function._dtypes, self._weak, self.flush)
         self.step = step if self.flush is None else partial(self.flush.call, step)
 
@@ -152,7 +152,7 @@ def quick(
     space |= {f"dtype_{k}": dtype for k, dtype in enumerate(dtypes)}
     if flush is None:
         return eval(f"lambda v: step({values}) if {tests} else None", space)  # type: ignore[no-any-return]
-    space |= flush._asdict() | {"LEAST": LEAST, "ONE": ONE}
+    space |= flush._asdict() | {"SMALLEST": SMALLEST, "ONE": ONE}
     exec(QUICK_FLUSHED.format(tests=tests, values=values), space)
     return space["quick"]  # type: ignore[no-any-return]
 

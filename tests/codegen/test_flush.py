@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import graphgrad as gg
+from graphgrad.codegen import flush as module
 from graphgrad.codegen import workspace
 from graphgrad.codegen.flush import Flush, flush
 
@@ -25,6 +26,11 @@ def mode() -> Flush:
 
 X, Y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
 STEPS = 45  # in which m, kept as ten times itself, shrinks to a hundredth
+
+
+@pytest.fixture(autouse=True)
+def also_in_small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAST", 0)
 
 
 def is_as_usual() -> bool:
@@ -73,23 +79,23 @@ def test_the_first_call_and_those_after_it_alike() -> None:
 
 def test_only_where_trained_matrices_are_multiplied() -> None:
     def flushes(made: gg.Trainer) -> bool:
-        return made.function.program.flushes
+        return bool(made.function.program.trained)
 
     assert flushes(trainer())
     assert flushes(trainer(memory="low"))
     assert not flushes(trainer((2, 1))), "a linear network"
     assert not flushes(trainer(exact=True))
-    assert not gg.compile([trainer().net.loss]).program.flushes, "nothing is updated"
+    assert not gg.compile([trainer().net.loss]).program.trained, "nothing is updated"
     g = gg.Graph()
     x, v, w = g.input("x", ("N", 2)), g.parameter("v", (2, 3)), g.parameter("w", (3, 2))
     for loss, there in ((gg.sum(x @ v @ w), True), (gg.sum((x @ v) ** 2) + gg.sum(w), False)):
         gradients = gg.derive(loss)
-        assert gg.compile([loss], {t: t - gradients[t] for t in (v, w)}).program.flushes == there
+        assert bool(gg.compile([loss], {t: t - gradients[t] for t in (v, w)}).program.trained) == there
 
 
 def test_the_mode_ends_with_an_error() -> None:
     made = gg.Trainer(gg.feedforward([2, 3, 2], loss="cross_entropy"), gg.Adam(), seed=0)
-    assert made.function.program.flushes
+    assert made.function.program.trained
     for labels in ([5, 5, 5, 5], [0, 0, 0, 0], [5, 5, 5, 5]):  # in a new workspace, and by the shortest way
         batch = X, np.array(labels)
         if max(labels) > 1:
@@ -181,7 +187,7 @@ def test_only_where_nothing_has_use_for_them(loss: Callable[..., gg.Tensor], the
     value = loss(gg.tanh(x @ v) @ w, y)
     gradients = gg.derive(value)
     f = gg.compile([value], {t: t - 0.1 * gradients[t] for t in (v, w)})
-    assert f.program.flushes == there
+    assert bool(f.program.trained) == there
 
 
 def test_a_logarithm_of_what_is_subnormal_is_what_it_was() -> None:
@@ -200,12 +206,22 @@ def test_a_logarithm_of_what_is_subnormal_is_what_it_was() -> None:
     assert np.isfinite(f.state["v"]).all()
 
 
+def test_only_where_a_product_is_large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    net = gg.feedforward([1, 64, 1], "tanh")
+    for n, there in ((1, False), (15, False), (16, True), (100, True)):
+        made = gg.Trainer(net)
+        made.step(np.ones((n, 1), np.float32), np.ones((n, 1), np.float32))
+        assert made.function._latest is not None
+        assert (made.function._latest.flush is not None) == there, n
+
+
 @pytest.mark.parametrize("optimizer", [gg.SGD(), gg.Momentum(), gg.Adam(), gg.Adam(weight_decay=0.1)])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "elu", "gelu", "silu", "mish", "softplus"])
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy", "huber"])
 def test_networks_as_people_write_them(activation: str, loss: str, optimizer: Any) -> None:
     net = gg.feedforward([2, 3, 2], activation, loss)
-    assert gg.Trainer(net, optimizer, clip_norm=1.0, l2=0.1).function.program.flushes
+    assert gg.Trainer(net, optimizer, clip_norm=1.0, l2=0.1).function.program.trained
 
 
 def test_where_the_mode_is_unknown_steps_are_the_same_but_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
