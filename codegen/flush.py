@@ -32,7 +32,7 @@ FLUSH = 1 << 15 | 1 << 6
 #: Their product is 0 where the mode is set: a look at it that takes no call.
 SMALLEST, ONE = 5e-324, 1.0
 #: Floating-point operations of such a product, from which on the mode is worth its price.
-LEAST = 2048
+LEAST = 1024
 
 
 class Flush(NamedTuple):

@@ -209,7 +209,7 @@ def test_a_logarithm_of_what_is_subnormal_is_what_it_was() -> None:
 def test_only_where_a_product_is_large_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     net = gg.feedforward([1, 64, 1], "tanh")
-    for n, there in ((1, False), (15, False), (16, True), (100, True)):
+    for n, there in ((1, False), (7, False), (8, True), (100, True)):
         made = gg.Trainer(net)
         made.step(np.ones((n, 1), np.float32), np.ones((n, 1), np.float32))
         assert made.function._latest is not None
