@@ -144,9 +144,9 @@ def quick(
 
     The tests are written out, since all of a step may take but microseconds. Nothing but numbers is in their text.
     """
-    each = "v[{0}].__class__ is array and v[{0}].shape == shape_{0} and v[{0}].dtype is dtype_{0}"
+    each = "(v{0} := v[{0}]).__class__ is array and v{0}.shape == shape_{0} and v{0}.dtype is dtype_{0}"
     tests = " and ".join([f"len(v) == {len(shapes)}", *[each.format(k) for k in range(len(shapes))]])
-    values = ", ".join(f"v[{k}][()]" if w else f"v[{k}]" for k, w in enumerate(weak))
+    values = ", ".join(f"v{k}[()]" if w else f"v{k}" for k, w in enumerate(weak))
     space: dict[str, Any] = {"array": np.ndarray, "step": step}
     space |= {f"shape_{k}": shape for k, shape in enumerate(shapes)}
     space |= {f"dtype_{k}": dtype for k, dtype in enumerate(dtypes)}
