@@ -39,7 +39,8 @@ COPY_LARGE = 0.2  # for an element of those of a large product, which is slower 
 UNIT_ROW, UNIT = 2.8, 0.24  # for a row of a unit matrix that is picked and subtracted, and for an element of it
 INDEX, INDEXED = 180.0, 5.0  # for taking off its ones by an index in place of that, and for a row
 STATEMENT = 400.0  # for one more statement
-QUICK = 150.0  # for one that adds a number to a vector, or copies
+QUICK = 150.0  # for one that adds a number to a vector
+ASSIGNED = 25.0  # for one that copies, which is no call
 SPREAD = 850.0  # for one that adds a row to all rows
 
 
@@ -183,7 +184,7 @@ def ones_cost(samples: int, inputs: int, outputs: int) -> float:
     if size > JOINED or size <= SMALL < size + samples * outputs:
         return float("inf")
     row = COPY_ROW if inputs > 1 else COPY_NUMBER
-    return QUICK + samples * (row + (COPY if size <= SMALL else COPY_LARGE) * inputs)
+    return ASSIGNED + samples * (row + (COPY if size <= SMALL else COPY_LARGE) * inputs)
 
 
 class Layer(NamedTuple):

@@ -231,8 +231,8 @@ class _Printer(TemplatePrinter):
                 lasts = id in self.program.lasting and self.program.stages[i] == 0
                 part = self.out.names[id] + where
                 part = part if lasts else self._once(f"{self.out.names[id]}_part", part)
-                copied = f"{part}.fill({self.spread[i]})" if i in self.spread else ""  # in half of copyto's time
-                line = self._bare(copied or f"np.copyto({part}, {self._operand(i, node.dtype)})")
+                copied = f"{part}.fill({self.spread[i]})" if i in self.spread else ""  # sooner than by an assignment
+                line = copied or f"{part}[...] = {self._operand(i, node.dtype)}"
                 if lasts:
                     self.out.prologue.append((line, None))
                 else:
@@ -251,7 +251,7 @@ class _Printer(TemplatePrinter):
             if self.graph.nodes[value].weak:
                 self._emit(f"{name}[()] = {self._as_scalar(value).text}", value)
             else:
-                self._emit(self._bare(f"np.copyto({name}, {self.out.names[value]})"), value)
+                self._emit(f"{name}[...] = {self.out.names[value]}", value)
         self.out.result = f"({', '.join(outputs)}{',' if len(outputs) == 1 else ''})"
 
     def _output(self, id: int) -> str:

@@ -43,12 +43,12 @@ class TemplatePrinter(NumberPrinter):
             over = node.operator.over and storage == self.program.storage_of.get(inputs[0].id)
             spelling = spelling(Call(node, inputs, self._is_plain, self._once, self.out.names.get(node.id, ""), over))
         if node.operator.name == "reshape" and self.program.roles[node.id] == "call":
-            spelling = "np.copyto({out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + "), {x})"
+            spelling = "{out}.reshape(" + code(self.graph.nodes[node.inputs[0]].shape) + ")[...] = {x}"
         elif (
             node.operator.kind == "view" and self.program.roles[node.id] == "call"
         ):  # of a number: there is no memory to show
             *checks, shown = (spelling,) if isinstance(spelling, str) else spelling
-            spelling = (*checks, "np.copyto({out}, " + shown + ")")
+            spelling = (*checks, "{out}[...] = " + shown)
         templates = (spelling,) if isinstance(spelling, str) else tuple(spelling)
         if node.operator.kind == "elementwise" and self._of_bools(node) and node.dtype in FLOATS:
             # NumPy alone would compute exp(True) in float16.

@@ -86,7 +86,7 @@ where: Operator = elementwise(
     pullback=(None, lambda g, c, x, y, z: where(c, g, 0.0), lambda g, c, x, y, z: where(c, 0.0, g)),
     dtype="same",
     latex=r"\operatorname{{where}}({condition:0}, {x:0}, {y:0})",
-    numpy=("np.copyto({out}, {y})", "np.copyto({out}, {x}, where={condition})"),
+    numpy=("{out}[...] = {y}", "np.copyto({out}, {x}, where={condition})"),
     scalar="{x:0} if {condition:0} else {y:0}",
     doc="where(condition, x, y): x where the condition is true, else y. No derivative passes through the condition; "
     "the branch not taken gets 0. A branch that is inf or NaN where it is not taken still makes 0·inf = NaN further "

@@ -246,7 +246,7 @@ log1p = elementwise(
 @operator(
     reference=lambda x, dtype: np.asarray(x).astype(dtype),
     pullback=lambda g, x, y, dtype: g,
-    numpy="np.copyto({out}, {x}, casting='unsafe')",
+    numpy="{out}[...] = {x}",
     kind="elementwise",
     text="{dtype}({x:0})",
     latex=r"\operatorname{{{dtype}}}({x:0})",

@@ -295,7 +295,7 @@ def scatter_add_along_axis(x: Node, indices: Node, shape: Shape, axis: int = -1)
     return Inferred(whole, x.dtype, {"shape": whole, "axis": at})
 
 
-@operator(reference=lambda extent: np.arange(extent), numpy="np.copyto({out}, np.arange({extent}))")
+@operator(reference=lambda extent: np.arange(extent), numpy="{out}[...] = np.arange({extent})")
 def arange(extent: Any) -> Inferred:
     """0, 1, ..., extent - 1, where the extent is a named size."""
     return Inferred((extent,), "int64", {"extent": extent})
@@ -358,7 +358,7 @@ def _take_off(x: Any, places: Any, amount: Any) -> Any:
 def _take_off_numpy(s: Any) -> Any:
     flat = s.once(f"{s.out}_flat", f"{s.out}.reshape(-1)")
     index = f"{flat}[{{places}}] -= {{amount}}"
-    return index if s.over else ("np.copyto({out}, {x})", index)
+    return index if s.over else ("{out}[...] = {x}", index)
 
 
 @operator(

@@ -217,7 +217,7 @@ def _embed_diagonal_numpy(s: Any) -> tuple[str, str]:
     start = offset if offset >= 0 else wide * -offset
     stop = start + s.shapes[0][-1] * (wide + 1)
     flat = f".reshape({show((*batch, high * wide))})"
-    return "{out}.fill(0)", f"np.copyto({{out}}{flat}[..., {start}:{stop}:{wide + 1}], {{x}})"
+    return "{out}.fill(0)", f"{{out}}{flat}[..., {start}:{stop}:{wide + 1}] = {{x}}"
 
 
 @operator(

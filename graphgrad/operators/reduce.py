@@ -147,7 +147,7 @@ def _extreme_numpy(function: str) -> Any:
         if axes == (0,) or not (isinstance(columns, int) and columns <= NARROW):
             return f"{function}({{x}}, axis={axes[0]}, out={flat})"
         turned = s.once("turned", f"np.empty(({columns}, {rows}), np.{np_dtype(s.dtype)})")
-        return f"np.copyto({turned}, {{x}}.T)", f"{function}({turned}, axis=0, out={flat})"
+        return f"{turned}[...] = {{x}}.T", f"{function}({turned}, axis=0, out={flat})"
 
     return spelling
 

@@ -154,7 +154,7 @@ def _embed(x: Any, shape: tuple[int, ...], start: tuple[int, ...], step: tuple[i
 def _embedded(s: Any) -> tuple[str, str]:
     start, step = s.attributes["start"], s.attributes["step"]
     where = slices_text(start, stops_of(s.shapes[0], start, step), step, s.shape)
-    return "{out}.fill(0)", f"np.copyto({{out}}[{where}], {{x}})"
+    return "{out}.fill(0)", f"{{out}}[{where}] = {{x}}"
 
 
 @operator(

@@ -69,7 +69,7 @@ LOSS = {
     ],
 }
 LARGEST = {
-    "narrow": "copyto(turned, z.T); maximum_reduce(turned, 0, None, flat_column)",  # few long loops for many short ones
+    "narrow": "turned[...] = z.T; maximum_reduce(turned, 0, None, flat_column)",  # few long loops for many short ones
     "wide": "maximum_reduce(z, 1, None, column, True)",
 }
 
@@ -85,7 +85,7 @@ ERFC = {
 }  # fmt: skip
 
 FUNCTIONS = """add subtract multiply divide maximum minimum negative absolute exp log log1p tanh square sqrt greater dot
-copyto copysign""".split()
+copysign""".split()
 
 
 def hand_numpy(work: Work) -> Run:
