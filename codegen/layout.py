@@ -61,8 +61,8 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
     """How the nodes had better lie, if named sizes are these. Those of `keep` stay as they are."""
     graph = tensors[0].graph
     ids = graph.ancestors([t.id for t in tensors])
-    group = groups(graph, ids, keep)
     joins = _joins(graph, ids, keep, sizes)
+    group = groups(graph, ids, keep, joins.values())
     copied = {h: _is_input(graph, h) for h in joins.values()}
     taken_off = differences(graph, ids)
     costs: list[tuple[Cost, set[int]]] = []
@@ -107,8 +107,11 @@ def _z(graph: Graph, id: int) -> int:
     return graph.nodes[id].inputs[0] if graph.nodes[id].operator.name == "sum" else id
 
 
-def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int, int]:
-    """The values that can lie transposed, each with the first of those that lie as it does."""
+def groups(graph: Graph, ids: Sequence[int], keep: Collection[int], joined: Collection[int]) -> dict[int, int]:
+    """The values that can lie transposed, each with the first of those that lie as it does.
+
+    A single column lies the same either way; it is among them only for the row of ones below one that is `joined`.
+    """
     first: dict[int, int] = {}
 
     def find(id: int) -> int:
@@ -118,7 +121,7 @@ def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int,
 
     for id in ids:
         node = graph.nodes[id]
-        if len(node.shape) != 2 or 1 in node.shape or node.weak:
+        if len(node.shape) != 2 or node.shape[0] == 1 or node.weak:
             continue
         if node.operator.kind == "elementwise":
             first[id] = id
@@ -130,7 +133,8 @@ def groups(graph: Graph, ids: Sequence[int], keep: Collection[int]) -> dict[int,
             first[id] = id
     if not first:
         return {}
-    stay = {find(id) for id in keep if id in first}
+    stay = {find(id) for id in first if graph.nodes[id].shape[1] == 1} - {find(h) for h in joined if h in first}
+    stay |= {find(id) for id in keep if id in first}
     picks = {id for id in ids if _pick(graph, graph.nodes[id])}
     picked_from = {graph.nodes[id].inputs[0] for id in picks}
     picked_from -= {i for id in ids if id not in picks for i in graph.nodes[id].inputs}
@@ -323,8 +327,10 @@ def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
         return op("unit_rows", *inputs, **dict(node.attributes) | {"axis": 0})
     operands = []
     for t in inputs:
-        if len(t.shape) == 2:
-            t = _upright(t, t.shape[::-1]) if 1 in t.shape else swap(t)
+        if t.shape == node.shape:
+            t = swap(t)
+        elif len(t.shape) == 2:  # one row or one column, which is spread
+            t = _upright(t, t.shape[::-1])
         elif len(t.shape) == 1:
             t = _upright(t, (*t.shape, 1))
         operands.append(t)
@@ -332,7 +338,7 @@ def _transposed(node: Node, inputs: tuple[Tensor, ...], new: Graph) -> Tensor:
 
 
 def _upright(tensor: Tensor, shape: tuple[object, ...]) -> Tensor:
-    """In that shape; of what is only in another shape, the thing itself."""
-    if tensor.shape != shape and tensor.node.operator.name == "reshape":
+    """One row or column in that shape; of what is only in another shape, the thing itself."""
+    if tensor.shape != shape and tensor.node.operator.name in ("reshape", "transpose"):
         tensor = source(tensor)
     return tensor if tensor.shape == shape else op("reshape", tensor, shape=shape)

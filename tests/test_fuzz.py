@@ -35,7 +35,7 @@ def all_otherwise(low: Lowered, layout: Any = None) -> Prepared:
     """A program in which all that can lies transposed, and beside ones for biases, whether that is faster or not."""
     kept = {t.id for t in (*low.results, *low.leaves)}
     ids = low.graph.ancestors([t.id for t in [*low.outputs, *low.values.values()]])
-    turned = frozenset(groups(low.graph, ids, kept))
+    turned = frozenset(groups(low.graph, ids, kept, ids))
     found = find_biases(low.graph, ids, kept)
     hs = {one.h for kind in (found.affine, found.gradients) for one in kind.values()}
     with_ones = frozenset(h for h in hs if h in turned or low.graph.nodes[h].operator.name == "input")

@@ -55,6 +55,21 @@ def test_the_same_training_comes_out(activation: str, loss: str, optimizer: Any)
         np.testing.assert_allclose(joined.state[name], value, rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.parametrize("widths", [[1, 1, 1], [3, 1, 2], [2, 4, 1, 1, 3]])
+@pytest.mark.parametrize("loss", ["mse", "huber"])
+def test_a_hidden_layer_of_one_unit(widths: list[int], loss: str) -> None:
+    """Its column lies the same either way, and nothing of it is copied to have ones below."""
+    net = gg.feedforward(widths, activation="tanh", loss=loss)
+    joined, apart = (gg.Trainer(net, gg.Adam(0.02), dtype="float64", exact=e) for e in (False, True))
+    for n in (2, 7, 2, 1, 2):
+        x, y = batch(widths, loss, n)
+        assert joined.step(x, y) == pytest.approx(apart.step(x, y), rel=1e-9)
+    assert len(joined.function.program.with_biases) == len(widths) - 1
+    assert statements(joined.function.program)["reshape"] == 0
+    for name, value in apart.parameters.items():
+        np.testing.assert_allclose(joined.parameters[name], value, rtol=1e-8, atol=1e-12)
+
+
 def test_large_products_keep_their_sums() -> None:
     net = gg.feedforward([300, 400, 300, 300], activation="relu", loss="mse")
     made = gg.Trainer(net, gg.SGD(), dtype="float32")
