@@ -38,6 +38,7 @@ from .costs import (
     summing_cost,
 )
 from .labels import differences, index_cost, picked_cost
+from .masks import masked
 from .program import nbytes
 
 #: Bytes of all values that a step computes, most of which live but shortly.
@@ -52,6 +53,7 @@ class Layout(NamedTuple):
     with_ones: frozenset[int] = frozenset()  # inputs, and nodes that lie transposed, beside ones for biases
     little: bool = False  # all of it together is little enough for the first caches, in whatever order it is computed
     indexed: frozenset[int] = frozenset()  # differences that take off the ones of unit rows by an index
+    masked: frozenset[int] = frozenset()  # products whose masks become numbers before
 
 
 WRITTEN = Layout()
@@ -80,7 +82,7 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
     computed = [n for n in (graph.nodes[id] for id in ids) if n.operator.kind not in ("leaf", "view")]
     little = sum(size_of(nbytes(n), sizes) for n in computed) <= LITTLE
     indexed = frozenset(d for r, d in taken_off.items() if _is_indexed(graph.nodes[r], sizes, group.get(r) in turned))
-    return Layout(lying, with_ones, little, indexed)
+    return Layout(lying, with_ones, little, indexed, frozenset(masked(graph, ids, sizes)))
 
 
 def _is_indexed(unit_rows: Node, sizes: Sizes, turned: bool) -> bool:

@@ -18,6 +18,7 @@ from .growing import growth, keep_in_units
 from .labels import take_off_at_labels
 from .layout import WRITTEN, LaidOut, Layout, best_layout, lay_out
 from .linear_state import linear_states, scale_quotients, scale_states
+from .masks import masks_as_numbers
 from .program import InUnits, Program, Unit, build
 from .sides import from_other_side
 
@@ -147,9 +148,14 @@ def finished(low: Lowered, layout: Layout | None = None) -> Prepared:
     if layout.turned or layout.with_ones:
         laid = lay_out(low.results, low.leaves, layout)
         low = low.moved(laid.moved)
-    if layout.indexed:
-        differences = {laid.moved[id].id if laid.moved else id for id in layout.indexed}
-        moved = take_off_at_labels(low.results, low.leaves, differences)
+    indexed, masked = [
+        {laid.moved[id].id if laid.moved else id for id in chosen} for chosen in (layout.indexed, layout.masked)
+    ]
+    if indexed:
+        moved = take_off_at_labels(low.results, low.leaves, indexed)
+        low, laid, masked = low.moved(moved), laid.after(moved), {moved[id].id for id in masked}
+    if masked:
+        moved = masks_as_numbers(low.results, low.leaves, masked)
         low, laid = low.moved(moved), laid.after(moved)
     if free and (sides := from_other_side(low.results, low.leaves)) is not None:
         low, laid = low.moved(sides), laid.after(sides)

@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 import graphgrad as gg
 from graphgrad.codegen.biases import find_biases
 from graphgrad.codegen.layout import Layout, groups
+from graphgrad.codegen.masks import masked
 from graphgrad.codegen.prepare import Lowered, Prepared, finished
+from graphgrad.codegen.program import usual_sizes
 from graphgrad.evaluate import evaluate_nodes
 from tests.random_graphs import Case, Probe, cases, close, gradients
 
@@ -41,7 +43,9 @@ def all_otherwise(low: Lowered, layout: Any = None) -> Prepared:
     with_ones = frozenset(h for h in hs if h in turned or low.graph.nodes[h].operator.name == "input")
     event("something lies transposed" if turned else "nothing can lie transposed")
     event("a bias enters a product" if with_ones else "no bias can enter a product")
-    return finished(low, Layout(turned, with_ones))
+    with_masks = frozenset(masked(low.graph, ids, usual_sizes(low.graph.nodes[i].shape for i in ids)))
+    event("a mask becomes numbers" if with_masks else "no product has a mask")
+    return finished(low, Layout(turned, with_ones, masked=with_masks))
 
 
 def comparable(graph: gg.Graph, ids: list[int], feed: dict[str, Any]) -> Probe | None:

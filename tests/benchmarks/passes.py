@@ -211,6 +211,14 @@ def subnormal_numbers() -> Iterator[None]:
 
 
 @contextmanager
+def masks_as_they_are() -> Iterator[None]:
+    from graphgrad.codegen import layout
+
+    with mock.patch.object(layout, "masked", return_value=()):
+        yield
+
+
+@contextmanager
 def nothing() -> Iterator[None]:
     yield
 
@@ -230,6 +238,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "values of a block in place of a vector that is done with": (a_block_for_each_value, {}),
     "numbers by Python's own arithmetic": (numbers_of_numpy, {}),
     "relu against an array of zeros": (relu_by_a_number, {}),
+    "masks as numbers": (masks_as_they_are, {}),
     "sums as products with ones": (plain_sums, {}),
     "zeros for subnormal numbers": (subnormal_numbers, {}),
     "one array object for each place": (an_array_for_each_name, {}),
