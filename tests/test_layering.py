@@ -35,7 +35,7 @@ symbolic
 storage transforms scalarize check
 codegen.names codegen.numpy_support codegen.literals codegen.module_lines codegen.costs codegen.pages codegen.turn
 codegen.program
-codegen.biases codegen.labels codegen.linear_state codegen.growing codegen.flush codegen.sides
+codegen.biases codegen.labels codegen.masks codegen.linear_state codegen.growing codegen.flush codegen.sides
 codegen.layout
 codegen.blocks codegen.plain_numbers codegen.shortcuts
 codegen.schedule codegen.memory codegen.prepare
