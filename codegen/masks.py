@@ -23,12 +23,15 @@ def masked(graph: Graph, ids: Sequence[int], sizes: Sizes) -> Iterator[int]:
     """The products of a float array and a small mask of its shape."""
     for id in ids:
         node = graph.nodes[id]
-        if node.operator.name == "multiply" and node.dtype in FLOATS and node.shape:
-            operands = [graph.nodes[i] for i in node.inputs]
-            alike = operands[0].shape == operands[1].shape
-            if alike and {t.dtype for t in operands} == {"bool", node.dtype}:
-                if size_of(count(node.shape), sizes) <= SMALL:
-                    yield id
+        if node.operator.name != "multiply" or node.dtype not in FLOATS or not node.shape:
+            continue
+        x, y = [graph.nodes[i] for i in node.inputs]
+        if (
+            x.shape == y.shape
+            and {x.dtype, y.dtype} == {"bool", node.dtype}
+            and size_of(count(x.shape), sizes) <= SMALL
+        ):
+            yield id
 
 
 def masks_as_numbers(results: Sequence[Tensor], keep: Sequence[Tensor], products: Collection[int]) -> dict[int, Tensor]:
