@@ -140,7 +140,10 @@ def imports(say: Say) -> dict[str, Any]:
     def seconds(names: str) -> float:
         """In a process that has imported nothing yet."""
         command = [sys.executable, "-c", timed.format(names)]
-        return float(subprocess.check_output(command, cwd=harness.ROOT, env=harness.environment(1)))
+        return float(subprocess.check_output(command, cwd=harness.ROOT, env=environment))
+
+    environment = harness.environment(1)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # modules lie there compiled, as after an installation
 
     pairs = [(seconds("graphgrad"), seconds("numpy, networkx")) for _ in range(harness.PROCESSES)]
     result = {
