@@ -103,13 +103,19 @@ class NumberPrinter(Listing):
             is_atom = code(dim).isalnum() or code(dim).isidentifier()  # M*N + 1 is none
             self.scalars[id] = Piece(code(dim), 100 if is_atom else 10)
             return
+        if node.operator.kind == "view":  # of a number: itself
+            self.scalars[id] = self._number(node.inputs[0], id in self.plain, id)
+            return
         op = node.operator
         # One of NumPy's numbers makes the whole NumPy's arithmetic.
         numpys = [i for i in node.inputs if i not in self.plain and self.graph.nodes[i].operator.name != "constant"]
         as_it_is = id in self.plain or bool(numpys)
         pieces = {n: self._number(i, as_it_is, id) for n, i in zip(op.operands, node.inputs, strict=True)}
-        if node.dtype in FLOATS and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
-            pieces = {n: Piece(f"float({p.text})", 100) for n, p in pieces.items()}  # NumPy alone would use float16
+        if node.dtype != "bool" and all(self.graph.nodes[i].dtype == "bool" for i in node.inputs):
+            # NumPy alone would use float16, and has no sum of one; Python's own numbers raise where it divides by zero.
+            python = "float" if node.dtype in FLOATS else "int"
+            made = python if id in self.plain else f"np.{np_dtype(node.dtype)}"
+            pieces = {n: Piece(f"{made}({p.text})", 100) for n, p in pieces.items()}
         if op.name == "where" and node.dtype in FLOATS:  # 0 has no sign where 0.0 has one
             for n, i in zip(op.operands[1:], node.inputs[1:], strict=True):
                 if self.graph.nodes[i].dtype == "int64":

@@ -147,7 +147,7 @@ def _rebroadcast(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
 
 def _sum_to(n: Node, i: tuple[Tensor, ...]) -> Tensor | None:
     if i[0].shape == n.shape:
-        return i[0]
+        return i[0] if i[0].dtype == n.dtype else op("sum", i[0], axis=())  # of bools: how many
     return op("sum_to", source(i[0]), shape=n.shape) if is_op(i[0], "sum_to") else None
 
 

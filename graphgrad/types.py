@@ -300,7 +300,7 @@ def dtype_name(value: Any) -> str:
         return value
     try:
         name = str(np.dtype(value).name)
-    except TypeError:
+    except (TypeError, ValueError):  # the latter of what has a dtype, but is none
         name = str(value)
     if name not in DTYPES:
         raise DTypeError(f"dtype {name!r} is not one of {', '.join(DTYPES)}")

@@ -413,6 +413,8 @@ def test_a_shape_error_stands_at_the_users_line() -> None:
         (lambda g: g["x"] * np.array(["a"]), "a constant of dtype 'str32' was given; its dtype may be bool, "
                                              "int64, float32, float64"),
         (lambda g: gg.cast(g["x"], "complex"), "dtype 'complex128' is not one of bool, int64, float32, float64"),
+        (lambda g: gg.cast(g["x"], g["x"]), "dtype '<x: input (N, 2) float64>' is not one of bool, int64, "
+                                            "float32, float64"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit(build: Any, message: str) -> None:
