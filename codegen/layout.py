@@ -47,13 +47,14 @@ REDUCTIONS = ("sum", "max", "min", "prod")
 
 
 class Layout(NamedTuple):
-    """What lies otherwise than as it is written, and whether all of it is little."""
+    """What lies otherwise than as it is written, and what else a step depends on in its sizes."""
 
     turned: frozenset[int] = frozenset()  # the nodes that lie transposed
     with_ones: frozenset[int] = frozenset()  # inputs, and nodes that lie transposed, beside ones for biases
     little: bool = False  # all of it together is little enough for the first caches, in whatever order it is computed
     indexed: frozenset[int] = frozenset()  # differences that take off the ones of unit rows by an index
     masked: frozenset[int] = frozenset()  # products whose masks become numbers before
+    single: frozenset[str] = frozenset()  # named sizes that are 1, if all of it is little
 
 
 WRITTEN = Layout()
@@ -82,7 +83,8 @@ def best_layout(tensors: Sequence[Tensor], sizes: Sizes, keep: Collection[int]) 
     computed = [n for n in (graph.nodes[id] for id in ids) if n.operator.kind not in ("leaf", "view")]
     little = sum(size_of(nbytes(n), sizes) for n in computed) <= LITTLE
     indexed = frozenset(d for r, d in taken_off.items() if _is_indexed(graph.nodes[r], sizes, group.get(r) in turned))
-    return Layout(lying, with_ones, little, indexed, frozenset(masked(graph, ids, sizes)))
+    single = frozenset(name for name, size in sizes.items() if little and size == 1)
+    return Layout(lying, with_ones, little, indexed, frozenset(masked(graph, ids, sizes)), single)
 
 
 def _is_indexed(unit_rows: Node, sizes: Sizes, turned: bool) -> bool:

@@ -14,7 +14,7 @@ from graphgrad.node import Node
 from graphgrad.types import Dimension, Sizes, count, size_of
 
 from .blocks import inner_values
-from .program import ALIGNMENT, Program, Storage, nbytes, refusing, whole_base
+from .program import ALIGNMENT, Program, Storage, is_of_numbers, nbytes, refusing, whole_base
 
 
 def assign(program: Program) -> Program:
@@ -184,13 +184,19 @@ def last_refusal(program: Program, order: Mapping[int, int]) -> int:
 
 def may_overwrite(program: Program, id: int, operand: int) -> bool:
     """Whether a statement may write its result over an operand: it goes by elements, or its operator allows it of its
-    first operand, and nothing else is aliased."""
+    first operand, and nothing else is aliased.
+
+    Of arrays with one element NumPy's functions do not see that this is harmless: they copy, which takes longer than
+    all else that they do.
+    """
     nodes, bases = program.graph.nodes, program.bases
     node, source = nodes[id], nodes[operand]
     by_elements = node.operator.kind == "elementwise" and isinstance(node.operator.numpy, str)
     if not by_elements and not (node.operator.over and operand == node.inputs[0]):
         return False
     if node.shape != source.shape or node.dtype != source.dtype:
+        return False
+    if program.is_number(id) and not is_of_numbers(program.graph, node):
         return False
     return not any([i != operand and bases.get(i, i) == operand for i in node.inputs])
 

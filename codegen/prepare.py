@@ -170,7 +170,7 @@ def finished(low: Lowered, layout: Layout | None = None) -> Prepared:
         origins.setdefault(tensor.id, id)
     known = replace(program, origins=origins, turned=lying, units=low.units)
     with_biases, lasting = tuple(t.id for t in laid.matrices), frozenset(t.id for t in laid.copied)
-    return replace(known, with_biases=with_biases, lasting=lasting), where
+    return replace(known, with_biases=with_biases, lasting=lasting, single=layout.single), where
 
 
 def _arguments(tensors: Sequence[Tensor]) -> list[Tensor]:

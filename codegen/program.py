@@ -92,6 +92,7 @@ class Program:
     with_biases: tuple[int, ...] = ()  # matrices whose last row is a bias
     lasting: frozenset[int] = frozenset()  # concatenations that keep their memory, and constants in it, between steps
     units: Mapping[int, Unit] = field(default_factory=dict)  # of held leaves that are kept in others than their own
+    single: frozenset[str] = frozenset()  # named sizes that are 1 in the calls that it is made for
     trained: tuple[int, ...] = ()  # products of two values that a step trains, if it has no use for subnormal numbers
     again: Mapping[int, int] = field(
         default_factory=dict
@@ -105,6 +106,13 @@ class Program:
     def base(self, id: int) -> int:
         """The buffer in whose memory a node's value lies."""
         return self.bases.get(id, id)
+
+    def is_number(self, id: int) -> bool:
+        """Whether a node's array is known to have one element."""
+        names = {name for d in self.graph.nodes[id].shape for name in size_names(d)}
+        if not names <= self.single:
+            return False
+        return size_of(count(self.graph.nodes[id].shape), dict.fromkeys(names, 1)) == 1
 
     @property
     def inputs(self) -> list[Node]:

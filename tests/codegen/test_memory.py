@@ -167,6 +167,65 @@ def test_a_result_takes_the_place_of_an_operand_that_dies(build: Any, buffers: i
     np.testing.assert_allclose(gg.compile([y])(x=a[0], u=a[1])[0], gg.evaluate(y, x=a[0], u=a[1]), rtol=1e-14)
 
 
+def over_operands(program: Program) -> list[int]:
+    """The statements that write over what they read."""
+    where = program.storage_of
+    return [i for i in calls(program) if where[i] in [where.get(o, o) for o in program.reads[i]]]
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
+def test_one_number_is_never_computed_over_its_operand(shape: tuple[int, ...]) -> None:
+    """NumPy copies an operand of one element that is its result's memory, as if it were read afterwards."""
+    g = gg.Graph()
+    x, w = g.input("x", shape), g.parameter("w", shape)
+    y = gg.exp(gg.tanh(gg.sin(x) * w))
+    program = program_of([y], {w: (w - y) * 0.5})
+    assert not over_operands(program)
+    simulate(program)
+    f = gg.compile([y], {w: (w - y) * 0.5})
+    f.state["w"] = np.full(shape, 2.0)
+    (found,) = f(x=np.full(shape, 0.3))
+    expected = np.exp(np.tanh(np.sin(0.3) * 2.0))
+    np.testing.assert_allclose(found, np.full(shape, expected), rtol=1e-15)
+    np.testing.assert_allclose(f.state["w"], np.full(shape, (2.0 - expected) * 0.5), rtol=1e-15)
+
+
+def test_a_number_of_rank_0_is_updated_in_its_place() -> None:
+    """That is no call of NumPy's functions: `w[()] = w[()] - 0.1 * v`."""
+    g = gg.Graph()
+    w = g.parameter("w")
+    loss = (w - 3.0) ** 2
+    program = program_of([loss], {w: w - 0.1 * gg.derive(loss)[w]})
+    simulate(program)
+    assert program.copies == ()
+    assert over_operands(program)
+
+
+def test_one_sample_makes_columns_of_one_number() -> None:
+    net = gg.feedforward([2, 3, 1], "relu")
+    steps = {}
+    for samples in (1, 2):
+        trainer = gg.Trainer(net, gg.Adam(), seed=0)
+        trainer.step(np.ones((samples, 2)), np.ones((samples, 1)))
+        steps[samples] = trainer.function.program
+        simulate(steps[samples], N=1)
+        simulate(steps[samples], N=5)  # any other batch may follow
+    columns = {n: [i for i in over_operands(p) if str(p.node(i).shape) == "(N, 1)"] for n, p in steps.items()}
+    assert (len(columns[1]), len(columns[2])) == (0, 2)
+    assert (steps[1].single, steps[2].single) == ({"N"}, set())
+
+
+def test_what_is_one_number_follows_from_all_extents() -> None:
+    g = gg.Graph()
+    x, y = g.input("x", ("N", "M")), g.input("y", ("M", 2))
+    wanted = {"N": x[:, 0], "N + 1": gg.concatenate([x[:, 0], g.constant([1.0])]), "N·M": gg.reshape(x, (-1,)), "2": y}
+    program = replace(program_of(list(wanted.values())), single=frozenset({"N"}))
+    ids = dict(zip(wanted, program.outputs, strict=True))
+    assert {what for what, id in ids.items() if program.is_number(id)} == {"N"}
+    program = replace(program, single=frozenset({"N", "M"}))
+    assert {what for what, id in ids.items() if program.is_number(id)} == {"N", "N·M"}
+
+
 def test_a_value_that_is_returned_is_not_overwritten() -> None:
     g = gg.Graph()
     x = g.input("x", (3,))

@@ -111,8 +111,8 @@ def test_names_are_given_once() -> None:
 
 def test_the_source_reads_like_the_derivation() -> None:
     g = gg.Graph()
-    x, y = g.input("x", ("N", 2)), g.input("y", ("N", 1))
-    W, b = g.parameter("W", (1, 2)), g.parameter("b", (1,))
+    x, y = g.input("x", ("N", 2)), g.input("y", ("N", 3))
+    W, b = g.parameter("W", (3, 2)), g.parameter("b", (3,))
     p = gg.tanh(x @ W.T + b).named("p")
     L = gg.mean((p - y) ** 2).named("L")
     d = gg.derive(L)
