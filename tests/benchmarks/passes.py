@@ -21,7 +21,7 @@ from .works import Work
 
 Say = Callable[[str], None]
 
-ON = ("row 1", "row 3", "row 4")
+ON = ("row 1", "row 3", "row 4", "seven numbers")
 PROCESSES = 5
 
 #: Where values wait for the backward pass, with the trainer's memory.
@@ -219,6 +219,14 @@ def masks_as_they_are() -> Iterator[None]:
 
 
 @contextmanager
+def numbers_over_operands() -> Iterator[None]:
+    from graphgrad.codegen.program import Program
+
+    with mock.patch.object(Program, "is_number", return_value=False):
+        yield
+
+
+@contextmanager
 def nothing() -> Iterator[None]:
     yield
 
@@ -242,6 +250,7 @@ WITHOUT: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "sums as products with ones": (plain_sums, {}),
     "zeros for subnormal numbers": (subnormal_numbers, {}),
     "one array object for each place": (an_array_for_each_name, {}),
+    "memory of its own for a single number": (numbers_over_operands, {}),
 }
 
 
@@ -258,7 +267,7 @@ def compared(what: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def passes(say: Say) -> dict[str, Any]:
-    chosen = {w.name: w for w in works.listed()}
+    chosen = {w.name: w for w in (*works.listed(), *works.others())}
     result: dict[str, Any] = {}
     for what in WITHOUT:
         result[what] = {}

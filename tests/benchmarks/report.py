@@ -238,9 +238,10 @@ asked for more.
 def of_passes(found: dict[str, Any]) -> str:
     on = list(next(iter(found.values())))
     lines = [[what, *[spread(one[row]) for row in on]] for what, one in found.items()]
+    unlisted = [f" {w.name.capitalize()}: {w.title}." for w in works.others() if w.name in on]
     return f"""## What each pass is worth
 
-The time of a step without it, of the time with it.
+The time of a step without it, of the time with it.{"".join(unlisted)}
 
 {rows(["without", *on], lines)}"""
 

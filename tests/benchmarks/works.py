@@ -72,6 +72,7 @@ def others() -> list[Work]:
         Work("12 layers", (100,) * 12 + (10,), "relu", "cross_entropy", 99),
         Work("many classes", (300, 200, 1000), "relu", "cross_entropy", 127),
         Work("one sample", (8, 24, 24, 1), "tanh", "mse", 1),
+        Work("seven numbers", (1, 2, 1), "relu", "mse", 1),
         Work("large batch", (12, 32, 32, 1), "relu", "bce", 1999),
         Work("sgd", (64, 128, 64, 10), "relu", "cross_entropy", 64, "sgd"),
         Work("sgd odd", (50, 70, 70, 1), "tanh", "mse", 29, "sgd"),
