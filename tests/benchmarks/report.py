@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import costs, growth, passes, processes, steps, tables
+from . import costs, growth, passes, processes, steps, tables, works
 from .harness import ROOT, Verdict
 from .markdown import rows, time_of
 
