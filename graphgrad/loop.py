@@ -13,15 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from graphgrad.dataset import Dataset, Gatherer, epoch_batches
-from graphgrad.errors import GraphgradError
 from graphgrad.finite import SMALLER, first_not_finite
 from graphgrad.interrupts import Interrupts, held_back
 from graphgrad.metrics import EarlyStopping, Metric, measured_columns
 from graphgrad.model_file import Model, ModelError, write_model
 from graphgrad.optimizers import Groups
 from graphgrad.parallel import Processes, check_mean
-from graphgrad.progress import Moment, Progress, read_progress
-from graphgrad.run import Run, as_json, line
+from graphgrad.progress import Log, Moment, Progress, read_progress
+from graphgrad.run import Run, as_json
 from graphgrad.schedules import number_at, rate_at
 from graphgrad.sources import taken
 from graphgrad.trainer import Trainer
@@ -52,7 +51,7 @@ class Loop:
     callbacks: tuple[Callback, ...] = ()
     checkpoint: str | os.PathLike[str] | None = None
     checkpoint_every: int | None = None
-    log: str | os.PathLike[str] | None = None
+    log: Log | None = None
     record: int | None = None
     preprocessing: dict[str, Any] | None = None
     progress: Progress = field(default_factory=Progress)
@@ -357,26 +356,15 @@ class Loop:
 
     def begin_log(self) -> None:
         """A log of the epochs that are over."""
-        if self.log is None or not self.processes.first:
-            return
-        names, history = list(self.progress.history), self.progress.history
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*history.values(), strict=True)]
-        self._write_log("w", [line({n: math.nan if v is None else v for n, v in row.items()}) for row in rows])
-
-    def _write_log(self, mode: str, lines: Sequence[str]) -> None:
-        assert self.log is not None
-        try:
-            with open(self.log, mode, encoding="utf-8") as file:
-                file.writelines(lines)
-        except OSError as error:
-            raise GraphgradError(f"log: {os.fspath(self.log)} cannot be written: {error.strerror}") from None
+        if self.log is not None and self.processes.first:
+            self.log.begin(self.progress.history)
 
     def _tell(self, record: Mapping[str, float]) -> None:
         if self.bar is not None:
             shown = {name: f"{value:.4g}" for name, value in record.items() if name != "epoch"}
             self.bar.set_postfix(shown)
         if self.log is not None and self.processes.first:
-            self._write_log("a", [line(record)])
+            self.log.add(record)
 
     def _finished(self) -> Run:
         if self.bar is not None:

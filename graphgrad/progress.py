@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from graphgrad.errors import GraphgradError
 from graphgrad.model_file import ModelError
-from graphgrad.run import columns
+from graphgrad.run import columns, line
 from graphgrad.types import Array
 
 
@@ -31,6 +34,29 @@ class Moment(NamedTuple):
     values: Mapping[str, Array] | None
     progress: Progress
     best: dict[str, Array] | None
+
+
+@dataclass(frozen=True)
+class Log:
+    """The file that gets a line of JSON for each epoch. Raises GraphgradError where it cannot be written."""
+
+    path: str | os.PathLike[str]
+
+    def begin(self, history: Mapping[str, list[float | None]]) -> None:
+        """Anew, with the epochs that are over."""
+        rows = [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
+        self._write("w", [{n: math.nan if v is None else v for n, v in row.items()} for row in rows])
+
+    def add(self, record: Mapping[str, float]) -> None:
+        """An epoch more."""
+        self._write("a", [record])
+
+    def _write(self, mode: str, records: Iterable[Mapping[str, float]]) -> None:
+        try:
+            with open(self.path, mode, encoding="utf-8") as file:
+                file.writelines(map(line, records))
+        except OSError as error:
+            raise GraphgradError(f"log: {os.fspath(self.path)} cannot be written: {error.strerror}") from None
 
 
 def read_progress(told: Mapping[str, Any]) -> Progress:

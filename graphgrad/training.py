@@ -23,6 +23,7 @@ from graphgrad.networks import Network
 from graphgrad.optimizers import Optimizer
 from graphgrad.parallel import Processes
 from graphgrad.preprocessing import Preprocessing
+from graphgrad.progress import Log
 from graphgrad.run import Run
 from graphgrad.samples import Data, fingerprint
 from graphgrad.table import Table
@@ -191,7 +192,7 @@ def train(
             callbacks=called,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
-            log=log,
+            log=None if log is None else Log(log),
             record=every,
             preprocessing=_plain(preprocessing),
         )
