@@ -196,7 +196,7 @@ def may_overwrite(program: Program, id: int, operand: int) -> bool:
         return False
     if node.shape != source.shape or node.dtype != source.dtype:
         return False
-    if program.is_number(id) and not is_of_numbers(program.graph, node):
+    if program.is_single(id) and not is_of_numbers(program.graph, node):
         return False
     return not any([i != operand and bases.get(i, i) == operand for i in node.inputs])
 

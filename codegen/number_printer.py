@@ -13,7 +13,7 @@ from .literals import code, literal, number_name
 from .plain_numbers import periodic_numbers, plain_numbers
 from .program import Program, number_template
 
-SHORT = 80  # characters of a formula that stands in others, where a longer one is looked up
+SHORT = 80  # characters of what stands in other formulas; what is longer has a name
 
 
 class NumberPrinter(Listing):

@@ -13,6 +13,7 @@ from graphgrad.types import Dimension, count, np_dtype, size_names
 
 from .blocks import inner_values
 from .literals import code
+from .number_printer import SHORT
 from .pieces import Line, in_pieces
 from .printed import Printed
 from .program import (
@@ -139,7 +140,7 @@ class _Printer(TemplatePrinter):
         elif lines:  # the view is made once, of values that each step computes
             self.checks.setdefault(self.program.base(id), []).extend(lines)
         text = self._format(node, template)
-        if id in self.passing:
+        if id in self.passing and len(text) < SHORT:  # Python's own parser has a limit to views of views
             self.out.names[id] = text
             return
         self._emit(f"{self._local(id)} = {text}", id)

@@ -107,7 +107,7 @@ class Program:
         """The buffer in whose memory a node's value lies."""
         return self.bases.get(id, id)
 
-    def is_number(self, id: int) -> bool:
+    def is_single(self, id: int) -> bool:
         """Whether a node's array is known to have one element."""
         names = {name for d in self.graph.nodes[id].shape for name in size_names(d)}
         if not names <= self.single:

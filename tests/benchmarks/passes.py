@@ -222,7 +222,7 @@ def masks_as_they_are() -> Iterator[None]:
 def numbers_over_operands() -> Iterator[None]:
     from graphgrad.codegen.program import Program
 
-    with mock.patch.object(Program, "is_number", return_value=False):
+    with mock.patch.object(Program, "is_single", return_value=False):
         yield
 
 

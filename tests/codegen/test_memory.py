@@ -221,9 +221,9 @@ def test_what_is_one_number_follows_from_all_extents() -> None:
     wanted = {"N": x[:, 0], "N + 1": gg.concatenate([x[:, 0], g.constant([1.0])]), "N·M": gg.reshape(x, (-1,)), "2": y}
     program = replace(program_of(list(wanted.values())), single=frozenset({"N"}))
     ids = dict(zip(wanted, program.outputs, strict=True))
-    assert {what for what, id in ids.items() if program.is_number(id)} == {"N"}
+    assert {what for what, id in ids.items() if program.is_single(id)} == {"N"}
     program = replace(program, single=frozenset({"N", "M"}))
-    assert {what for what, id in ids.items() if program.is_number(id)} == {"N", "N·M"}
+    assert {what for what, id in ids.items() if program.is_single(id)} == {"N", "N·M"}
 
 
 def test_a_value_that_is_returned_is_not_overwritten() -> None:

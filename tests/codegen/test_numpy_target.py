@@ -403,6 +403,21 @@ def test_indices_and_conditions_that_are_numbers_keep_their_dtype() -> None:
             assert a.dtype == b.dtype
 
 
+def test_views_of_views_stand_in_lines_that_python_can_parse() -> None:
+    g = gg.Graph()
+    y = x = g.parameter("x", (2, 3))
+    for _ in range(2001):
+        y = y.T[::-1]
+    d = gg.derive(gg.sum(y * g.constant(np.arange(6.0).reshape(3, 2))))
+    f = gg.compile([y * 2.0, d[x]])
+    assert max(map(len, f.source.splitlines())) < 120
+    value = np.arange(6.0).reshape(2, 3) ** 2
+    turned = value.T[::-1]  # a quarter of a circle, and four of these are none
+    assert len(f.source.splitlines()) < 2001
+    for found, expected in zip(f(x=value), (turned * 2.0, np.arange(6.0).reshape(3, 2)[::-1].T), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_source_of_a_small_function() -> None:
     g = gg.Graph()
     x, w = g.input("x", ("N", 2)), g.parameter("w", (2,))
