@@ -41,6 +41,7 @@ INDEX, INDEXED = 180.0, 5.0  # for taking off its ones by an index in place of t
 STATEMENT = 400.0  # for one more statement
 QUICK = 150.0  # for one that adds a number to a vector
 ASSIGNED = 25.0  # for one that copies, which is no call
+BY_NUMBER = 600.0  # for a product by two numbers in place of a multiple by one, which NumPy makes without the BLAS
 SPREAD = 850.0  # for one that adds a row to all rows
 
 
@@ -160,13 +161,18 @@ def joins_bias(samples: int, inputs: int, outputs: int, *, copied: bool, turned:
     """Whether ones beside h may put a bias into h @ W. A large product hides its sums. Inputs are copied beside them,
     which a hidden h is not, and that may cost more than the bias, which depends on how h @ W lies."""
     if not copied:
-        return samples * inputs * outputs <= JOINED
+        return samples * inputs * outputs <= JOINED and not makes_multiples(samples, inputs, outputs)
     return ones_cost(samples, inputs, outputs) < adding_cost(samples, outputs, turned) + summing_cost(samples, outputs)
+
+
+def makes_multiples(samples: int, inputs: int, outputs: int) -> bool:
+    """Whether h @ W is one by a single number, and more than a number."""
+    return inputs == 1 and (samples == 1) != (outputs == 1)
 
 
 def adding_cost(samples: int, outputs: int, turned: bool) -> float:
     """Of a bias, to each row of z, which may lie transposed."""
-    if outputs == 1:
+    if outputs == 1 or samples == 1:
         return QUICK
     if turned:
         return SPREAD + outputs * (BIAS_COLUMN + BIAS_TURNED * samples)
@@ -184,7 +190,8 @@ def ones_cost(samples: int, inputs: int, outputs: int) -> float:
     if size > JOINED or size <= SMALL < size + samples * outputs:
         return float("inf")
     row = COPY_ROW if inputs > 1 else COPY_NUMBER
-    return ASSIGNED + samples * (row + (COPY if size <= SMALL else COPY_LARGE) * inputs)
+    multiples = 2 * BY_NUMBER if makes_multiples(samples, inputs, outputs) else 0.0  # h @ W, and W's gradient
+    return multiples + ASSIGNED + samples * (row + (COPY if size <= SMALL else COPY_LARGE) * inputs)
 
 
 class Layer(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphgrad.node import Node
 from graphgrad.notation import fill_plain, template_parts
 from graphgrad.operator import Operator
-from graphgrad.types import FLOATS, np_dtype
+from graphgrad.types import FLOATS, Shape, np_dtype
 
 from .literals import code, positional
 from .number_printer import NumberPrinter
@@ -109,7 +109,7 @@ class TemplatePrinter(NumberPrinter):
         nodes, names, shape = self.graph.nodes, self.out.names, node.shape
         if not any([nodes[i].weak for i in node.inputs]):
             if node.operator.kind == "elementwise" and shape.count(1) < len(shape):
-                return [names[i] if nodes[i].shape == shape else self._single(i) for i in node.inputs]
+                return [names[i] if nodes[i].shape == shape else self._smaller(i, shape) for i in node.inputs]
             return [names[i] for i in node.inputs]
         dtype = operand_dtype(self.graph, node)
         op = node.operator
@@ -120,11 +120,19 @@ class TemplatePrinter(NumberPrinter):
         conditions = op.operands[:1] == ("condition",)
         return [self._operand(i, nodes[i].dtype if conditions and k == 0 else dtype) for k, i in enumerate(node.inputs)]
 
-    def _single(self, id: int) -> str:
-        """An operand; one element alone as an array of rank 0, which NumPy does not have to broadcast row by row."""
-        name, shape = self.out.names[id], self.graph.nodes[id].shape
-        if not shape or shape.count(1) < len(shape) or self.keywords or not name.isidentifier():
+    def _smaller(self, id: int, shape: Shape) -> str:
+        """An operand that is spread over a result of this shape, so that NumPy does not broadcast it row by row: one
+        element as an array of rank 0, and a row, where the result has one, as a matrix."""
+        name, own = self.out.names[id], self.graph.nodes[id].shape
+        if not own or not self._is_made_once(id):
             return name
-        if self.program.roles[self.program.base(id)] == "input":
-            return name
-        return self._once(f"{name}_0d", f"{name}.reshape(())")
+        if own.count(1) == len(own):
+            return self._once(f"{name}_0d", f"{name}.reshape(())")
+        if len(shape) == 2 and own == shape[1:] and (shape[0] == 1 or str(shape[0]) in self.program.single):
+            return self._once(f"{name}_row", f"{name}[None]")
+        return name
+
+    def _is_made_once(self, id: int) -> bool:
+        """Whether a value is an array of the workspace's, so that the prologue can make views of it."""
+        is_given = self.program.roles[self.program.base(id)] == "input"
+        return not is_given and not self.keywords and self.out.names[id].isidentifier()

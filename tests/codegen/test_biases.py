@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import graphgrad as gg
+from graphgrad.codegen import layout
 from graphgrad.codegen.program import Program
 
 
@@ -55,19 +57,34 @@ def test_the_same_training_comes_out(activation: str, loss: str, optimizer: Any)
         np.testing.assert_allclose(joined.state[name], value, rtol=1e-7, atol=1e-12)
 
 
-@pytest.mark.parametrize("widths", [[1, 1, 1], [3, 1, 2], [2, 4, 1, 1, 3]])
+@pytest.mark.parametrize(
+    ("widths", "layers"), [([3, 1, 2], 2), ([2, 4, 1, 3], 3), ([2, 4, 1, 1, 3], 3), ([1, 1, 1], 0), ([3, 1, 1], 1)]
+)
 @pytest.mark.parametrize("loss", ["mse", "huber"])
-def test_a_hidden_layer_of_one_unit(widths: list[int], loss: str) -> None:
-    """Its column lies the same either way, and nothing of it is copied to have ones below."""
+def test_a_hidden_layer_of_one_unit(widths: list[int], layers: int, loss: str) -> None:
+    """Its column lies the same either way, and nothing of it is copied to have ones below. With one output besides, its
+    product makes multiples, and goes without."""
     net = gg.feedforward(widths, activation="tanh", loss=loss)
     joined, apart = (gg.Trainer(net, gg.Adam(0.02), dtype="float64", exact=e) for e in (False, True))
     for n in (2, 7, 2, 1, 2):
         x, y = batch(widths, loss, n)
         assert joined.step(x, y) == pytest.approx(apart.step(x, y), rel=1e-9)
-    assert len(joined.function.program.with_biases) == len(widths) - 1
+    assert len(joined.function.program.with_biases) == layers
     assert statements(joined.function.program)["reshape"] == 0
     for name, value in apart.parameters.items():
         np.testing.assert_allclose(joined.parameters[name], value, rtol=1e-8, atol=1e-12)
+
+
+def test_the_bias_of_one_sample_is_a_matrix_as_its_result() -> None:
+    """NumPy adds matrices of one shape in a third of the time that it takes to broadcast one."""
+    for samples, row in ((1, True), (2, False)):
+        net = gg.feedforward([1, 4], loss="mse")
+        with mock.patch.object(layout, "joins_bias", return_value=False):
+            made, exact = (gg.Trainer(net, gg.SGD(), dtype="float64", exact=e) for e in (False, True))
+            for n in (samples, 5, samples):
+                assert made.step(*batch([1, 4], "mse", n)) == pytest.approx(exact.step(*batch([1, 4], "mse", n)))
+        assert ("b1_row = b1[None]" in made.source) == row
+        assert (", b1_row, z1)" in made.source) == row
 
 
 def test_large_products_keep_their_sums() -> None:
@@ -209,7 +226,10 @@ def test_random_networks_train_as_without(net: gg.Network, sizes: list[int], opt
         ([8, 64], 2000, True),  # a product that is no longer small
         ([2, 1], 64, True),
         ([2, 1], 128, False),  # where the bias is a number, and rows are copied one by one
-        ([1, 1], 512, True),
+        ([1, 1], 512, False),  # multiples of an array are less than products
+        ([1, 1], 1, True),
+        ([1, 4], 1, False),
+        ([1, 4], 2, True),
         ([300, 4], 512, False),
     ],
 )
