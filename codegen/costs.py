@@ -41,7 +41,7 @@ INDEX, INDEXED = 180.0, 5.0  # for taking off its ones by an index in place of t
 STATEMENT = 400.0  # for one more statement
 QUICK = 150.0  # for one that adds a number to a vector
 ASSIGNED = 25.0  # for one that copies, which is no call
-BY_NUMBER = 600.0  # for a product by two numbers in place of a multiple by one, which NumPy makes without the BLAS
+BY_NUMBER = 600.0  # for a product by two numbers in place of a multiple by one, which is BLAS's simplest routine
 SPREAD = 850.0  # for one that adds a row to all rows
 
 
