@@ -41,7 +41,6 @@ INDEX, INDEXED = 180.0, 5.0  # for taking off its ones by an index in place of t
 STATEMENT = 400.0  # for one more statement
 QUICK = 150.0  # for one that adds a number to a vector
 ASSIGNED = 25.0  # for one that copies, which is no call
-BY_NUMBER = 600.0  # for a product by two numbers in place of a multiple by one, which is BLAS's simplest routine
 SPREAD = 850.0  # for one that adds a row to all rows
 
 
@@ -160,14 +159,11 @@ def product_cost(
 def joins_bias(samples: int, inputs: int, outputs: int, *, copied: bool, turned: bool = False) -> bool:
     """Whether ones beside h may put a bias into h @ W. A large product hides its sums. Inputs are copied beside them,
     which a hidden h is not, and that may cost more than the bias, which depends on how h @ W lies."""
+    if inputs == 1 and (samples == 1) != (outputs == 1):  # multiples by one number, which is BLAS's simplest routine
+        return False
     if not copied:
-        return samples * inputs * outputs <= JOINED and not makes_multiples(samples, inputs, outputs)
+        return samples * inputs * outputs <= JOINED
     return ones_cost(samples, inputs, outputs) < adding_cost(samples, outputs, turned) + summing_cost(samples, outputs)
-
-
-def makes_multiples(samples: int, inputs: int, outputs: int) -> bool:
-    """Whether h @ W is one by a single number, and more than a number."""
-    return inputs == 1 and (samples == 1) != (outputs == 1)
 
 
 def adding_cost(samples: int, outputs: int, turned: bool) -> float:
@@ -190,8 +186,7 @@ def ones_cost(samples: int, inputs: int, outputs: int) -> float:
     if size > JOINED or size <= SMALL < size + samples * outputs:
         return float("inf")
     row = COPY_ROW if inputs > 1 else COPY_NUMBER
-    multiples = 2 * BY_NUMBER if makes_multiples(samples, inputs, outputs) else 0.0  # h @ W, and W's gradient
-    return multiples + ASSIGNED + samples * (row + (COPY if size <= SMALL else COPY_LARGE) * inputs)
+    return ASSIGNED + samples * (row + (COPY if size <= SMALL else COPY_LARGE) * inputs)
 
 
 class Layer(NamedTuple):

@@ -107,12 +107,14 @@ class Program:
         """The buffer in whose memory a node's value lies."""
         return self.bases.get(id, id)
 
+    def is_one(self, extent: Dimension) -> bool:
+        """Whether an extent is known to be 1."""
+        names = size_names(extent)
+        return names <= self.single and size_of(extent, dict.fromkeys(names, 1)) == 1
+
     def is_single(self, id: int) -> bool:
         """Whether a node's array is known to have one element."""
-        names = {name for d in self.graph.nodes[id].shape for name in size_names(d)}
-        if not names <= self.single:
-            return False
-        return size_of(count(self.graph.nodes[id].shape), dict.fromkeys(names, 1)) == 1
+        return all(map(self.is_one, self.graph.nodes[id].shape))
 
     @property
     def inputs(self) -> list[Node]:

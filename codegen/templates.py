@@ -128,7 +128,7 @@ class TemplatePrinter(NumberPrinter):
             return name
         if own.count(1) == len(own):
             return self._once(f"{name}_0d", f"{name}.reshape(())")
-        if len(shape) == 2 and own == shape[1:] and (shape[0] == 1 or str(shape[0]) in self.program.single):
+        if len(shape) == 2 and own == shape[1:] and self.program.is_one(shape[0]):
             return self._once(f"{name}_row", f"{name}[None]")
         return name
 
